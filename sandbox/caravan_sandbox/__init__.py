@@ -1,0 +1,1 @@
+"""A simulated cloud and simulated kube-apiservers, for where nothing real can run. Nothing in here runs a workload."""

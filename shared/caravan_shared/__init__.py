@@ -1,0 +1,1 @@
+"""What every Caravan service shares: `contracts` (the language they speak) and `plumbing` (how they speak it)."""

@@ -1,0 +1,1 @@
+"""The whole language between services: specs, states, events and requests. No input, no output, no clock."""

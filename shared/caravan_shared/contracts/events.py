@@ -1,0 +1,406 @@
+"""Every fact that services tell each other: one class an event, its subject and an example beside it.
+
+The subject is the contract's name; nobody spells it by hand. A field is only ever added; what breaks readers becomes a
+new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attributes travel as headers (see `plumbing.bus`).
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from caravan_shared.contracts.facts import (
+    CloudQuota,
+    ClusterEvent,
+    Event,
+    FailedNode,
+    FieldProblem,
+    NodeRef,
+    NodeVerdict,
+    OfferedMachineType,
+    ReadyNode,
+    WhoCanFix,
+)
+from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
+from caravan_shared.contracts.states import Verdict
+
+_CLUSTER = "0190f6f0-5b7c-7000-8000-000000000001"
+_RUN = "0190f6f0-5b7c-7000-8000-000000000002"
+_NODE = {"name": "demo-workers-k3x9-1", "node_set": "workers"}
+
+# --- api: what is wanted -------------------------------------------------------------------------------------------
+
+
+class ClusterRequested(ClusterEvent):
+    """A cluster is wanted as this spec says: said on create, on every change, and again until it is so.
+
+    `generation` counts changes of the spec. `announcement` counts the tellings: a service that hears a higher one says
+    its own facts about the cluster again, so that whatever got lost on the way is healed.
+    """
+
+    subject: ClassVar[str] = "cluster.requested"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "team": "default",
+        "name": "demo",
+        "generation": 1,
+        "announcement": 1,
+        "spec": ClusterSpec.example,
+    }
+    team: TeamName
+    name: ClusterName
+    generation: int = Field(ge=1)
+    announcement: int = Field(ge=1)
+    spec: ClusterSpec
+    retry: int = Field(0, ge=0, description="Counts retries by a person: a higher one lifts earlier failures.")
+
+
+class ClusterDeletionRequested(ClusterEvent):
+    """A cluster is no longer wanted; said again until all of it is gone. Outlives every `cluster.requested`."""
+
+    subject: ClassVar[str] = "cluster.deletion_requested"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "team": "default",
+        "name": "demo",
+        "announcement": 1,
+    }
+    team: TeamName
+    name: ClusterName
+    announcement: int = Field(ge=1)
+
+
+class ClusterDeleted(ClusterEvent):
+    """Nothing of the cluster is left; every service may forget it."""
+
+    subject: ClassVar[str] = "cluster.deleted"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "team": "default", "name": "demo"}
+    team: TeamName
+    name: ClusterName
+
+
+class ClusterAccepted(ClusterEvent):
+    """A request that came in as an event was admitted."""
+
+    subject: ClassVar[str] = "cluster.accepted"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "team": "default",
+        "name": "demo",
+        "request_id": "build-4711",
+    }
+    team: TeamName
+    name: ClusterName
+    request_id: str
+
+
+class ClusterRejected(Event):
+    """A request that came in as an event was refused: every problem at once."""
+
+    subject: ClassVar[str] = "cluster.rejected"
+    example: ClassVar[dict[str, Any]] = {
+        "team": "default",
+        "request_id": "build-4711",
+        "problems": [
+            {"field": "spec.control_plane.count", "problem": "2 is even", "remedy": "use an odd count, such as 1 or 3"}
+        ],
+    }
+    team: TeamName
+    request_id: str
+    problems: tuple[FieldProblem, ...]
+
+
+# --- provisioner: machines -----------------------------------------------------------------------------------------
+
+
+class CloudOffered(Event):
+    """What a cloud offers and still grants; said at start and whenever it changes."""
+
+    subject: ClassVar[str] = "cloud.offered"
+    example: ClassVar[dict[str, Any]] = {
+        "cloud": "sandbox",
+        "kind": "sandbox",
+        "simulated": True,
+        "machine_types": [{"name": "medium", "cpus": 2, "memory_mib": 4096, "disk_gib": 40}],
+        "quota": {"machines_limit": None, "machines_used": 3},
+        "seconds_to_boot": 2.0,
+    }
+    cloud: str
+    kind: str
+    simulated: bool
+    machine_types: tuple[OfferedMachineType, ...]
+    quota: CloudQuota
+    seconds_to_boot: float = Field(description="What a machine usually takes from the call to running, seconds.")
+
+
+class NodesCreating(ClusterEvent):
+    """The cloud has been asked for these nodes' machines."""
+
+    subject: ClassVar[str] = "nodes.creating"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "generation": 1, "nodes": [_NODE]}
+    generation: int
+    nodes: tuple[NodeRef, ...]
+
+
+class NodesReady(ClusterEvent):
+    """These nodes' machines run. `complete` says that every node of the generation is among those told so far."""
+
+    subject: ClassVar[str] = "nodes.ready"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "generation": 1,
+        "complete": True,
+        "nodes": [
+            {
+                **_NODE,
+                "role": "worker",
+                "machine_id": "m-000003",
+                "address": "127.64.0.3",
+                "connection": "sandbox",
+                "joins_by_itself": True,
+            }
+        ],
+    }
+    generation: int
+    complete: bool
+    nodes: tuple[ReadyNode, ...]
+
+
+class NodesFailed(ClusterEvent):
+    """These nodes' machines failed. `gave_up` says that no replacement comes until a person retries."""
+
+    subject: ClassVar[str] = "nodes.failed"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "generation": 1,
+        "gave_up": False,
+        "nodes": [{**_NODE, "reason": "no host has 4 free CPUs", "who_can_fix": "operator", "will_be_replaced": True}],
+    }
+    generation: int
+    gave_up: bool
+    nodes: tuple[FailedNode, ...]
+
+
+class NodesLeaving(ClusterEvent):
+    """These nodes are no longer wanted: drain them, then say `nodes.drained`."""
+
+    subject: ClassVar[str] = "nodes.leaving"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "nodes": [_NODE]}
+    nodes: tuple[NodeRef, ...]
+
+
+class NodesRemoved(ClusterEvent):
+    """These nodes' machines are gone. `remaining` counts the cluster's machines that the cloud still has."""
+
+    subject: ClassVar[str] = "nodes.removed"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "remaining": 0, "nodes": [_NODE]}
+    remaining: int
+    nodes: tuple[NodeRef, ...]
+
+
+# --- bootstrapper: membership --------------------------------------------------------------------------------------
+
+
+class KubernetesOffered(Event):
+    """The Kubernetes versions the playbooks can install, newest first; said at start and whenever they change."""
+
+    subject: ClassVar[str] = "kubernetes.offered"
+    example: ClassVar[dict[str, Any]] = {"versions": ["1.34.2", "1.33.6"]}
+    versions: tuple[str, ...]
+
+
+class BootstrapStarted(ClusterEvent):
+    """kubeadm starts on the first control-plane node; dns points the endpoint at its address."""
+
+    subject: ClassVar[str] = "bootstrap.started"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "generation": 1,
+        "first_node": "demo-control-plane-a1b2-1",
+        "address": "127.64.0.1",
+    }
+    generation: int
+    first_node: str
+    address: str
+
+
+class BootstrapProgress(ClusterEvent):
+    """A Run reached a step."""
+
+    subject: ClassVar[str] = "bootstrap.progress"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "run_id": _RUN,
+        "play": "site",
+        "step": "ensure the first control plane is initialised",
+        "step_number": 3,
+        "at": "2026-01-01T00:00:00Z",
+    }
+    run_id: UUID
+    play: str
+    step: str
+    step_number: int
+    at: datetime
+
+
+class NodesJoined(ClusterEvent):
+    """The cluster's kube-apiserver lists these nodes."""
+
+    subject: ClassVar[str] = "nodes.joined"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "version": "1.34.2", "nodes": [_NODE]}
+    version: str = Field(description="The kubelet version that these nodes run.")
+    nodes: tuple[NodeRef, ...]
+
+
+class NodesDrained(ClusterEvent):
+    """These nodes are out of the cluster; their machines may be deleted."""
+
+    subject: ClassVar[str] = "nodes.drained"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "nodes": [_NODE]}
+    nodes: tuple[NodeRef, ...]
+
+
+class BootstrapDone(ClusterEvent):
+    """Every node of the generation has joined and runs this version."""
+
+    subject: ClassVar[str] = "bootstrap.done"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "generation": 1, "version": "1.34.2", "nodes": 3}
+    generation: int
+    version: str
+    nodes: int
+
+
+class BootstrapFailed(ClusterEvent):
+    """The bootstrapper gave up on this generation until a person retries."""
+
+    subject: ClassVar[str] = "bootstrap.failed"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "generation": 1,
+        "run_id": _RUN,
+        "reason": "kubeadm init failed on demo-control-plane-a1b2-1: port 6443 is in use",
+        "who_can_fix": "operator",
+    }
+    generation: int
+    run_id: UUID | None = None
+    reason: str
+    who_can_fix: WhoCanFix
+
+
+# --- dns: names and credentials ------------------------------------------------------------------------------------
+
+
+class EndpointIssued(ClusterEvent):
+    """Where the cluster's kube-apiserver is reached, and the CA that signs for it. Said again whenever it changes."""
+
+    subject: ClassVar[str] = "endpoint.issued"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "host": "demo.default.caravan.test",
+        "port": 6443,
+        "addresses": ["127.64.0.1"],
+        "zone": "embedded",
+        "resolvable": False,
+        "ca_certificate": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
+    }
+    host: str
+    port: int
+    addresses: tuple[str, ...] = Field(description="The live control planes; empty until the first one starts.")
+    zone: str = Field(description="The zone backend that serves the name.")
+    resolvable: bool = Field(description="False where only Caravan's own server knows the name: dial an address.")
+    ca_certificate: str = Field(description="PEM. Public.")
+
+
+class EndpointWithdrawn(ClusterEvent):
+    """The cluster's name no longer exists and its credentials are void."""
+
+    subject: ClassVar[str] = "endpoint.withdrawn"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER}
+
+
+class EndpointFailed(ClusterEvent):
+    """dns gave up on the cluster's name until a person retries."""
+
+    subject: ClassVar[str] = "endpoint.failed"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "reason": "the zone server refused the update: NOTAUTH",
+        "who_can_fix": "operator",
+    }
+    reason: str
+    who_can_fix: WhoCanFix
+
+
+class KubeconfigIssued(ClusterEvent):
+    """Someone was granted access. The kubeconfig itself is never in an event."""
+
+    subject: ClassVar[str] = "kubeconfig.issued"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "grant_id": _RUN,
+        "user": "alice",
+        "role": "viewer",
+        "expires_at": "2026-01-01T01:00:00Z",
+    }
+    grant_id: UUID
+    user: str
+    role: str
+    expires_at: datetime
+
+
+class KubeconfigRevoked(ClusterEvent):
+    """A grant no longer opens anything."""
+
+    subject: ClassVar[str] = "kubeconfig.revoked"
+    example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "grant_id": _RUN, "user": "alice"}
+    grant_id: UUID
+    user: str
+
+
+# --- health: what we believe ---------------------------------------------------------------------------------------
+
+
+class HealthChanged(ClusterEvent):
+    """The verdict on a cluster changed."""
+
+    subject: ClassVar[str] = "health.changed"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "verdict": "Healthy",
+        "reason": "ready, 3 of 3 nodes ready",
+        "since": "2026-01-01T00:00:00Z",
+        "nodes_ready": 3,
+        "nodes_seen": 3,
+    }
+    verdict: Verdict
+    reason: str
+    since: datetime
+    nodes_ready: int
+    nodes_seen: int
+
+
+class NodesHealthChanged(ClusterEvent):
+    """The verdicts on these nodes changed."""
+
+    subject: ClassVar[str] = "nodes.health_changed"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "nodes": [
+            {
+                "name": "demo-workers-k3x9-1",
+                "verdict": "Degraded",
+                "reason": "NotReady: kubelet stopped posting status",
+                "since": "2026-01-01T00:00:00Z",
+            }
+        ],
+    }
+    nodes: tuple[NodeVerdict, ...]
+
+
+def _concrete(base: type[Event]) -> list[type[Event]]:
+    return [cls for sub in base.__subclasses__() for cls in ([sub] if "subject" in vars(sub) else _concrete(sub))]
+
+
+EVENTS: dict[str, type[Event]] = {event.subject: event for event in _concrete(Event)}
+"""Every event by its subject."""

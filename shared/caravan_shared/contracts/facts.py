@@ -1,0 +1,110 @@
+"""The base of all that services say to each other, and the small values that several events share."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from caravan_shared.contracts.spec import Role
+from caravan_shared.contracts.states import Verdict
+
+
+class WhoCanFix(StrEnum):
+    """Whose hands a failure is in."""
+
+    USER = "user"
+    """Whoever asked: another spec, another name, less of something."""
+    OPERATOR = "operator"
+    """Whoever runs Caravan or the cloud: quota, credentials, an outage."""
+
+
+class Message(BaseModel):
+    """Frozen on our side, and tolerant of fields that a newer sender adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(Message):
+    """A fact, in the past tense. Subclasses name their subject, schema version and an example; `events.py` has them all."""
+
+    subject: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+    example: ClassVar[dict[str, Any]]
+
+
+class ClusterEvent(Event):
+    """A fact about one cluster; handlers wake the reconciler under this id."""
+
+    cluster_id: UUID
+
+
+class Connection(StrEnum):
+    """How Ansible reaches a machine."""
+
+    SSH = "ssh"
+    SANDBOX = "sandbox"
+    """The simulated machine's own console."""
+
+
+class ReadyNode(Message):
+    """A node whose machine runs."""
+
+    name: str = Field(description="Host name and Kubernetes node name; never used again after removal.")
+    node_set: str
+    role: Role
+    machine_id: str = Field(description="The cloud's own id.")
+    address: str = Field(description="Where the node is reached: an IP address.")
+    connection: Connection
+    joins_by_itself: bool = Field(description="True where its user-data joins it (pull); else Ansible pushes.")
+
+
+class FailedNode(Message):
+    """A node whose machine could not be made or is lost."""
+
+    name: str
+    node_set: str
+    reason: str
+    who_can_fix: WhoCanFix
+    will_be_replaced: bool
+
+
+class NodeRef(Message):
+    """A node, by name and set."""
+
+    name: str
+    node_set: str
+
+
+class NodeVerdict(Message):
+    """What health believes of one node."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    since: datetime
+
+
+class FieldProblem(Message):
+    """One thing wrong with a request: where, what, and what would be right."""
+
+    field: str = Field(description="Path into the request, e.g. `spec.workers.0.count`.")
+    problem: str
+    remedy: str
+
+
+class OfferedMachineType(Message):
+    """A machine type of a cloud."""
+
+    name: str
+    cpus: int
+    memory_mib: int
+    disk_gib: int
+
+
+class CloudQuota(Message):
+    """What a cloud still grants us; None where the cloud sets no limit."""
+
+    machines_limit: int | None = None
+    machines_used: int = 0

@@ -1,0 +1,1 @@
+"""How a service works, written once: bus, outbox, reconciler, database, secrets, settings, logs, health routes."""
