@@ -1,0 +1,43 @@
+"""The provisioner's wiring: what it hears, what it runs, and the clouds it runs on."""
+
+from pathlib import Path
+
+from caravan_provisioner import handlers, store
+from caravan_provisioner.clouds import make_clouds
+from caravan_provisioner.installation import Installation
+from caravan_provisioner.offers import Crier
+from caravan_provisioner.reconcile import Provisioning
+from caravan_provisioner.settings import Settings
+from caravan_provisioner.site import make_sites
+from caravan_provisioner.sweep import Sweeper
+from caravan_shared.contracts.events import ClusterDeleted, ClusterDeletionRequested, ClusterRequested, NodesDrained
+from caravan_shared.contracts.requests import AskUserData, UserData
+from caravan_shared.plumbing.service import Service
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def build(settings: Settings) -> Service:
+    """The provisioner, ready to run."""
+    service = Service("provisioner", settings, metadata=store.Table.metadata, migrations=MIGRATIONS)
+    sites = make_sites(
+        make_clouds(settings.clouds).values(),
+        service.clock,
+        concurrency=settings.creates_in_flight,
+        rate_per_s=settings.creates_per_s,
+    )
+    installation = Installation(service.db, settings.installation)
+
+    async def ask_user_data(question: AskUserData) -> UserData:
+        return await service.ask(question, UserData)
+
+    provisioning = Provisioning(sites, installation.id, ask_user_data, settings)
+
+    service.hears(ClusterRequested, handlers.cluster_requested)
+    service.hears(ClusterDeletionRequested, handlers.cluster_deletion_requested)
+    service.hears(ClusterDeleted, handlers.cluster_deleted)
+    service.hears(NodesDrained, handlers.nodes_drained)
+    service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
+    service.alongside("offers", Crier(sites.values(), service.db, service.clock, settings).run)
+    service.alongside("sweep", Sweeper(sites.values(), installation, service.db, service.clock, settings).run)
+    return service

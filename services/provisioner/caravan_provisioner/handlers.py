@@ -1,0 +1,54 @@
+"""Facts in: write down what others said, whatever the order and however often. The reconciler does the rest."""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_provisioner import store
+from caravan_provisioner.store import Cluster
+from caravan_shared.contracts.events import ClusterDeleted, ClusterDeletionRequested, ClusterRequested, NodesDrained
+from caravan_shared.plumbing.bus import Heard
+
+
+async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) -> None:
+    """The newest generation counts; a cluster that is to go stays so."""
+    event = heard.event
+    cluster = await tx.get(Cluster, event.cluster_id, with_for_update=True)
+    if cluster is None:
+        cluster = _new(heard)
+        tx.add(cluster)
+    if cluster.deleted_at:
+        return
+    if event.generation >= cluster.generation:
+        cluster.generation = event.generation
+        cluster.spec_json = event.spec.model_dump_json()
+        cluster.cloud = cluster.cloud or event.spec.cloud
+    cluster.announcement = max(cluster.announcement, event.announcement)
+    cluster.retry = max(cluster.retry, event.retry)
+
+
+async def cluster_deletion_requested(heard: Heard[ClusterDeletionRequested], tx: AsyncSession) -> None:
+    """Holds for ever, also for a cluster that we never heard of: somebody waits to hear that nothing is left."""
+    cluster = await tx.get(Cluster, heard.event.cluster_id, with_for_update=True)
+    if cluster is None:
+        cluster = _new(heard)
+        tx.add(cluster)
+    cluster.deletion_announcement = max(cluster.deletion_announcement, heard.event.announcement)
+
+
+async def cluster_deleted(heard: Heard[ClusterDeleted], tx: AsyncSession) -> None:
+    """Keep a tombstone, so that a late request revives nothing."""
+    cluster = await tx.get(Cluster, heard.event.cluster_id, with_for_update=True)
+    if cluster is None:
+        cluster = _new(heard)
+        tx.add(cluster)
+    cluster.deleted_at = cluster.deleted_at or heard.at
+    await store.forget(tx, heard.event.cluster_id)
+
+
+async def nodes_drained(heard: Heard[NodesDrained], tx: AsyncSession) -> None:
+    """Their machines may go."""
+    await store.mark_drained(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
+
+
+def _new(heard: Heard[ClusterRequested] | Heard[ClusterDeletionRequested] | Heard[ClusterDeleted]) -> Cluster:
+    event = heard.event
+    return Cluster(cluster_id=event.cluster_id, team=event.team, name=event.name, heard_at=heard.at)

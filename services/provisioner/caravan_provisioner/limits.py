@@ -1,0 +1,20 @@
+"""The figures that `observe` and `decide` judge by; part of the settings, and all that the pure code sees of them."""
+
+from pydantic import BaseModel, Field
+
+
+class Limits(BaseModel):
+    """How long to wait and how often to try."""
+
+    settle_s: float = Field(
+        5, description="Seconds after a create call until a listing without the machine proves that none was made."
+    )
+    build_limit_s: float = Field(900, description="Seconds a machine may stay building before it is replaced.")
+    delete_again_s: float = Field(15, description="Seconds a machine may stay listed before deletion is asked again.")
+    drain_limit_s: float = Field(600, description="Seconds a leaving node may drain before its machine goes anyway.")
+    attempts: int = Field(5, ge=0, description="Rounds of replacement of a set's failed nodes before giving up.")
+    backoff_s: float = Field(2, description="Seconds before the first round; doubled for each further one.")
+    calm_s: float = Field(3600, description="Seconds without a failure after which a set's rounds are forgotten.")
+    calls_per_turn: int = Field(
+        32, ge=1, description="Create calls planned at once, so that a deletion never waits for more than these."
+    )

@@ -1,0 +1,245 @@
+"""The provisioner's tables: what was asked for, and a copy of what the clouds have.
+
+Two writers share them without treading on each other: handlers write what others said (`Cluster`'s upper half and
+`drained_at`), the reconciler writes all else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from sqlalchemy import Table as SqlTable
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlmodel import Field, SQLModel, col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_provisioner.nodes import Node, SetProgress
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.spec import ClusterSpec, Role
+from caravan_shared.contracts.states import MachineState
+from caravan_shared.plumbing.database import UtcDateTime, service_metadata, upsert
+
+
+class Table(SQLModel):
+    """Base of the provisioner's tables."""
+
+    metadata = service_metadata()
+
+
+class Cluster(Table, table=True):
+    """A cluster as asked for, and how much of it was told. A deleted one stays for a while as a tombstone."""
+
+    __tablename__ = "clusters"
+
+    cluster_id: UUID = Field(primary_key=True)
+    team: str
+    name: str
+    cloud: str | None = None
+    """Where its machines are; None if only its deletion was heard of."""
+    generation: int = 0
+    announcement: int = 0
+    retry: int = 0
+    spec_json: str | None = None
+    heard_at: datetime = Field(sa_type=UtcDateTime)
+    deletion_announcement: int = 0
+    """0: it is wanted."""
+    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+
+    told_announcement: int = 0
+    told_deletion: int = 0
+    complete_generation: int = 0
+    """The newest generation of which `nodes.ready` said `complete`."""
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """What was asked for. Only a cluster that was requested has one."""
+        assert self.spec_json
+        return ClusterSpec.model_validate_json(self.spec_json)
+
+
+class NodeRow(Table, table=True):
+    """A node; the columns are the fields of `nodes.Node`, which says what they mean."""
+
+    __tablename__ = "nodes"
+
+    cluster_id: UUID = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    node_set: str
+    role: str
+    batch: str
+    number: int
+    machine_type: str
+    planned_at: datetime = Field(sa_type=UtcDateTime)
+    state: str
+    since: datetime = Field(sa_type=UtcDateTime)
+    joins_by_itself: bool
+    asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    machine_id: str | None = None
+    address: str | None = None
+    listed: bool
+    missing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reason: str | None = None
+    who_can_fix: str | None = None
+    said: str | None = None
+
+
+class SetRow(Table, table=True):
+    """How the replacing of a set's failed nodes goes; the columns are the fields of `nodes.SetProgress`."""
+
+    __tablename__ = "node_sets"
+
+    cluster_id: UUID = Field(primary_key=True)
+    node_set: str = Field(primary_key=True)
+    generation: int
+    retry: int
+    attempts: int
+    last_failure_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    gave_up: bool
+
+
+class Installation(Table, table=True):
+    """Who we are to the clouds: one row."""
+
+    __tablename__ = "installation"
+
+    row: int = Field(default=1, primary_key=True)
+    installation: str
+
+
+class SweepSighting(Table, table=True):
+    """A machine of ours that seems to belong to nobody, and what the sweep does about it."""
+
+    __tablename__ = "sweep_sightings"
+
+    cloud: str = Field(primary_key=True)
+    machine_id: str = Field(primary_key=True)
+    name: str
+    cluster_id: UUID
+    reason: str
+    verdict: str
+    first_seen_at: datetime = Field(sa_type=UtcDateTime)
+    last_seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+_NODES: SqlTable = cast("Any", NodeRow).__table__
+_SETS: SqlTable = cast("Any", SetRow).__table__
+_NODE_KEY = ("cluster_id", "name")
+_OWN_NODE_COLUMNS = [field.name for field in fields(Node) if field.name not in (*_NODE_KEY, "drained_at")]
+_INSERT_NODE = insert(_NODES)
+_UPDATE_NODE = (
+    update(_NODES)
+    .where(_NODES.c.cluster_id == bindparam("_cluster_id"), _NODES.c.name == bindparam("_name"))
+    .values({column: bindparam(column) for column in _OWN_NODE_COLUMNS})
+)
+
+
+async def nodes_of(session: AsyncSession, cluster_id: UUID) -> dict[str, Node]:
+    """Every node of a cluster, removed ones included, by name."""
+    rows = await (await session.connection()).execute(select(_NODES).where(_NODES.c.cluster_id == cluster_id))
+    return {row.name: _node(row._asdict()) for row in rows}
+
+
+async def sets_of(session: AsyncSession, cluster_id: UUID) -> dict[str, SetProgress]:
+    """The progress of each set of a cluster, by name."""
+    rows = await (await session.connection()).execute(select(_SETS).where(_SETS.c.cluster_id == cluster_id))
+    return {row.node_set: SetProgress(**row._mapping) for row in rows}
+
+
+async def save_nodes(tx: AsyncSession, stored: Mapping[str, Node], changed: Iterable[Node]) -> None:
+    """Write nodes: those that `stored` lacks are new. One statement each, whatever their number."""
+    new = [asdict(node) for node in changed if node.name not in stored]
+    old = [
+        {"_cluster_id": node.cluster_id, "_name": node.name}
+        | {column: getattr(node, column) for column in _OWN_NODE_COLUMNS}
+        for node in changed
+        if node.name in stored
+    ]
+    connection = await tx.connection()
+    if new:
+        await connection.execute(_INSERT_NODE, new)
+    if old:
+        await connection.execute(_UPDATE_NODE, old)
+
+
+async def save_sets(tx: AsyncSession, changed: Iterable[SetProgress]) -> None:
+    """Write the progress of sets."""
+    key = ("cluster_id", "node_set")
+    columns = [field.name for field in fields(SetProgress) if field.name not in key]
+    await upsert(tx, SetRow, [asdict(progress) for progress in changed], key=key, update=columns)
+
+
+async def save_told(tx: AsyncSession, cluster: Cluster) -> None:
+    """Write how much of the cluster was told."""
+    await tx.execute(
+        update(Cluster)
+        .where(col(Cluster.cluster_id) == cluster.cluster_id)
+        .values(
+            told_announcement=cluster.told_announcement,
+            told_deletion=cluster.told_deletion,
+            complete_generation=cluster.complete_generation,
+        )
+    )
+
+
+async def forget(tx: AsyncSession, cluster_id: UUID) -> None:
+    """Drop a cluster's nodes and sets."""
+    await tx.execute(delete(NodeRow).where(col(NodeRow.cluster_id) == cluster_id))
+    await tx.execute(delete(SetRow).where(col(SetRow.cluster_id) == cluster_id))
+
+
+async def prune(tx: AsyncSession, before: datetime) -> None:
+    """Drop tombstones older than `before`: nothing that old can still arrive."""
+    await tx.execute(delete(Cluster).where(col(Cluster.deleted_at) < before))
+    await tx.execute(
+        delete(NodeRow).where(col(NodeRow.state) == MachineState.REMOVED.value, col(NodeRow.since) < before)
+    )
+
+
+async def live_keys(session: AsyncSession) -> list[str]:
+    """The clusters that are not deleted."""
+    found = await session.execute(select(col(Cluster.cluster_id)).where(col(Cluster.deleted_at).is_(None)))
+    return [str(cluster_id) for cluster_id in found.scalars()]
+
+
+async def installation(tx: AsyncSession) -> str:
+    """This installation's id, made at the first call ever."""
+    await upsert(tx, Installation, [{"row": 1, "installation": str(uuid4())}], key=("row",), update=())
+    found: str = (await tx.execute(select(col(Installation.installation)))).scalar_one()
+    return found
+
+
+async def mark_drained(tx: AsyncSession, cluster_id: UUID, names: Iterable[str], at: datetime) -> None:
+    """Note that these nodes are out of their cluster."""
+    await tx.execute(
+        update(NodeRow)
+        .where(
+            col(NodeRow.cluster_id) == cluster_id, col(NodeRow.name).in_(list(names)), col(NodeRow.drained_at).is_(None)
+        )
+        .values(drained_at=at)
+    )
+
+
+async def clusters_known(session: AsyncSession) -> tuple[set[UUID], set[UUID]]:
+    """The ids of live and of deleted clusters."""
+    live: set[UUID] = set()
+    deleted: set[UUID] = set()
+    for cluster_id, deleted_at in await session.execute(select(col(Cluster.cluster_id), col(Cluster.deleted_at))):
+        (deleted if deleted_at else live).add(cluster_id)
+    return live, deleted
+
+
+def _node(row: Mapping[str, Any]) -> Node:
+    return Node(
+        **{
+            **row,
+            "role": Role(row["role"]),
+            "state": MachineState(row["state"]),
+            "who_can_fix": WhoCanFix(row["who_can_fix"]) if row["who_can_fix"] else None,
+            "said": MachineState(row["said"]) if row["said"] else None,
+        }
+    )
