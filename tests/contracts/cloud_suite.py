@@ -1,0 +1,123 @@
+"""What every cloud must do, whatever is behind it: inherit `CloudSuite`, provide a `cloud` fixture.
+
+The suite makes few and small machines and deletes all of them; it may run against a real project.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from time import monotonic
+from uuid import UUID, uuid4
+
+import pytest
+
+from caravan_provisioner.clouds.base import (
+    Cloud,
+    CloudMachineState,
+    Machine,
+    MachineBatch,
+    Owner,
+    UnknownMachineType,
+)
+from caravan_shared.contracts.spec import Role
+
+
+class CloudSuite:
+    """The behaviour that the provisioner relies on."""
+
+    machine_type = "small"
+    """A small machine type that the cloud has."""
+    patience_s = 10.0
+    """Seconds within which a machine boots or goes."""
+
+    @pytest.fixture
+    async def installation(self, cloud: Cloud) -> AsyncIterator[str]:
+        """An installation of the test's own; all its machines are deleted afterwards."""
+        installation = f"suite-{uuid4()}"
+        yield installation
+        await cloud.delete([machine.id for machine in await cloud.machines(installation)])
+
+    def batch(
+        self, installation: str, *numbers: int, cluster: UUID | None = None, machine_type: str | None = None
+    ) -> MachineBatch:
+        """A batch with these numbers."""
+        owner = Owner(installation, cluster or uuid4(), "workers", Role.WORKER, "k3x9")
+        return MachineBatch("suite-workers-k3x9", numbers or (1,), machine_type or self.machine_type, owner)
+
+    async def until(
+        self, cloud: Cloud, installation: str, met: Callable[[Sequence[Machine]], bool]
+    ) -> Sequence[Machine]:
+        """The listing that first meets a condition."""
+        return await eventually(lambda: cloud.machines(installation), met, self.patience_s)
+
+    async def test_offers_name_machine_types_and_quota(self, cloud: Cloud) -> None:
+        offers = await cloud.offers()
+        assert self.machine_type in [offered.name for offered in offers.machine_types]
+        assert offers.quota.machines_used >= 0
+        assert offers.seconds_to_boot >= 0
+
+    async def test_one_call_makes_every_machine_of_a_batch(self, cloud: Cloud, installation: str) -> None:
+        batch = self.batch(installation, 1, 2, 3)
+        created = await cloud.create(batch)
+        listed = await cloud.machines(installation)
+        assert sorted(machine.name for machine in listed) == batch.names()
+        assert {machine.id for machine in created} <= {machine.id for machine in listed}
+        assert {machine.owner for machine in listed} == {batch.owner}
+
+    async def test_machine_of_one_has_its_number_in_the_name_too(self, cloud: Cloud, installation: str) -> None:
+        await cloud.create(self.batch(installation, 7))
+        (machine,) = await cloud.machines(installation)
+        assert machine.name == "suite-workers-k3x9-7"
+
+    async def test_machines_become_active_with_an_address(self, cloud: Cloud, installation: str) -> None:
+        await cloud.create(self.batch(installation, 1, 2))
+        machines = await self.until(
+            cloud, installation, lambda all_of: all(m.state is CloudMachineState.ACTIVE for m in all_of)
+        )
+        addresses = {machine.address for machine in machines}
+        assert len(addresses) == 2
+        assert None not in addresses
+
+    async def test_listing_shows_one_installation_alone(self, cloud: Cloud, installation: str) -> None:
+        await cloud.create(self.batch(installation, 1))
+        assert await cloud.machines(f"{installation}-other") == []
+
+    async def test_names_are_not_unique_so_a_repeated_create_makes_a_second_machine(
+        self, cloud: Cloud, installation: str
+    ) -> None:
+        batch = self.batch(installation, 1)
+        await cloud.create(batch)
+        await cloud.create(batch)
+        assert [machine.name for machine in await cloud.machines(installation)] == batch.names() * 2
+
+    async def test_deletion_is_by_id_and_unknown_ids_are_fine(self, cloud: Cloud, installation: str) -> None:
+        await cloud.create(self.batch(installation, 1, 2))
+        first, second = await cloud.machines(installation)
+        await cloud.delete([first.id, "no-such-machine"])
+        left = await self.until(cloud, installation, lambda all_of: len(all_of) == 1)
+        assert [machine.id for machine in left] == [second.id]
+        await cloud.delete([first.id])
+
+    async def test_unknown_machine_type_is_an_error_of_its_own_and_makes_nothing(
+        self, cloud: Cloud, installation: str
+    ) -> None:
+        with pytest.raises(UnknownMachineType):
+            await cloud.create(self.batch(installation, machine_type="no-such-type"))
+        assert await cloud.machines(installation) == []
+
+    async def test_largest_batch_is_one_call(self, cloud: Cloud, installation: str) -> None:
+        numbers = tuple(range(1, cloud.capabilities.max_batch + 1))
+        await cloud.create(self.batch(installation, *numbers))
+        assert len(await cloud.machines(installation)) == len(numbers)
+
+
+async def eventually(
+    look: Callable[[], Awaitable[Sequence[Machine]]],
+    met: Callable[[Sequence[Machine]], bool],
+    patience_s: float,
+) -> Sequence[Machine]:
+    """Look until the condition is met; fail when patience ends."""
+    ends_at = monotonic() + patience_s
+    while not met(seen := await look()):
+        assert monotonic() < ends_at, f"not so after {patience_s} s: {seen}"
+        await asyncio.sleep(0.05)
+    return seen
