@@ -84,10 +84,11 @@ S = TypeVar("S", bound=StrEnum)
 C, M, J = ClusterPhase, MachineState, MembershipState
 
 CLUSTER_MOVES: Mapping[ClusterPhase, frozenset[ClusterPhase]] = {
-    C.REQUESTED: frozenset({C.PROVISIONING, C.BOOTSTRAPPING, C.READY, C.FAILED, C.DELETING}),
-    C.PROVISIONING: frozenset({C.BOOTSTRAPPING, C.READY, C.FAILED, C.DELETING}),
+    # Updating: the last fact about one generation arrives when a newer one is wanted already.
+    C.REQUESTED: frozenset({C.PROVISIONING, C.BOOTSTRAPPING, C.READY, C.UPDATING, C.FAILED, C.DELETING}),
+    C.PROVISIONING: frozenset({C.BOOTSTRAPPING, C.READY, C.UPDATING, C.FAILED, C.DELETING}),
     # A machine that fails while kubeadm is at work sends the cluster back to waiting for machines.
-    C.BOOTSTRAPPING: frozenset({C.PROVISIONING, C.READY, C.FAILED, C.DELETING}),
+    C.BOOTSTRAPPING: frozenset({C.PROVISIONING, C.READY, C.UPDATING, C.FAILED, C.DELETING}),
     C.READY: frozenset({C.UPDATING, C.FAILED, C.DELETING}),
     C.UPDATING: frozenset({C.READY, C.FAILED, C.DELETING}),
     # A retry, or a fact that arrives late, lifts a failure.

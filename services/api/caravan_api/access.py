@@ -1,0 +1,125 @@
+"""Who may do what: bearer tokens, teams, roles; and the check that no route forgot to say which role it needs.
+
+A viewer reads, a developer also changes, both in their own team. An admin runs the installation: all teams, dead
+letters. What belongs to another team does not exist for its outsiders: they get 404, never 403.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.errors import Forbidden, Unauthenticated
+from caravan_api.store import Token
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database
+
+FIRST_TEAM = "default"
+FIRST_ADMIN = "admin"
+
+
+class Role(StrEnum):
+    """What a token may do, from least to most."""
+
+    VIEWER = "viewer"
+    """Reads what its team has."""
+    DEVELOPER = "developer"
+    """Also creates, changes and deletes it."""
+    ADMIN = "admin"
+    """Runs the installation: every team's clusters, tokens, dead letters."""
+
+    def includes(self, other: "Role") -> bool:
+        """True if this role may do all that the other may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request."""
+
+    user: str
+    team: str
+    role: Role
+
+    @property
+    def is_admin(self) -> bool:
+        """True for those who run the installation."""
+        return self.role is Role.ADMIN
+
+
+class Access:
+    """Makes tokens and recognises them. `first_admin` is the token that comes from the settings, never from the store."""
+
+    def __init__(self, db: Database, clock: Clock, first_admin: str | None) -> None:
+        self._db, self._clock = db, clock
+        self._first_admin = _sha256(first_admin) if first_admin else ""
+
+    async def issue(self, tx: AsyncSession, user: str, team: str, role: Role) -> tuple[Token, str]:
+        """Make a token; its text is known only now."""
+        text = f"caravan_{secrets.token_urlsafe(32)}"
+        token = Token(
+            sha256=_sha256(text), id=uuid4(), user=user, team=team, role=role.value, created_at=self._clock.now()
+        )
+        tx.add(token)
+        return token, text
+
+    async def recognise(self, token: str) -> Caller | None:
+        """Whose token this is; None for one that was never issued or is revoked."""
+        sha256 = _sha256(token)
+        if hmac.compare_digest(sha256, self._first_admin):
+            return Caller(FIRST_ADMIN, FIRST_TEAM, Role.ADMIN)
+        async with self._db.reading() as session:
+            statement = select(Token).where(Token.sha256 == sha256, col(Token.revoked_at).is_(None))
+            known = (await session.exec(statement)).one_or_none()
+        return Caller(known.user, known.team, Role(known.role)) if known else None
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token of your team.")
+
+
+def needs(role: Role) -> Callable[..., Coroutine[Any, Any, Caller]]:
+    """The dependency that lets in callers of at least this role."""
+
+    async def caller(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Caller:
+        access: Access = request.app.state.api.access
+        known = await access.recognise(credentials.credentials) if credentials else None
+        if known is None:
+            raise Unauthenticated
+        if not known.role.includes(role):
+            raise Forbidden(f"this needs the role {role}, and yours is {known.role}")
+        return known
+
+    caller.needed_role = role  # type: ignore[attr-defined]  # what `routes_open_to_all` looks for
+    return caller
+
+
+Viewer = Annotated[Caller, Depends(needs(Role.VIEWER))]
+Developer = Annotated[Caller, Depends(needs(Role.DEVELOPER))]
+Admin = Annotated[Caller, Depends(needs(Role.ADMIN))]
+
+
+def routes_open_to_all(routes: Iterable[APIRoute]) -> list[str]:
+    """The routes that name no role; anything in this list is a defect."""
+    return [f"{sorted(route.methods or ())} {route.path}" for route in routes if not _names_a_role(route.dependant)]
+
+
+def _names_a_role(dependant: Dependant) -> bool:
+    return any(hasattr(needed.call, "needed_role") or _names_a_role(needed) for needed in dependant.dependencies)

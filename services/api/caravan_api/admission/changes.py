@@ -1,0 +1,34 @@
+"""What a change may not touch: it would mean another cluster, not a change of this one."""
+
+from collections.abc import Iterator
+
+from caravan_shared.contracts.facts import FieldProblem
+from caravan_shared.contracts.spec import ClusterSpec
+
+
+def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
+    """Fields that are fixed once a cluster exists."""
+    for field in ("cloud", "topology", "network"):
+        if getattr(spec, field) != getattr(current, field):
+            yield FieldProblem(
+                field=f"spec.{field}",
+                problem=f"the {field} of a cluster cannot change",
+                remedy=f"leave {field} as it is, or create another cluster",
+            )
+    yield from _machine_types(spec, current)
+
+
+def _machine_types(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
+    before = {node_set.name: node_set.machine_type for node_set in current.node_sets()}
+    positions = {workers.name: index for index, workers in enumerate(spec.workers)}
+    for node_set in spec.node_sets():
+        old = before.get(node_set.name)
+        if old is None or old == node_set.machine_type:
+            continue
+        is_worker = node_set.name in positions
+        part = f"workers.{positions[node_set.name]}" if is_worker else node_set.name.replace("-", "_")
+        yield FieldProblem(
+            field=f"spec.{part}.machine_type",
+            problem=f"the nodes of {node_set.name} are {old} machines, and a set keeps its machine type",
+            remedy=f"leave it at {old}, or add another worker set" if is_worker else f"leave it at {old}",
+        )

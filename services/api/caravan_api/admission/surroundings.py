@@ -1,0 +1,40 @@
+"""What admission must know of the world to judge a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from caravan_shared.contracts.events import CloudOffered
+from caravan_shared.contracts.spec import ClusterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How big things may get, in nodes; None is no limit."""
+
+    max_nodes: int
+    max_nodes_per_team: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The cluster that a request changes."""
+
+    spec: ClusterSpec
+    running_version: str | None
+    """None until it has run once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Offers, limits and what the team has already."""
+
+    versions: tuple[str, ...]
+    """Offered Kubernetes versions, newest first."""
+    clouds: Mapping[str, CloudOffered]
+    limits: Limits
+    names_taken: frozenset[str] = frozenset()
+    """Those of the team's live clusters that the request could collide with."""
+    team_nodes: int = 0
+    """Nodes wanted by the team's other clusters."""
+    current: Current | None = field(default=None)
+    """None for a new cluster."""

@@ -1,0 +1,60 @@
+"""The only wiring of the api: everything it is made of, on one screen."""
+
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from caravan_api import offers
+from caravan_api.access import Access
+from caravan_api.admission import Limits
+from caravan_api.decide.announce import Pauses
+from caravan_api.desired import Desired
+from caravan_api.doors.intake import Intake
+from caravan_api.doors.rest.app import build_rest
+from caravan_api.doors.rest.context import Api
+from caravan_api.feed import Feed
+from caravan_api.handlers import CLUSTER_FACTS, Handlers
+from caravan_api.housekeeping import Housekeeping
+from caravan_api.reconcile import Reconciler, live_keys
+from caravan_api.recorder import Recorder
+from caravan_api.settings import Settings
+from caravan_api.store import Table
+from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
+from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.vitals import AsgiApp
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def build(settings: Settings) -> Service:
+    """The api as a service, not yet running."""
+    service = Service("api", settings, metadata=Table.metadata, migrations=MIGRATIONS)
+    db, clock = service.db, service.clock
+    feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
+
+    def changed(cluster_id: UUID) -> None:
+        feed.wake()
+        service.wake(str(cluster_id))
+
+    recorder = Recorder(clock, changed)
+    limits = Limits(settings.max_nodes, settings.max_nodes_per_team)
+    desired = Desired(recorder, limits, clock)
+    handlers = Handlers(recorder, clock)
+    first_admin = settings.bootstrap_token.get_secret_value() if settings.bootstrap_token else None
+    access = Access(db, clock, first_admin)
+    pauses = Pauses(settings.reannounce_after_s, settings.reannounce_at_most_s, settings.reannounce_settled_s)
+    reconciler = Reconciler(recorder, desired, pauses, settings.forget_nodes_s)
+
+    for fact in CLUSTER_FACTS:
+        service.hears(fact, handlers.cluster_fact)
+    service.hears(KubeconfigIssued, handlers.kubeconfig_issued)
+    service.hears(KubeconfigRevoked, handlers.kubeconfig_revoked)
+    service.hears(CloudOffered, offers.cloud_offered)
+    service.hears(KubernetesOffered, offers.kubernetes_offered)
+    Intake(db, clock, desired).listen(service, settings.intake_teams)
+    service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=live_keys)
+    service.alongside("feed", feed.run)
+    service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s).run)
+    api = Api(settings, db, service.bus, clock, service.ask, access, desired, handlers, feed, limits)
+    service.serves(cast("AsgiApp", build_rest(api)))  # the same protocol, with starlette's names for its types
+    return service

@@ -1,0 +1,1 @@
+"""What the api concludes from what it was told. Pure: no network, no clock, no store."""

@@ -1,0 +1,138 @@
+"""What people want of their clusters: create, change, retry, delete. Every door ends here.
+
+Each is one transaction with its outgoing event: what was acknowledged is stored, and told.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.admission import Limits, NotAdmitted, admit, name_taken
+from caravan_api.decide.facts import Facts
+from caravan_api.offers import surroundings
+from caravan_api.recorder import Recorder, node_sets, recount
+from caravan_api.store import Cluster
+from caravan_api.timeline import Entry
+from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterRequested
+from caravan_shared.contracts.facts import ClusterEvent, WhoCanFix
+from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.contracts.states import ClusterPhase
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.errors import GiveUp
+from caravan_shared.plumbing.outbox import say
+
+SOURCE = "api"
+
+
+def announcement(cluster: Cluster) -> ClusterEvent:
+    """The cluster's desired state as the other services hear it."""
+    common = {"cluster_id": cluster.id, "team": cluster.team, "name": cluster.name}
+    if cluster.deletion_asked_at:
+        return ClusterDeletionRequested(**common, announcement=cluster.announcement)
+    return ClusterRequested(
+        **common,
+        generation=cluster.generation,
+        announcement=cluster.announcement,
+        spec=ClusterSpec.model_validate(cluster.spec),
+        retry=cluster.retry,
+    )
+
+
+class BeingDeleted(GiveUp):
+    """A cluster that is to be deleted cannot be changed, and one that is gone cannot be retried."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        how_far = "deleted" if cluster.deleted_at else "being deleted"
+        super().__init__(f"the cluster {cluster.name} is {how_far}", who_can_fix=WhoCanFix.USER)
+
+
+class Desired:
+    """Changes what is wanted. Callers hold the cluster's lock and commit."""
+
+    def __init__(self, recorder: Recorder, limits: Limits, clock: Clock) -> None:
+        self._recorder, self._limits, self._clock = recorder, limits, clock
+
+    async def create(self, tx: AsyncSession, team: str, user: str, request: Mapping[str, Any]) -> Cluster:
+        """Admit `{"name", "spec"}` and want that cluster. Raises `NotAdmitted`, `NothingOfferedYet`."""
+        name = request.get("name")
+        known = name if isinstance(name, str) and name.isascii() and name.isprintable() else None
+        around = await surroundings(tx, self._limits, team, name=known)
+        spec = admit(request, around)
+        cluster = self._new(team, user, str(name), spec, simulated=around.clouds[spec.cloud].simulated)
+        tx.add(cluster)
+        try:
+            await tx.flush()
+        except IntegrityError as error:
+            # Someone else took the name between our look and our insert.
+            raise NotAdmitted((name_taken(str(name)),)) from error
+        text = f"{user} asked for the cluster: {spec.node_count()} nodes with Kubernetes {spec.version}"
+        await self._recorder.record(tx, cluster, SOURCE, Entry("requested", text, {"user": user}))
+        await say(tx, announcement(cluster))
+        return cluster
+
+    async def change(self, tx: AsyncSession, cluster: Cluster, user: str, spec: Mapping[str, Any]) -> bool:
+        """Admit a new spec and want that; False if it is wanted already. Raises `NotAdmitted`, `BeingDeleted`."""
+        if cluster.deletion_asked_at:
+            raise BeingDeleted(cluster)
+        around = await surroundings(tx, self._limits, cluster.team, cluster=cluster)
+        admitted = admit({"spec": spec}, around)
+        if admitted == ClusterSpec.model_validate(cluster.spec):
+            return False
+        cluster.spec = admitted.model_dump(mode="json")
+        cluster.nodes_wanted = admitted.node_count()
+        cluster.generation += 1
+        await recount(tx, cluster)
+        text = f"{user} changed the cluster: {admitted.node_count()} nodes with Kubernetes {admitted.version}"
+        await self._tell(tx, cluster, Entry("changed", text, {"user": user, "generation": cluster.generation}))
+        return True
+
+    async def retry(self, tx: AsyncSession, cluster: Cluster, user: str) -> None:
+        """Lift the failures so far, and tell every service to try again."""
+        if cluster.deleted_at:
+            raise BeingDeleted(cluster)
+        cluster.retry += 1
+        cluster.retried_at = self._clock.now()
+        await self._tell(tx, cluster, Entry("retry", f"{user} asked to try again", {"user": user}))
+
+    async def delete(self, tx: AsyncSession, cluster: Cluster, user: str) -> None:
+        """Want the cluster no more. From any state; asking twice is once."""
+        if cluster.deletion_asked_at:
+            return
+        cluster.deletion_asked_at = self._clock.now()
+        await self._tell(tx, cluster, Entry("deletion", f"{user} asked to delete the cluster", {"user": user}))
+
+    async def _tell(self, tx: AsyncSession, cluster: Cluster, entry: Entry) -> None:
+        cluster.revision += 1
+        cluster.unanswered = 0
+        await self._recorder.record(tx, cluster, SOURCE, entry)
+        await self.announce(tx, cluster)
+
+    async def announce(self, tx: AsyncSession, cluster: Cluster) -> None:
+        """Say the desired state once more, with a higher number."""
+        cluster.announcement += 1
+        cluster.announced_at = self._clock.now()
+        tx.add(cluster)
+        await say(tx, announcement(cluster))
+
+    def _new(self, team: str, user: str, name: str, spec: ClusterSpec, *, simulated: bool) -> Cluster:
+        now = self._clock.now()
+        return Cluster(
+            id=uuid4(),
+            team=team,
+            name=name,
+            created_by=user,
+            created_at=now,
+            updated_at=now,
+            announced_at=now,
+            spec=spec.model_dump(mode="json"),
+            facts=Facts().model_dump(mode="json"),
+            phase=ClusterPhase.REQUESTED.value,
+            version=spec.version,
+            cloud=spec.cloud,
+            simulated=simulated,
+            nodes_wanted=spec.node_count(),
+            node_sets=node_sets(spec, {}),
+        )

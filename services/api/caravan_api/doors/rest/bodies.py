@@ -1,0 +1,120 @@
+"""Request bodies. Where admission must see the whole request, the shape is documented here and judged there."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from caravan_api.access import Role
+from caravan_api.errors import Malformed
+from caravan_shared.contracts.facts import FieldProblem
+from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
+
+# Specs are four levels deep; deeper patches are mistakes or attacks on the stack.
+_DEEPEST_PATCH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class LooksLike:
+    """Any value passes, and OpenAPI shows the schema of `shape`: admission says more than a schema error can."""
+
+    shape: Any
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The documented schema."""
+        adapter: TypeAdapter[Any] = TypeAdapter(self.shape)
+        return handler(adapter.core_schema)
+
+
+class Body(BaseModel):
+    """Unknown fields are mistakes, and are told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CreateCluster(Body):
+    """A new cluster."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "demo", "spec": ClusterSpec.example}]}
+    )
+    name: Annotated[Any, LooksLike(ClusterName)]
+    team: TeamName | None = Field(None, description="Default: your own.")
+    spec: Annotated[Any, LooksLike(ClusterSpec)]
+
+
+class ChangeCluster(Body):
+    """A merge patch (RFC 7396): what is named changes, null means the default, lists are replaced whole."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"spec": {"version": "1.34.2"}}]})
+    spec: dict[str, Any]
+
+
+class ScaleNodeSet(Body):
+    """A new size for one node set."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"count": 4}]})
+    count: int = Field(ge=0, le=5000)
+
+
+class AskPlan(Body):
+    """A request to be weighed, not done. `name` is for create, `cluster` (name or id) for change and delete."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"action": "create", "name": "demo", "spec": ClusterSpec.example}]},
+    )
+    action: Literal["create", "change", "delete"]
+    name: Annotated[Any, LooksLike(ClusterName | None)] = None
+    cluster: str | None = None
+    team: TeamName | None = None
+    spec: dict[str, Any] | None = Field(None, description="A whole spec to create, a merge patch to change.")
+
+
+class AskAccess(Body):
+    """Access to a cluster for yourself."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "viewer", "ttl_s": 3600}]})
+    role: Literal["viewer", "editor", "admin"] = "viewer"
+    ttl_s: int = Field(3600, ge=60, le=8 * 3600, description="Lifetime in seconds, at most 8 h.")
+
+
+class NewToken(Body):
+    """A bearer token for someone."""
+
+    user: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", description="Who it is for; shown in timelines.")
+    team: TeamName
+    role: Role = Role.DEVELOPER
+
+
+class TokenView(BaseModel):
+    """A token, without its text."""
+
+    id: UUID
+    user: str
+    team: TeamName
+    role: Role
+
+
+class IssuedToken(TokenView):
+    """A new token, with its text: it is shown this once."""
+
+    token: str
+
+
+def merged(target: Any, patch: Any, depth: int = 0) -> Any:
+    """Apply a merge patch (RFC 7396, section 2). Raises `Malformed` for one that is absurdly deep."""
+    if depth > _DEEPEST_PATCH:
+        raise Malformed([FieldProblem(field="spec", problem="it is nested too deeply", remedy="see /openapi.json")])
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value, depth + 1)
+    return result

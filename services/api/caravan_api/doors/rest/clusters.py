@@ -1,0 +1,219 @@
+"""Clusters: ask for them, look at them, change them, let them go."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy import and_, or_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.access import Developer, Viewer
+from caravan_api.doors.rest.bodies import ChangeCluster, CreateCluster, merged
+from caravan_api.doors.rest.context import (
+    IdempotencyKeyHeader,
+    IfMatch,
+    Page,
+    Parts,
+    Team,
+    answer_with,
+    cluster_response,
+    find_cluster,
+    once,
+    team_of,
+)
+from caravan_api.errors import NoPrecondition, Stale
+from caravan_api.idempotency import Answer
+from caravan_api.pages import decode_cursor, encode_cursor
+from caravan_api.readmodel import ClusterView, cluster_view, etag_of
+from caravan_api.store import Cluster
+from caravan_shared.contracts.spec import KubernetesVersion
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+router = APIRouter(prefix="/v1/clusters", tags=["clusters"])
+
+
+class ClusterPage(Page):
+    """A page of clusters."""
+
+    items: list[ClusterView]
+
+
+class Sort(StrEnum):
+    """The order of a list; a minus turns it round."""
+
+    NAME = "name"
+    NAME_DOWN = "-name"
+    AGE = "created_at"
+    AGE_DOWN = "-created_at"
+
+    @property
+    def column(self) -> Any:
+        """The column sorted by."""
+        return col(Cluster.name) if self.by_name else col(Cluster.created_at)
+
+    @property
+    def by_name(self) -> bool:
+        """True for an order by name, False for one by age."""
+        return self.value.endswith("name")
+
+    @property
+    def descends(self) -> bool:
+        """True for the greatest first."""
+        return self.value.startswith("-")
+
+
+@router.post("", status_code=202, response_model=ClusterView, responses={**cluster_response(202, "Wanted from now on")})
+async def create(
+    body: CreateCluster,
+    request: Request,
+    caller: Developer,
+    api: Parts,
+    key: IdempotencyKeyHeader = None,
+    team: Team = None,
+) -> JSONResponse:
+    """Ask for a cluster. It is admitted whole or refused with every problem; what was admitted is never lost."""
+    owner = team_of(caller, body.team or team)
+
+    async def work(tx: AsyncSession) -> Answer:
+        cluster = await api.desired.create(tx, owner, caller.user, {"name": body.name, "spec": body.spec})
+        return answer_with(cluster, 202)
+
+    return await once(request, caller, key, body.model_dump(mode="json"), work)
+
+
+@router.get("")
+async def list_clusters(
+    caller: Viewer,
+    api: Parts,
+    team: Team = None,
+    phase: ClusterPhase | None = None,
+    health: Verdict | None = None,
+    version: KubernetesVersion | None = None,
+    cloud: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None,
+    q: Annotated[str | None, Query(pattern=r"^[a-z0-9-]{0,32}$", description="Part of a name.")] = None,
+    sort: Sort = Sort.AGE_DOWN,
+    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
+    after: Annotated[str | None, Query(max_length=500)] = None,
+) -> ClusterPage:
+    """Your team's clusters (an admin's: all teams'), page by page. Deleted ones only with `phase=Deleted`."""
+    statement = select(Cluster)
+    if team or not caller.is_admin:
+        statement = statement.where(Cluster.team == team_of(caller, team))
+    wanted = {Cluster.phase: phase, Cluster.verdict: health, Cluster.version: version, Cluster.cloud: cloud}
+    for column, value in wanted.items():
+        statement = statement.where(column == value) if value is not None else statement
+    if phase is not ClusterPhase.DELETED:
+        statement = statement.where(col(Cluster.deleted_at).is_(None))
+    if q:
+        statement = statement.where(col(Cluster.name).contains(q, autoescape=True))
+    size = limit or api.settings.page_size
+    statement = _from_cursor(statement, sort, after).limit(size + 1)
+    async with api.db.reading() as session:
+        rows = (await session.exec(statement)).all()
+    return ClusterPage(items=[cluster_view(row) for row in rows[:size]], next=_next(rows, size, sort))
+
+
+@router.get("/{cluster}")
+async def get(cluster: str, response: Response, caller: Viewer, api: Parts, team: Team = None) -> ClusterView:
+    """One cluster, by id or name."""
+    async with api.db.reading() as session:
+        found = await find_cluster(session, caller, cluster, team)
+    response.headers["ETag"] = etag_of(found)
+    return cluster_view(found)
+
+
+@router.patch(
+    "/{cluster}",
+    status_code=202,
+    response_model=ClusterView,
+    responses={**cluster_response(200, "As it was wanted already"), **cluster_response(202, "Wanted from now on")},
+)
+async def change(
+    cluster: str,
+    body: ChangeCluster,
+    request: Request,
+    caller: Developer,
+    api: Parts,
+    if_match: IfMatch = None,
+    key: IdempotencyKeyHeader = None,
+    team: Team = None,
+) -> JSONResponse:
+    """Change a cluster's spec by a merge patch. If-Match keeps two people from overwriting each other."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        if if_match is None:
+            raise NoPrecondition
+        check_etag(found, if_match)
+        changed = await api.desired.change(tx, found, caller.user, merged(found.spec, body.spec))
+        return answer_with(found, 202 if changed else 200)
+
+    return await once(request, caller, key, body.model_dump(mode="json"), work)
+
+
+@router.delete(
+    "/{cluster}", status_code=202, response_model=ClusterView, responses={**cluster_response(202, "Being deleted")}
+)
+async def delete(
+    cluster: str,
+    request: Request,
+    caller: Developer,
+    api: Parts,
+    if_match: IfMatch = None,
+    key: IdempotencyKeyHeader = None,
+    team: Team = None,
+) -> JSONResponse:
+    """Delete a cluster, in whatever state it is. Asking again is fine."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        check_etag(found, if_match)
+        await api.desired.delete(tx, found, caller.user)
+        return answer_with(found, 202)
+
+    return await once(request, caller, key, None, work)
+
+
+@router.post(
+    "/{cluster}/retry", status_code=202, response_model=ClusterView, responses={**cluster_response(202, "Tried again")}
+)
+async def retry(
+    cluster: str, request: Request, caller: Developer, api: Parts, key: IdempotencyKeyHeader = None, team: Team = None
+) -> JSONResponse:
+    """Lift the cluster's failures: every service tries again."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        await api.desired.retry(tx, found, caller.user)
+        return answer_with(found, 202)
+
+    return await once(request, caller, key, None, work)
+
+
+def check_etag(cluster: Cluster, if_match: str | None) -> None:
+    """Raise `Stale` if the cluster is not in a state that If-Match (RFC 9110, section 13.1.1) names."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if etag_of(cluster) not in (etag.strip() for etag in if_match.split(",")):
+        raise Stale(f"the cluster {cluster.name} is at {etag_of(cluster)} by now: read it again, then change it")
+
+
+def _from_cursor(statement: Any, sort: Sort, after: str | None) -> Any:
+    keys = (sort.column, col(Cluster.id))
+    if after:
+        value, cluster_id = decode_cursor(after, str if sort.by_name else datetime, UUID)
+        first, second = ((key.__lt__ if sort.descends else key.__gt__) for key in keys)
+        statement = statement.where(or_(first(value), and_(sort.column == value, second(cluster_id))))
+    return statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys))
+
+
+def _next(rows: Sequence[Cluster], size: int, sort: Sort) -> str | None:
+    if len(rows) <= size:
+        return None
+    last = rows[size - 1]
+    return encode_cursor(last.name if sort.by_name else last.created_at, last.id)

@@ -1,0 +1,157 @@
+"""What every route works with, and the questions that most of them ask first."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.access import Access, Caller
+from caravan_api.admission import Limits
+from caravan_api.desired import Desired
+from caravan_api.errors import Forbidden, NotFound
+from caravan_api.feed import Feed
+from caravan_api.handlers import Handlers
+from caravan_api.idempotency import Answer, Key, fingerprint
+from caravan_api.readmodel import cluster_view, etag_of
+from caravan_api.settings import Settings
+from caravan_api.store import Cluster
+from caravan_shared.contracts import requests
+from caravan_shared.contracts.spec import DNS_LABEL, TeamName
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database
+
+_LENGTH_OF_AN_ID = 36
+_LONGEST_NAME = 32
+
+R = TypeVar("R", bound=requests.Reply)
+
+
+class Ask(Protocol):
+    """Asks another service; raises `Retry` or `GiveUp`."""
+
+    async def __call__(self, request: requests.Request, reply_type: type[R]) -> R:
+        """Return the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The parts behind the routes."""
+
+    settings: Settings
+    db: Database
+    bus: Bus
+    clock: Clock
+    ask: Ask
+    access: Access
+    desired: Desired
+    handlers: Handlers
+    feed: Feed
+    limits: Limits
+
+
+def _api(request: Request) -> Api:
+    api: Api = request.app.state.api
+    return api
+
+
+Parts = Annotated[Api, Depends(_api)]
+Team = Annotated[
+    TeamName | None, Query(description="The team meant; your own unless you are an admin. Default: your own.")
+]
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="Any text of your own: a repetition with the same one is answered, not done again.",
+    ),
+]
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", description="The etag of the state that the change is meant for.")
+]
+
+
+class Page(BaseModel):
+    """What all pages have."""
+
+    next: str | None = None
+    """Cursor of the next page, for `after`; null on the last one."""
+
+
+def team_of(caller: Caller, team: str | None) -> str:
+    """The team that a caller means. Raises `Forbidden` for another than the own, but for admins."""
+    if team is None or team == caller.team or caller.is_admin:
+        return team or caller.team
+    raise Forbidden(f"you belong to the team {caller.team}")
+
+
+async def find_cluster(
+    session: AsyncSession, caller: Caller, ref: str, team: str | None = None, *, lock: bool = False
+) -> Cluster:
+    """The cluster of that id, or the live one of that name. Raises `NotFound`, for another team's cluster too."""
+    found = None
+    if (team is None or team == caller.team or caller.is_admin) and _could_exist(ref):
+        statement = select(Cluster)
+        if len(ref) == _LENGTH_OF_AN_ID:
+            statement = statement.where(Cluster.id == UUID(ref))
+        else:
+            statement = statement.where(
+                Cluster.team == (team or caller.team), Cluster.name == ref, col(Cluster.deleted_at).is_(None)
+            )
+        found = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
+    if found is None or not (found.team == caller.team or caller.is_admin):
+        raise NotFound("there is no such cluster in your team")
+    return found
+
+
+def _could_exist(ref: str) -> bool:
+    is_id = re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", ref)
+    return bool(is_id) or (len(ref) <= _LONGEST_NAME and re.fullmatch(DNS_LABEL, ref) is not None)
+
+
+async def once(
+    request: Request, caller: Caller, key: str | None, body: Any, work: Callable[[AsyncSession], Awaitable[Answer]]
+) -> JSONResponse:
+    """Do `work` in one transaction, or give the answer that the same Idempotency-Key got before."""
+    api = _api(request)
+    async with api.db.transaction() as tx:
+        answer = await _claimed(tx, api, request, caller, key, body, work) if key else await work(tx)
+    headers = {"ETag": answer.etag, "Location": f"/v1/clusters/{answer.body['id']}"}
+    return JSONResponse(answer.body, answer.status, headers)
+
+
+async def _claimed(
+    tx: AsyncSession,
+    api: Api,
+    request: Request,
+    caller: Caller,
+    key: str,
+    body: Any,
+    work: Callable[[AsyncSession], Awaitable[Answer]],
+) -> Answer:
+    claim = Key(caller, key, fingerprint(request.method, str(request.url.path), [str(request.query_params), body]))
+    earlier = await claim.claim(tx, api.clock.now())
+    if earlier:
+        return earlier
+    answer = await work(tx)
+    await claim.remember(tx, answer)
+    return answer
+
+
+def answer_with(cluster: Cluster, status: int) -> Answer:
+    """A cluster as an answer."""
+    return Answer(status, cluster_view(cluster).model_dump(mode="json"), etag_of(cluster))
+
+
+def cluster_response(status: int, description: str) -> Mapping[int | str, dict[str, Any]]:
+    """How OpenAPI describes an answer with a cluster."""
+    header = {"schema": {"type": "string"}}
+    return {status: {"description": description, "headers": {"ETag": header, "Location": header}}}

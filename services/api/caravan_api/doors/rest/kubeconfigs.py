@@ -1,0 +1,88 @@
+"""Access to a cluster: ask for a kubeconfig, see who has one, take it back. dns signs and revokes."""
+
+from datetime import datetime
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+from sqlmodel import col, select
+
+from caravan_api.access import Caller, Developer, Role, Viewer
+from caravan_api.desired import SOURCE
+from caravan_api.doors.rest.bodies import AskAccess
+from caravan_api.doors.rest.context import Parts, Team, find_cluster
+from caravan_api.errors import Conflict, Forbidden, NotYet
+from caravan_api.readmodel import GrantView, cluster_view, grant_view
+from caravan_api.recorder import lock_cluster
+from caravan_api.store import Cluster, Grant
+from caravan_shared.contracts.events import KubeconfigIssued
+from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
+
+router = APIRouter(prefix="/v1/clusters/{cluster}", tags=["access"])
+
+
+class IssuedKubeconfig(BaseModel):
+    """A kubeconfig: keep it to yourself; it is not shown again."""
+
+    grant_id: UUID
+    kubeconfig: str
+    expires_at: datetime
+
+
+class Grants(BaseModel):
+    """Every access that was granted to a cluster."""
+
+    items: list[GrantView]
+
+
+@router.post("/kubeconfig")
+async def issue(
+    cluster: str, body: AskAccess, response: Response, caller: Viewer, api: Parts, team: Team = None
+) -> IssuedKubeconfig:
+    """Get a kubeconfig of your own, short-lived and revocable. Viewers get viewers' ones."""
+    async with api.db.reading() as session:
+        found = await find_cluster(session, caller, cluster, team)
+    _check(found, caller, body)
+    wish = AskKubeconfig(cluster_id=found.id, user=caller.user, role=body.role, ttl_s=body.ttl_s)
+    issued = await api.ask(wish, Kubeconfig)
+    fact = KubeconfigIssued(
+        cluster_id=found.id,
+        grant_id=issued.grant_id,
+        user=caller.user,
+        role=body.role,
+        expires_at=issued.expires_at,
+    )
+    async with api.db.transaction() as tx:
+        locked = await lock_cluster(tx, found.id)
+        assert locked is not None, "clusters are never dropped"
+        await api.handlers.record_grant(tx, locked, fact, api.clock.now(), SOURCE)
+    response.headers["Cache-Control"] = "no-store"
+    return IssuedKubeconfig(grant_id=issued.grant_id, kubeconfig=issued.kubeconfig, expires_at=issued.expires_at)
+
+
+@router.get("/grants")
+async def list_grants(cluster: str, caller: Viewer, api: Parts, team: Team = None) -> Grants:
+    """Who was granted access, newest first."""
+    async with api.db.reading() as session:
+        found = await find_cluster(session, caller, cluster, team)
+        statement = select(Grant).where(Grant.cluster_id == found.id).order_by(col(Grant.issued_at).desc())
+        rows = (await session.exec(statement)).all()
+    return Grants(items=[grant_view(row) for row in rows])
+
+
+@router.delete("/grants/{grant_id}", status_code=204)
+async def revoke(cluster: str, grant_id: UUID, caller: Developer, api: Parts, team: Team = None) -> None:
+    """Take an access back: the kubeconfig opens nothing from then on."""
+    async with api.db.reading() as session:
+        found = await find_cluster(session, caller, cluster, team)
+    await api.ask(AskRevoke(cluster_id=found.id, grant_id=grant_id), Revoked)
+
+
+def _check(cluster: Cluster, caller: Caller, body: AskAccess) -> None:
+    if caller.role is Role.VIEWER and body.role != "viewer":
+        raise Forbidden("a viewer gets a kubeconfig with the role viewer only")
+    if cluster.deletion_asked_at:
+        raise Conflict(f"the cluster {cluster.name} is being deleted")
+    endpoint = cluster_view(cluster).endpoint
+    if endpoint is None or not endpoint.addresses:
+        raise NotYet(f"the cluster {cluster.name} has no kube-apiserver yet: wait until its first control plane is up")

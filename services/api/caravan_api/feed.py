@@ -1,0 +1,130 @@
+"""Server-sent events (WHATWG HTML, section 9.2): what changed, as soon as it is committed.
+
+A stream is a reader of the store, not a subscriber of messages: it remembers the number of the last change that it sent
+and reads what came after. The number is the event's id, so Last-Event-ID resumes anywhere, at any replica.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.readmodel import cluster_view, timeline_view
+from caravan_api.recorder import CHANGES
+from caravan_api.store import Cluster, Counter, TimelineEntry
+from caravan_shared.plumbing.database import Database
+
+# Timeline entries in one go: a client that was away for long gets them in several.
+_AT_ONCE = 500
+_FUTURE = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which clusters a stream is about: one, a team's, or (both None) all."""
+
+    team: str | None = None
+    cluster_id: UUID | None = None
+
+
+class Feed:
+    """Wakes the streams, and writes them."""
+
+    def __init__(self, db: Database, *, poll_s: float, heartbeat_s: float, stream_max_s: float) -> None:
+        self._db = db
+        self._poll_s, self._heartbeat_s, self._stream_max_s = poll_s, heartbeat_s, stream_max_s
+        self._changed = asyncio.Event()
+        self._ended = False
+
+    def wake(self) -> None:
+        """Something was committed: let every stream look."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Notice what other replicas commit; end all streams when cancelled, as a server waits for them."""
+        last = 0
+        try:
+            while True:
+                await asyncio.sleep(self._poll_s)
+                async with self._db.reading() as session:
+                    now = await _last_change(session)
+                if now != last:
+                    last = now
+                    self.wake()
+        finally:
+            self._ended = True
+            self.wake()
+
+    async def stream(self, scope: Scope, last_id: int | None) -> AsyncIterator[str]:
+        """The stream's text, from the change after `last_id`, or from now with the clusters as they are."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._stream_max_s
+        async with self._db.reading() as session:
+            # A number from the future is one of another store's: there is nothing to resume.
+            told = min(await _last_change(session), last_id if last_id is not None else _FUTURE)
+            clusters = await _clusters(session, scope, 0) if last_id is None else ()
+        yield "".join(_cluster_event(cluster) for cluster in clusters) or ": open\n\n"
+        while loop.time() < ends_at and not self._ended:
+            changed = self._changed
+            text, told = await self._news(scope, told)
+            if text:
+                yield text
+            elif not await _within(changed, self._heartbeat_s):
+                yield ": heartbeat\n\n"
+
+    async def _news(self, scope: Scope, since: int) -> tuple[str, int]:
+        """What was committed after change number `since`, in that order, and the number reached."""
+        async with self._db.reading() as session:
+            entries = await _entries(session, scope, since)
+            clusters = await _clusters(session, scope, since)
+        if len(entries) == _AT_ONCE:
+            # The rest comes in the next round; the clusters' present state then, too.
+            clusters = [cluster for cluster in clusters if cluster.change <= entries[-1].id]
+        numbered = [(entry.id, _timeline_event(entry)) for entry in entries]
+        numbered += [(cluster.change, _cluster_event(cluster)) for cluster in clusters]
+        numbered.sort()
+        return "".join(text for _, text in numbered), numbered[-1][0] if numbered else since
+
+
+async def _within(changed: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(changed.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _last_change(session: AsyncSession) -> int:
+    return (await session.exec(select(Counter.value).where(Counter.name == CHANGES))).one_or_none() or 0
+
+
+async def _clusters(session: AsyncSession, scope: Scope, since: int) -> Sequence[Cluster]:
+    statement = select(Cluster).where(Cluster.change > since).order_by(col(Cluster.change))
+    if scope.cluster_id:
+        statement = statement.where(Cluster.id == scope.cluster_id)
+    elif since == 0:
+        statement = statement.where(col(Cluster.deleted_at).is_(None))
+    if scope.team:
+        statement = statement.where(Cluster.team == scope.team)
+    return (await session.exec(statement)).all()
+
+
+async def _entries(session: AsyncSession, scope: Scope, since: int) -> Sequence[TimelineEntry]:
+    statement = select(TimelineEntry).where(TimelineEntry.id > since).order_by(col(TimelineEntry.id)).limit(_AT_ONCE)
+    if scope.cluster_id:
+        statement = statement.where(TimelineEntry.cluster_id == scope.cluster_id)
+    if scope.team:
+        statement = statement.where(TimelineEntry.team == scope.team)
+    return (await session.exec(statement)).all()
+
+
+def _cluster_event(cluster: Cluster) -> str:
+    return f"id: {cluster.change}\nevent: cluster\ndata: {cluster_view(cluster).model_dump_json()}\n\n"
+
+
+def _timeline_event(entry: TimelineEntry) -> str:
+    return f"id: {entry.id}\nevent: timeline\ndata: {timeline_view(entry).model_dump_json()}\n\n"

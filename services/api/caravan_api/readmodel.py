@@ -1,0 +1,235 @@
+"""What the api shows: JSON built from single rows, so that no page loads a cluster's nodes.
+
+Counters are cumulative where that is what a progress bar wants: a joined node is a made one too.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from caravan_api.decide.facts import Facts
+from caravan_api.decide.nodes import NodeState, role_of
+from caravan_api.store import Cluster, Grant, Node, TimelineEntry
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.spec import ClusterSpec, Role
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+
+class FailureView(BaseModel):
+    """Why it stopped, whose hands it is in, and whether `retry` alone can help."""
+
+    reason: str
+    who_can_fix: WhoCanFix
+    retry_helps: bool
+
+
+class HealthView(BaseModel):
+    """What health believes of the cluster."""
+
+    verdict: Verdict
+    reason: str
+    since: datetime
+
+
+class EndpointView(BaseModel):
+    """Where the kube-apiserver is reached."""
+
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    resolvable: bool
+
+
+class StepView(BaseModel):
+    """What is being done right now."""
+
+    text: str
+    at: datetime
+
+
+class NodeCounts(BaseModel):
+    """Nodes of a cluster by how far they are."""
+
+    wanted: int
+    creating: int = Field(description="Machines asked for that do not run yet.")
+    made: int = Field(description="Nodes whose machine runs, joined ones included.")
+    joined: int
+    ready: int = Field(description="Joined nodes that health believes to be Healthy.")
+    failed: int
+
+
+class NodeSetView(BaseModel):
+    """One node set and how far its nodes are."""
+
+    name: str
+    role: Role
+    machine_type: str
+    wanted: int
+    creating: int = 0
+    made: int = 0
+    joined: int = 0
+    ready: int = 0
+    leaving: int = 0
+    failed: int = 0
+
+
+class ClusterView(BaseModel):
+    """A cluster as every door shows it."""
+
+    id: UUID
+    name: str
+    team: str
+    generation: int
+    phase: ClusterPhase
+    failure: FailureView | None
+    spec: ClusterSpec
+    version: str | None = Field(description="The Kubernetes version that runs.")
+    health: HealthView | None
+    endpoint: EndpointView | None
+    nodes: NodeCounts
+    node_sets: list[NodeSetView]
+    step: StepView | None
+    simulated: bool
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    etag: str
+
+
+class NodeHealthView(BaseModel):
+    """What health believes of a node."""
+
+    verdict: Verdict
+    reason: str
+
+
+class NodeView(BaseModel):
+    """One node."""
+
+    name: str
+    node_set: str
+    role: Role
+    state: NodeState
+    machine_id: str | None
+    address: str | None
+    version: str | None
+    health: NodeHealthView | None
+    reason: str | None
+    simulated: bool
+
+
+class TimelineView(BaseModel):
+    """One line of a timeline."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    source: str
+    data: dict[str, Any]
+
+
+class GrantView(BaseModel):
+    """One issued kubeconfig; never the kubeconfig itself."""
+
+    grant_id: UUID
+    user: str
+    role: str | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+def etag_of(cluster: Cluster) -> str:
+    """Names what is wanted, not what was observed: a node that joins makes nobody's change stale."""
+    return f'"{cluster.generation}.{cluster.revision}"'
+
+
+def node_counts(cluster: Cluster) -> NodeCounts:
+    """The sums over a cluster's node sets. Nodes of sets that are no longer wanted count until they are gone."""
+    summed = {
+        name: sum(node_set.get(name, 0) for node_set in cluster.node_sets)
+        for name in ("creating", "made", "joined", "ready", "failed")
+    }
+    return NodeCounts(wanted=cluster.nodes_wanted, **summed)
+
+
+def cluster_view(cluster: Cluster) -> ClusterView:
+    """A cluster's JSON from its row alone."""
+    facts = Facts.model_validate(cluster.facts)
+    phase = ClusterPhase(cluster.phase)
+    counts = node_counts(cluster)
+    return ClusterView(
+        id=cluster.id,
+        name=cluster.name,
+        team=cluster.team,
+        generation=cluster.generation,
+        phase=phase,
+        failure=FailureView.model_validate(cluster.failure) if cluster.failure else None,
+        spec=ClusterSpec.model_validate(cluster.spec),
+        version=facts.version.number if facts.version else None,
+        health=_health(facts),
+        endpoint=_endpoint(facts),
+        nodes=counts,
+        node_sets=[NodeSetView.model_validate(node_set) for node_set in cluster.node_sets],
+        step=_step(cluster, phase, facts, counts),
+        simulated=cluster.simulated,
+        created_at=cluster.created_at,
+        created_by=cluster.created_by,
+        updated_at=cluster.updated_at,
+        etag=etag_of(cluster),
+    )
+
+
+def node_view(node: Node, *, simulated: bool) -> NodeView:
+    """A node's JSON."""
+    health = None
+    if node.verdict:
+        health = NodeHealthView(verdict=Verdict(node.verdict), reason=node.verdict_reason or "")
+    return NodeView(
+        name=node.name,
+        node_set=node.node_set,
+        role=role_of(node.node_set),
+        state=NodeState(node.state),
+        machine_id=node.machine_id,
+        address=node.address,
+        version=node.version,
+        health=health,
+        reason=node.reason,
+        simulated=simulated,
+    )
+
+
+def timeline_view(entry: TimelineEntry) -> TimelineView:
+    """A timeline entry's JSON."""
+    return TimelineView.model_validate(entry, from_attributes=True)
+
+
+def grant_view(grant: Grant) -> GrantView:
+    """A grant's JSON."""
+    return GrantView.model_validate(grant, from_attributes=True)
+
+
+def _health(facts: Facts) -> HealthView | None:
+    return HealthView.model_validate(facts.health, from_attributes=True) if facts.health else None
+
+
+def _endpoint(facts: Facts) -> EndpointView | None:
+    if facts.endpoint is None or facts.withdrawn:
+        return None
+    return EndpointView.model_validate(facts.endpoint, from_attributes=True)
+
+
+def _step(cluster: Cluster, phase: ClusterPhase, facts: Facts, counts: NodeCounts) -> StepView | None:
+    if phase is ClusterPhase.REQUESTED:
+        return StepView(text="waiting for the first machine", at=cluster.created_at)
+    if phase is ClusterPhase.PROVISIONING:
+        return StepView(text=f"{counts.made} of {counts.wanted} machines run", at=cluster.updated_at)
+    if phase in (ClusterPhase.BOOTSTRAPPING, ClusterPhase.UPDATING) and facts.step:
+        return StepView(text=facts.step.text, at=facts.step.at)
+    if phase is ClusterPhase.DELETING:
+        left = f"{facts.remaining.machines} machines left" if facts.remaining else "machines and name are being removed"
+        return StepView(text=left, at=cluster.updated_at)
+    return None

@@ -1,0 +1,140 @@
+"""Write down a change of a cluster: what follows from it, its place in the order of changes, its timeline.
+
+Every change of a cluster's row goes through here, with the row locked, so that two facts about one cluster never
+overwrite each other. Lock order: cluster, then the counter of changes.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import case, event, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.decide.facts import Facts
+from caravan_api.decide.nodes import NodeState, role_of
+from caravan_api.decide.phase import Wanted, conclude
+from caravan_api.readmodel import FailureView, NodeSetView
+from caravan_api.store import Cluster, Counter, Node, TimelineEntry
+from caravan_api.timeline import Entry
+from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.contracts.states import CLUSTER_MOVES, ClusterPhase, Verdict, move
+from caravan_shared.plumbing.clock import Clock
+
+CHANGES = "changes"
+_COUNTED_AS = {
+    NodeState.CREATING: ("creating",),
+    NodeState.MADE: ("made",),
+    NodeState.JOINED: ("made", "joined"),
+    NodeState.LEAVING: ("leaving",),
+    NodeState.FAILED: ("failed",),
+}
+
+
+async def lock_cluster(tx: AsyncSession, cluster_id: UUID) -> Cluster | None:
+    """The cluster's row, locked until the transaction ends; None if there is no such cluster."""
+    return (await tx.exec(select(Cluster).where(Cluster.id == cluster_id).with_for_update())).one_or_none()
+
+
+class Recorder:
+    """Records changes; `wake` is called with the cluster's id after each commit that holds one."""
+
+    def __init__(self, clock: Clock, wake: Callable[[UUID], None]) -> None:
+        self._clock, self._wake = clock, wake
+
+    async def record(self, tx: AsyncSession, cluster: Cluster, source: str, *entries: Entry) -> None:
+        """Conclude the cluster's phase anew, number this change, and add to the timeline what happened."""
+        now = self._clock.now()
+        news = [*entries, *_conclude(cluster)]
+        last = await _next_numbers(tx, len(news) + 1)
+        for number, entry in enumerate(news, start=last - len(news)):
+            tx.add(_row(cluster, number, now, source, entry))
+        cluster.change, cluster.updated_at = last, now
+        tx.add(cluster)
+        await tx.flush()
+        event.listen(tx.sync_session, "after_commit", lambda _session: self._wake(cluster.id), once=True)
+
+
+async def recount(tx: AsyncSession, cluster: Cluster) -> None:
+    """Count the cluster's nodes by set and state in one query, into the cluster's own row."""
+    healthy = func.sum(case((col(Node.verdict) == Verdict.HEALTHY.value, 1), else_=0))
+    rows = await tx.exec(
+        select(Node.node_set, Node.state, func.count(), healthy)
+        .where(Node.cluster_id == cluster.id, Node.node_set != "")
+        .group_by(col(Node.node_set), col(Node.state))
+    )
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for node_set, state, nodes, healthy_nodes in rows:
+        for counter in _COUNTED_AS.get(NodeState(state), ()):
+            counts[node_set][counter] += nodes
+        if state == NodeState.JOINED:
+            counts[node_set]["ready"] += healthy_nodes
+    cluster.node_sets = node_sets(ClusterSpec.model_validate(cluster.spec), counts)
+
+
+def node_sets(spec: ClusterSpec, counts: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """The wanted node sets with their counters, then sets that are no longer wanted but still have nodes."""
+    wanted = [
+        NodeSetView(
+            name=node_set.name,
+            role=node_set.role,
+            machine_type=node_set.machine_type,
+            wanted=node_set.count,
+            **counts.get(node_set.name, {}),
+        )
+        for node_set in spec.node_sets()
+    ]
+    names = {view.name for view in wanted}
+    unwanted = [
+        NodeSetView(name=name, role=role_of(name), machine_type="", wanted=0, **counted)
+        for name, counted in sorted(counts.items())
+        if name not in names and any(counted.values())
+    ]
+    return [view.model_dump(mode="json") for view in (*wanted, *unwanted)]
+
+
+def _conclude(cluster: Cluster) -> Sequence[Entry]:
+    facts = Facts.model_validate(cluster.facts)
+    wanted = Wanted(cluster.generation, cluster.retried_at, cluster.deletion_asked_at)
+    conclusion = conclude(wanted, facts)
+    old, new = ClusterPhase(cluster.phase), conclusion.phase
+    failure = conclusion.failure
+    cluster.phase = move(CLUSTER_MOVES, old, new).value
+    cluster.failure = None
+    if failure:
+        view = FailureView(reason=failure.reason, who_can_fix=failure.who_can_fix, retry_helps=True)
+        cluster.failure = view.model_dump(mode="json")
+    cluster.verdict = facts.health.verdict.value if facts.health else None
+    if facts.version:
+        cluster.version = facts.version.number
+    if new == old:
+        return ()
+    why = f": {failure.reason}" if failure else ""
+    return (Entry("phase", f"The cluster is {new}{why}", {"phase": new.value, "before": old.value}),)
+
+
+def _row(cluster: Cluster, number: int, now: datetime, source: str, entry: Entry) -> TimelineEntry:
+    return TimelineEntry(
+        id=number,
+        cluster_id=cluster.id,
+        team=cluster.team,
+        at=now,
+        kind=entry.kind,
+        text=entry.text,
+        source=source,
+        data=entry.data,
+    )
+
+
+async def _next_numbers(tx: AsyncSession, count: int) -> int:
+    """Take `count` numbers and return the last; the counter's row stays locked until the commit."""
+    dialect: Any = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(Counter).values(name=CHANGES, value=count)
+    statement = insert.on_conflict_do_update(
+        index_elements=["name"], set_={"value": Counter.value + insert.excluded.value}
+    ).returning(Counter.value)
+    return int((await tx.execute(statement)).scalar_one())

@@ -1,0 +1,144 @@
+"""Tell in one sentence what an event means to the people who own the cluster. Pure.
+
+Only news is told: the recorder asks for a sentence when an event changed something, so a fact that is said again
+adds none.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any
+
+from caravan_shared.contracts import events as e
+from caravan_shared.contracts.facts import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a cluster's timeline; `data` is what a program needs of it."""
+
+    kind: str
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def how_many(nodes: Sequence[Any]) -> str:
+    """Nodes in words, by set: `1 node of control-plane, 2 nodes of workers`."""
+    sets = Counter(node.node_set for node in nodes)
+    return ", ".join(f"{count} node{'s' * (count > 1)} of {name}" for name, count in sorted(sets.items()))
+
+
+def _nodes(nodes: Sequence[Any]) -> dict[str, Any]:
+    return {"node_sets": dict(Counter(node.node_set for node in nodes))}
+
+
+@singledispatch
+def entry(event: Event, news: Sequence[Any]) -> Entry | None:
+    """The sentence for an event, or None if it is no news for people. `news` are the event's nodes that it moved."""
+    return None
+
+
+_on: Callable[..., Any] = entry.register
+
+
+@_on
+def _(_event: e.NodesCreating, news: Sequence[Any]) -> Entry | None:
+    return Entry("machines", f"Machines are being made: {how_many(news)}", _nodes(news)) if news else None
+
+
+@_on
+def _(_event: e.NodesReady, news: Sequence[Any]) -> Entry | None:
+    return Entry("machines", f"Machines run: {how_many(news)}", _nodes(news)) if news else None
+
+
+@_on
+def _(event: e.NodesFailed, news: Sequence[Any]) -> Entry | None:
+    if not news and not event.gave_up:
+        return None
+    nodes = news or event.nodes
+    reason = nodes[0].reason if nodes else "no machine could be made"
+    end = "; no more tries until someone retries" if event.gave_up else ""
+    return Entry("failure", f"Machines failed: {how_many(nodes)}: {reason}{end}", _nodes(nodes))
+
+
+@_on
+def _(_event: e.NodesLeaving, news: Sequence[Any]) -> Entry | None:
+    return Entry("machines", f"Leaving: {how_many(news)}", _nodes(news)) if news else None
+
+
+@_on
+def _(_event: e.NodesRemoved, news: Sequence[Any]) -> Entry | None:
+    return Entry("machines", f"Removed: {how_many(news)}", _nodes(news)) if news else None
+
+
+@_on
+def _(event: e.NodesJoined, news: Sequence[Any]) -> Entry | None:
+    text = f"Joined with {event.version}: {how_many(news)}"
+    return Entry("joined", text, {**_nodes(news), "version": event.version}) if news else None
+
+
+@_on
+def _(event: e.BootstrapStarted, _news: Sequence[Any]) -> Entry | None:
+    return Entry("bootstrap", f"Bootstrapping starts on {event.first_node}", {"generation": event.generation})
+
+
+@_on
+def _(event: e.BootstrapProgress, _news: Sequence[Any]) -> Entry | None:
+    return Entry("bootstrap", f"{event.play}: {event.step}", {"run_id": str(event.run_id), "step": event.step_number})
+
+
+@_on
+def _(event: e.BootstrapDone, _news: Sequence[Any]) -> Entry | None:
+    data = {"generation": event.generation, "version": event.version}
+    return Entry("bootstrap", f"All {event.nodes} nodes have joined and run {event.version}", data)
+
+
+@_on
+def _(event: e.BootstrapFailed, _news: Sequence[Any]) -> Entry | None:
+    data = {"generation": event.generation, "who_can_fix": event.who_can_fix}
+    return Entry("failure", f"Bootstrapping failed: {event.reason}", data)
+
+
+@_on
+def _(event: e.EndpointIssued, _news: Sequence[Any]) -> Entry | None:
+    addresses = ", ".join(event.addresses) or "no address yet"
+    return Entry("endpoint", f"{event.host}:{event.port} points at {addresses}", {"addresses": list(event.addresses)})
+
+
+@_on
+def _(_event: e.EndpointWithdrawn, _news: Sequence[Any]) -> Entry | None:
+    return Entry("endpoint", "The name is withdrawn and all credentials are void")
+
+
+@_on
+def _(event: e.EndpointFailed, _news: Sequence[Any]) -> Entry | None:
+    return Entry("failure", f"The name could not be set: {event.reason}", {"who_can_fix": event.who_can_fix})
+
+
+@_on
+def _(event: e.HealthChanged, _news: Sequence[Any]) -> Entry | None:
+    data = {"verdict": event.verdict, "nodes_ready": event.nodes_ready, "nodes_seen": event.nodes_seen}
+    return Entry("health", f"{event.verdict}: {event.reason}", data)
+
+
+@_on
+def _(_event: e.NodesHealthChanged, news: Sequence[Any]) -> Entry | None:
+    if not news:
+        return None
+    verdicts = Counter(str(node.verdict) for node in news)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    text = f"{news[0].name} is {news[0].verdict}: {news[0].reason}" if len(news) == 1 else f"Nodes: {told}"
+    return Entry("health", text, {"verdicts": dict(verdicts)})
+
+
+@_on
+def _(event: e.KubeconfigIssued, _news: Sequence[Any]) -> Entry | None:
+    text = f"{event.user} was granted access as {event.role} until {event.expires_at:%Y-%m-%d %H:%M} UTC"
+    return Entry("access", text, {"grant_id": str(event.grant_id), "user": event.user, "role": event.role})
+
+
+@_on
+def _(event: e.KubeconfigRevoked, _news: Sequence[Any]) -> Entry | None:
+    text = f"The access of {event.user} was revoked"
+    return Entry("access", text, {"grant_id": str(event.grant_id), "user": event.user})
