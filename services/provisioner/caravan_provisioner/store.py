@@ -11,8 +11,8 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlmodel import Field, SQLModel, col
+from sqlalchemy import bindparam, delete, insert, update
+from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner.nodes import Node, SetProgress
@@ -140,13 +140,13 @@ _UPDATE_NODE = (
 
 async def nodes_of(session: AsyncSession, cluster_id: UUID) -> dict[str, Node]:
     """Every node of a cluster, removed ones included, by name."""
-    rows = await (await session.connection()).execute(select(_NODES).where(_NODES.c.cluster_id == cluster_id))
+    rows = await (await session.connection()).execute(_NODES.select().where(_NODES.c.cluster_id == cluster_id))
     return {row.name: _node(row._asdict()) for row in rows}
 
 
 async def sets_of(session: AsyncSession, cluster_id: UUID) -> dict[str, SetProgress]:
     """The progress of each set of a cluster, by name."""
-    rows = await (await session.connection()).execute(select(_SETS).where(_SETS.c.cluster_id == cluster_id))
+    rows = await (await session.connection()).execute(_SETS.select().where(_SETS.c.cluster_id == cluster_id))
     return {row.node_set: SetProgress(**row._mapping) for row in rows}
 
 
@@ -175,7 +175,7 @@ async def save_sets(tx: AsyncSession, changed: Iterable[SetProgress]) -> None:
 
 async def save_told(tx: AsyncSession, cluster: Cluster) -> None:
     """Write how much of the cluster was told."""
-    await tx.execute(
+    await tx.exec(
         update(Cluster)
         .where(col(Cluster.cluster_id) == cluster.cluster_id)
         .values(
@@ -188,34 +188,31 @@ async def save_told(tx: AsyncSession, cluster: Cluster) -> None:
 
 async def forget(tx: AsyncSession, cluster_id: UUID) -> None:
     """Drop a cluster's nodes and sets."""
-    await tx.execute(delete(NodeRow).where(col(NodeRow.cluster_id) == cluster_id))
-    await tx.execute(delete(SetRow).where(col(SetRow.cluster_id) == cluster_id))
+    await tx.exec(delete(NodeRow).where(col(NodeRow.cluster_id) == cluster_id))
+    await tx.exec(delete(SetRow).where(col(SetRow.cluster_id) == cluster_id))
 
 
 async def prune(tx: AsyncSession, before: datetime) -> None:
     """Drop tombstones older than `before`: nothing that old can still arrive."""
-    await tx.execute(delete(Cluster).where(col(Cluster.deleted_at) < before))
-    await tx.execute(
-        delete(NodeRow).where(col(NodeRow.state) == MachineState.REMOVED.value, col(NodeRow.since) < before)
-    )
+    await tx.exec(delete(Cluster).where(col(Cluster.deleted_at) < before))
+    await tx.exec(delete(NodeRow).where(col(NodeRow.state) == MachineState.REMOVED.value, col(NodeRow.since) < before))
 
 
 async def live_keys(session: AsyncSession) -> list[str]:
     """The clusters that are not deleted."""
-    found = await session.execute(select(col(Cluster.cluster_id)).where(col(Cluster.deleted_at).is_(None)))
-    return [str(cluster_id) for cluster_id in found.scalars()]
+    found = await session.exec(select(Cluster.cluster_id).where(col(Cluster.deleted_at).is_(None)))
+    return [str(cluster_id) for cluster_id in found]
 
 
 async def installation(tx: AsyncSession) -> str:
     """This installation's id, made at the first call ever."""
     await upsert(tx, Installation, [{"row": 1, "installation": str(uuid4())}], key=("row",), update=())
-    found: str = (await tx.execute(select(col(Installation.installation)))).scalar_one()
-    return found
+    return (await tx.exec(select(Installation.installation))).one()
 
 
 async def mark_drained(tx: AsyncSession, cluster_id: UUID, names: Iterable[str], at: datetime) -> None:
     """Note that these nodes are out of their cluster."""
-    await tx.execute(
+    await tx.exec(
         update(NodeRow)
         .where(
             col(NodeRow.cluster_id) == cluster_id, col(NodeRow.name).in_(list(names)), col(NodeRow.drained_at).is_(None)
@@ -228,7 +225,7 @@ async def clusters_known(session: AsyncSession) -> tuple[set[UUID], set[UUID]]:
     """The ids of live and of deleted clusters."""
     live: set[UUID] = set()
     deleted: set[UUID] = set()
-    for cluster_id, deleted_at in await session.execute(select(col(Cluster.cluster_id), col(Cluster.deleted_at))):
+    for cluster_id, deleted_at in await session.exec(select(Cluster.cluster_id, Cluster.deleted_at)):
         (deleted if deleted_at else live).add(cluster_id)
     return live, deleted
 

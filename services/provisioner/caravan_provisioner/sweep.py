@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import delete, select
-from sqlmodel import col
+from sqlalchemy import delete
+from sqlmodel import col, select
 
 from caravan_provisioner import store
 from caravan_provisioner.clouds.base import Machine
@@ -136,12 +136,12 @@ class Sweeper:
         listing = await site.inventory.listing(installation, not_older_than=now)
         async with self._db.reading() as session:
             live, deleted = await store.clusters_known(session)
-            rows = await session.execute(
-                select(col(SweepSighting.machine_id), col(SweepSighting.first_seen_at)).where(
-                    col(SweepSighting.cloud) == site.cloud.name
+            rows = await session.exec(
+                select(SweepSighting.machine_id, SweepSighting.first_seen_at).where(
+                    SweepSighting.cloud == site.cloud.name
                 )
             )
-            first_seen = {row.machine_id: row.first_seen_at for row in rows}
+            first_seen = dict(rows.all())
         sightings = decide_sweep(
             listing.machines,
             installation,
@@ -161,7 +161,7 @@ class Sweeper:
             await upsert(
                 tx, SweepSighting, rows, key=("cloud", "machine_id"), update=("reason", "verdict", "last_seen_at")
             )
-            await tx.execute(
+            await tx.exec(
                 delete(SweepSighting).where(
                     col(SweepSighting.cloud) == cloud, col(SweepSighting.last_seen_at) < now - _TOMBSTONES_LAST
                 )

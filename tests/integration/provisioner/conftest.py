@@ -1,0 +1,277 @@
+"""A real sandbox process, and a provisioner on a real nats-server with a stand-in for the services around it."""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+from sqlalchemy import select
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
+
+from caravan_provisioner import app
+from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
+from caravan_provisioner.settings import Settings
+from caravan_shared.contracts.events import (
+    ClusterDeleted,
+    ClusterDeletionRequested,
+    ClusterRequested,
+    NodesDrained,
+    NodesLeaving,
+)
+from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.requests import AskUserData, UserData
+from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, WorkerSet
+from caravan_shared.plumbing import requests
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.envelope import headers_of
+from caravan_shared.plumbing.sealing import KeyRing
+from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.tables import OUTBOX
+
+E = TypeVar("E", bound=Event)
+PATIENCE_S = 20.0
+
+
+@dataclass
+class Sandbox:
+    """A running sandbox."""
+
+    url: str
+    http: aiohttp.ClientSession
+
+    async def fault(self, kind: str, times: int = 1, **where: str) -> None:
+        async with self.http.post("/v1/faults", json={"kind": kind, "times": times, **where}) as response:
+            response.raise_for_status()
+
+    async def machines(self, **tags: str) -> list[dict[str, Any]]:
+        query = [("tag", f"caravan-{key}={value}") for key, value in tags.items()]
+        async with self.http.get("/v1/machines", params=query) as response:
+            response.raise_for_status()
+            listed: list[dict[str, Any]] = (await response.json())["machines"]
+            return listed
+
+    async def delete(self, *ids: str) -> None:
+        async with self.http.post("/v1/machines/delete", json={"ids": ids}) as response:
+            response.raise_for_status()
+
+
+@pytest.fixture(scope="session")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+    """The sandbox as a process of its own, with short latencies."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "caravan_sandbox",
+        env=os.environ
+        | {
+            "CARAVAN_SANDBOX_STATE_DIR": str(tmp_path_factory.mktemp("sandbox")),
+            "CARAVAN_SANDBOX_HTTP_PORT": str(port),
+            "CARAVAN_SANDBOX_NETWORK": "127.65.0.0/16",
+            "CARAVAN_SANDBOX_VM_BOOT_S": "0.3",
+            "CARAVAN_SANDBOX_DELETE_S": "0.1",
+            "CARAVAN_SANDBOX_MACHINES_LIMIT": "300",
+        },
+    )
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession(url, headers={"Authorization": "Bearer sandbox"}) as http:
+        await eventually(lambda: _answers(http), within=PATIENCE_S, saying="the sandbox answers")
+        yield Sandbox(url, http)
+    process.terminate()
+    await process.wait()
+
+
+@dataclass
+class Around:
+    """The other services, as far as the provisioner can tell: publishes their facts, answers its question."""
+
+    bus: Bus
+    user_data: dict[str, str | Exception] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    sequence: int = 0
+
+    async def say(self, event: Event) -> None:
+        self.sequence += 1
+        headers = headers_of(
+            event_id=str(uuid4()),
+            sequence=self.sequence,
+            source="test",
+            subject=event.subject,
+            about="",
+            schema_version=event.schema_version,
+            at=datetime.now(UTC),
+        )
+        await self.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+
+    async def answer(self, question: AskUserData) -> UserData:
+        self.asked[question.node_set] += 1
+        answer = self.user_data.get(question.node_set, "#cloud-config\n{}\n")
+        if isinstance(answer, Exception):
+            raise answer
+        return UserData(user_data=answer)
+
+
+@pytest.fixture
+async def around(nats_url: str, tmp_path: Path) -> AsyncIterator[Around]:
+    """The others, connected."""
+    bus = Bus(nats_url, "bootstrapper", 1)
+    around = Around(bus)
+    requests.answer(bus, KeyRing.load(tmp_path / "keys.json"), AskUserData, around.answer)
+    await bus.start()
+    yield around
+    await bus.stop()
+
+
+@dataclass
+class Asker:
+    """One cluster, as its owner sees it."""
+
+    around: Around
+    service: Service
+    cluster_id: UUID
+    name: str
+    generation: int = 0
+    announcement: int = 0
+    retry: int = 0
+    spec: ClusterSpec = field(default_factory=lambda: ClusterSpec(version="1.34.2"))
+
+    async def want(self, workers: int, *, machine_type: str = "small", control_plane: int = 1) -> None:
+        """A new generation of the spec."""
+        self.generation += 1
+        self.spec = ClusterSpec(
+            version="1.34.2",
+            control_plane=ControlPlane(count=control_plane, machine_type="small"),
+            workers=(WorkerSet(count=workers, machine_type=machine_type),),
+        )
+        await self.announce()
+
+    async def announce(self, *, retry: bool = False) -> None:
+        self.announcement += 1
+        self.retry += retry
+        await self.around.say(
+            ClusterRequested(
+                cluster_id=self.cluster_id,
+                team="default",
+                name=self.name,
+                generation=self.generation,
+                announcement=self.announcement,
+                retry=self.retry,
+                spec=self.spec,
+            )
+        )
+
+    async def delete(self, announcement: int = 1) -> None:
+        await self.around.say(
+            ClusterDeletionRequested(
+                cluster_id=self.cluster_id, team="default", name=self.name, announcement=announcement
+            )
+        )
+
+    async def deleted(self) -> None:
+        await self.around.say(ClusterDeleted(cluster_id=self.cluster_id, team="default", name=self.name))
+
+    async def drain_leaving(self) -> None:
+        """Say drained for every node told as leaving."""
+        for event in await self.told(NodesLeaving):
+            await self.around.say(NodesDrained(cluster_id=self.cluster_id, nodes=event.nodes))
+
+    async def told(self, event_type: type[E]) -> list[E]:
+        """All events of a type about the cluster so far, oldest first."""
+        async with self.service.db.reading() as session:
+            rows = await (await session.connection()).execute(
+                select(OUTBOX.c.body)
+                .where(OUTBOX.c.about == str(self.cluster_id), OUTBOX.c.subject == event_type.subject)
+                .order_by(OUTBOX.c.id)
+            )
+        return [event_type.model_validate_json(row.body) for row in rows]
+
+    async def until_told(self, event_type: type[E], met: Callable[[list[E]], bool] = bool) -> list[E]:
+        """All events of a type, once they meet a condition."""
+
+        async def look() -> list[E] | None:
+            events = await self.told(event_type)
+            return events if met(events) else None
+
+        events = await eventually(look, within=PATIENCE_S, saying=f"{event_type.subject} as expected")
+        assert events
+        return events
+
+
+@dataclass
+class Provisioner:
+    """Starts provisioners that share one store."""
+
+    around: Around
+    settings: Settings
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Service]:
+        async with app.build(self.settings).running() as service:
+            yield service
+
+    def asker(self, service: Service) -> Asker:
+        return Asker(self.around, service, uuid4(), f"c{uuid4().hex[:6]}")
+
+
+@pytest.fixture
+def settings(nats_url: str, sandbox: Sandbox, tmp_path: Path) -> Settings:
+    """Quick ones, with a store and an installation id of their own."""
+    return Settings(
+        state_dir=tmp_path,
+        nats_url=nats_url,
+        sandbox_url=sandbox.url,
+        http_port=free_port(),
+        installation=f"test-{uuid4()}",
+        settle_s=0.5,
+        delete_again_s=2,
+        calm_listing_s=0.2,
+        backoff_s=0.1,
+        attempts=2,
+        resync_every_s=0.5,
+        lease_s=3,
+    )
+
+
+@pytest.fixture
+def provisioner(around: Around, settings: Settings) -> Provisioner:
+    """A provisioner, not running yet."""
+    return Provisioner(around, settings)
+
+
+@pytest.fixture
+async def service(provisioner: Provisioner) -> AsyncIterator[Service]:
+    """A running provisioner."""
+    async with provisioner.running() as service:
+        yield service
+
+
+@pytest.fixture
+def asker(provisioner: Provisioner, service: Service) -> Asker:
+    """Somebody who wants a cluster."""
+    return provisioner.asker(service)
+
+
+@pytest.fixture
+async def sandbox_cloud(sandbox: Sandbox) -> AsyncIterator[SandboxCloud]:
+    """The adapter under test, connected to the sandbox."""
+    cloud = SandboxCloud("sandbox", SandboxConfig(url=sandbox.url))
+    yield cloud
+    await cloud.close()
+
+
+async def _answers(http: aiohttp.ClientSession) -> bool:
+    try:
+        async with http.get("/v1/cloud") as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
