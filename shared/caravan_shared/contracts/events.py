@@ -1,7 +1,8 @@
 """Every fact that services tell each other: one class an event, its subject and an example beside it.
 
 The subject is the contract's name; nobody spells it by hand. A field is only ever added; what breaks readers becomes a
-new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attributes travel as headers (see `plumbing.bus`).
+new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attributes travel as headers (see
+`plumbing.envelope`).
 """
 
 from datetime import datetime

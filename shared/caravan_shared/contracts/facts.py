@@ -27,7 +27,7 @@ class Message(BaseModel):
 
 
 class Event(Message):
-    """A fact, in the past tense. Subclasses name their subject, schema version and an example; `events.py` has them all."""
+    """A fact, in the past tense, with its subject and an example beside it; `events.py` has them all."""
 
     subject: ClassVar[str]
     schema_version: ClassVar[int] = 1

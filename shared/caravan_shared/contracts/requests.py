@@ -1,7 +1,7 @@
 """What services ask each other when an answer is needed at once: one class a request, its subject and reply beside it.
 
-Requests go over NATS request/reply and are never the only way to a state: whoever asks can ask again. Replies are sealed
-in transit (see `plumbing.requests`), so secrets may be in them and only in them.
+Requests go over NATS request/reply and are never the only way to a state: whoever asks can ask again. Replies are
+sealed in transit (see `plumbing.requests`), so secrets may be in them and only in them.
 """
 
 from datetime import datetime

@@ -1,0 +1,61 @@
+"""Notice a subscriber that sleeps while messages wait for it: the connection may look well and deliver nothing."""
+
+import asyncio
+from dataclasses import dataclass
+
+import nats.errors
+
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import Clock
+
+_LOOK_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a consumer was when it last moved."""
+
+    handled: int
+    since: float
+
+
+class Backlog:
+    """Watches the bus's consumers; `stuck()` names those whose backlog stood still for too long."""
+
+    def __init__(self, bus: Bus, clock: Clock, stuck_after_s: float) -> None:
+        self._bus, self._clock, self._stuck_after_s = bus, clock, stuck_after_s
+        self._marks: dict[str, Mark] = {}
+        self._stuck: list[str] = []
+
+    def stuck(self) -> list[str]:
+        """Durable names of consumers with a backlog that does not move."""
+        return self._stuck
+
+    async def run(self) -> None:
+        """Look now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Compare each consumer with where it was; an unreachable server is not a stuck backlog."""
+        stuck = []
+        for subscription in self._bus.subscriptions:
+            try:
+                info = await self._bus.js.consumer_info(subscription.stream, subscription.durable)
+            except (nats.errors.Error, TimeoutError):
+                self._marks.pop(subscription.durable, None)
+                continue
+            handled = info.ack_floor.stream_seq if info.ack_floor else 0
+            waits = bool(info.num_pending)
+            if self._stands_still(subscription.durable, handled, waits=waits):
+                stuck.append(subscription.durable)
+        self._stuck = stuck
+
+    def _stands_still(self, durable: str, handled: int, *, waits: bool) -> bool:
+        now = self._clock.now().timestamp()
+        mark = self._marks.get(durable)
+        if mark is None or mark.handled != handled or not waits:
+            self._marks[durable] = Mark(handled, now)
+            return False
+        return now - mark.since > self._stuck_after_s

@@ -1,0 +1,171 @@
+"""The connection to NATS: subscriptions in, publishes out, reconnecting for ever.
+
+FastStream routes and documents the messages; acknowledgement is ours (`delivery`), streams and consumers are declared
+in `streams`, and its own stream declaration stays off: it would widen a stream by every subject it subscribes to.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.annotations import NatsMessage
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from caravan_shared.contracts.facts import Event
+from caravan_shared.plumbing.delivery import Delivery
+from caravan_shared.plumbing.envelope import Heard, heard
+from caravan_shared.plumbing.errors import Retry
+from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.streams import FACTS, Subscription, ensure_topology
+
+_PUBLISH_TIMEOUT_S = 5.0  # a synced write on a busy disk takes its time
+_PULL_TIMEOUT_S = 2.0  # a pull lost with a broken connection is asked again after this long
+_PULL_BATCH = 32
+_TRY_AGAIN_S = 0.5
+
+log = get_logger(__name__)
+
+Receive = Callable[[Heard[Any]], Awaitable[None]]
+
+
+class Bus:
+    """One service's connection. `after_new_epoch` runs whenever the broker turns out to have lost its store."""
+
+    def __init__(self, url: str, service: str, replicas: int) -> None:
+        self.service = service
+        self.epoch = ""
+        self.after_new_epoch: Callable[[], None] = lambda: None
+        self.subscriptions: list[Subscription] = []
+        self.died = asyncio.Event()
+        self._replicas = replicas
+        self._settling: asyncio.Task[None] | None = None
+        self.broker = NatsBroker(
+            url.split(","),
+            name=f"caravan-{service}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            reconnected_cb=self._on_reconnected,
+            disconnected_cb=self._on_disconnected,
+            closed_cb=self._on_closed,
+            error_cb=self._on_error,
+            graceful_timeout=15.0,
+            middlewares=[Delivery(self)],
+            logger=logging.getLogger("faststream"),
+        )
+
+    # --- before the start ---
+
+    def subscribe(self, event_type: type[Event], receive: Receive, *, subject: str, stream: str = FACTS) -> None:
+        """Hand every event on `subject` to `receive`, at least once, until it returns without an error."""
+        subscription = Subscription(self.service, subject, stream)
+        self.subscriptions.append(subscription)
+
+        async def consume(event: Any, message: NatsMessage) -> None:
+            raw = message.raw_message
+            metadata = raw.metadata
+            stored_as = f"{metadata.stream}:{metadata.sequence.stream}"
+            await receive(
+                heard(event, message.headers, subject=raw.subject, stored_as=stored_as, stored_at=metadata.timestamp)
+            )
+
+        consume.__annotations__["event"] = event_type
+        self.broker.subscriber(
+            subject,
+            stream=JStream(stream, declare=False),
+            durable=subscription.durable,
+            config=subscription.config(),
+            pull_sub=PullSub(batch_size=_PULL_BATCH, timeout=_PULL_TIMEOUT_S),
+            ack_policy=AckPolicy.MANUAL,
+            title=subject,
+            description=event_type.__doc__,
+        )(consume)
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Connect (waiting for a server that is not up yet), settle the topology, begin to consume."""
+        while True:
+            try:
+                await self.broker.connect()
+                break
+            except (nats.errors.Error, OSError) as error:
+                log.warning("no NATS server yet", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(_TRY_AGAIN_S)
+        await self._settle()
+        await self.broker.start()
+
+    async def stop(self) -> None:
+        """Let running handlers finish, then disconnect."""
+        if self._settling:
+            self._settling.cancel()
+        await self.broker.stop()
+
+    @property
+    def client(self) -> Client:
+        """The connection underneath."""
+        connection = self.broker._connection
+        assert connection is not None, "the bus has not been started"
+        return connection
+
+    @property
+    def js(self) -> JetStreamContext:
+        """JetStream on that connection."""
+        return self.client.jetstream(timeout=_PUBLISH_TIMEOUT_S)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server can be talked to at this moment."""
+        return self.broker._connection is not None and self.broker._connection.is_connected
+
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str], *, stream: str = FACTS) -> None:
+        """Store one message in its stream; raises `Retry` when the server did not acknowledge it."""
+        try:
+            await self.js.publish(subject, body, timeout=_PUBLISH_TIMEOUT_S, stream=stream, headers=dict(headers))
+        except nats.js.errors.Error as error:
+            self.settle_soon()  # a missing stream is the sign of a broker that lost its store
+            raise Retry(f"JetStream did not store it: {error}") from error
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Retry(f"NATS did not acknowledge it: {error or type(error).__name__}") from error
+
+    # --- staying well ---
+
+    def settle_soon(self) -> None:
+        """Look after the topology in the background, once at a time."""
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.create_task(self._settle())
+
+    async def _settle(self) -> None:
+        while True:
+            try:
+                epoch = await ensure_topology(self.js, self.subscriptions, self._replicas)
+                break
+            except (nats.errors.Error, TimeoutError) as error:
+                log.warning("JetStream is not ready", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(_TRY_AGAIN_S)
+        if epoch != self.epoch:
+            if self.epoch:
+                log.warning("the broker lost its store; saying everything again", epoch=epoch)
+            self.epoch = epoch
+            self.after_new_epoch()
+
+    async def _on_reconnected(self) -> None:
+        log.info("connected to NATS again")
+        self.settle_soon()
+
+    async def _on_disconnected(self) -> None:
+        log.warning("connection to NATS lost; reconnecting")
+
+    async def _on_closed(self) -> None:
+        self.died.set()
+
+    async def _on_error(self, error: Exception) -> None:
+        log.debug("NATS client", reason=str(error) or type(error).__name__)
+
+
+__all__ = ["Bus", "Heard"]

@@ -1,0 +1,152 @@
+"""A service's own store: SQLite by default, PostgreSQL by URL; the same code on both.
+
+Every change happens in `transaction()`. On SQLite one writer at a time holds the lock in this process (instead of
+sleeping in SQLite's busy handler) and commits are synced to disk, because an acknowledged event is gone from the bus.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, TypeDecorator, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_shared.plumbing.migrations import upgrade
+from caravan_shared.plumbing.tables import plumbing_tables
+
+_NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+_PARAMETERS_A_STATEMENT = 30_000  # PostgreSQL takes 32,767, SQLite 32,766
+_WRITES = "caravan_writes"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC on every database; SQLite alone would forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, store UTC."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Hand out UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def service_metadata() -> MetaData:
+    """A fresh MetaData for one service's tables, with the plumbing's own tables already in it."""
+    metadata = MetaData(naming_convention=_NAMING)
+    plumbing_tables(metadata)
+    return metadata
+
+
+class Database:
+    """One service's store. `after_say` runs after each commit that put events into the outbox."""
+
+    def __init__(self, url: str, metadata: MetaData, migrations: Path) -> None:
+        self.url, self.metadata, self._migrations = url, metadata, migrations
+        self.is_sqlite = url.startswith("sqlite")
+        self.after_say: Callable[[], None] = lambda: None
+        self._one_writer: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
+        self._engine: AsyncEngine | None = None
+
+    async def start(self) -> None:
+        """Open the store and bring its tables to the newest version."""
+        if self.is_sqlite:
+            Path(self.url.split(":///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = create_async_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            _speak_sqlite(self._engine.sync_engine)
+        await upgrade(self._engine, self.metadata, self._migrations)
+        self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        if self._engine:
+            await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One write transaction: commits at the end, rolls back on any error."""
+        async with self._one_writer, self._sessions() as session:
+            await session.connection(execution_options={_WRITES: True})
+            yield session
+            await session.commit()
+        if session.info.get("said"):
+            self.after_say()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session to read with; whatever it changes is discarded."""
+        async with self._sessions() as session:
+            yield session
+
+
+def _speak_sqlite(engine: Engine) -> None:
+    """Take transaction control from the driver (it begins too late) and set the durability we promise."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+async def upsert(
+    tx: AsyncSession,
+    table: type[SQLModel],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: Sequence[str],
+    update: Sequence[str],
+) -> None:
+    """Insert `rows` in as few statements as the database takes; where `key` exists, set the `update` columns.
+
+    An empty `update` leaves existing rows alone. Rows must name the same columns and hold each key once.
+    """
+    if not rows:
+        return
+    chunk = max(1, _PARAMETERS_A_STATEMENT // len(rows[0]))
+    for start in range(0, len(rows), chunk):
+        await tx.execute(_upsert_statement(tx, table, rows[start : start + chunk], key, update))
+
+
+def _upsert_statement(
+    tx: AsyncSession,
+    table: type[SQLModel],
+    rows: Sequence[Mapping[str, Any]],
+    key: Sequence[str],
+    update: Sequence[str],
+) -> Any:
+    dialect: Any = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(table).values([dict(row) for row in rows])
+    if not update:
+        return insert.on_conflict_do_nothing(index_elements=list(key))
+    return insert.on_conflict_do_update(
+        index_elements=list(key), set_={column: insert.excluded[column] for column in update}
+    )

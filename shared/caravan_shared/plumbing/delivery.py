@@ -1,0 +1,125 @@
+"""What becomes of a delivered message: acknowledged, tried again later, or put aside as a dead letter.
+
+    handler returned     → ack
+    Retry                → redelivered after `.after` seconds
+    GiveUp, bad payload  → dead letter at once: trying again cannot help
+    any other error      → redelivered with back-off, dead letter after many tries
+
+A dead letter is stored before the original is terminated, so a message is never in neither place.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fast_depends.exceptions import ValidationError as DoesNotFitHandler
+from faststream import BaseMiddleware
+from faststream.nats.message import NatsMessage
+from nats.aio.msg import Msg
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from caravan_shared.plumbing.envelope import MESSAGE_ID
+from caravan_shared.plumbing.errors import GiveUp, Retry
+from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.streams import DEAD
+
+if TYPE_CHECKING:
+    from faststream import StreamMessage
+
+_TRIES = 10  # with doubling delays: about ten minutes until a defect of ours becomes a dead letter
+_LONGEST_DELAY_S = 120.0
+
+_BAD_PAYLOAD = (ValidationError, DoesNotFitHandler, JSONDecodeError, UnicodeDecodeError)
+
+_DELIVERIES = Counter("caravan_deliveries_total", "Deliveries by what became of them.", ["subject", "result"])
+
+log = get_logger(__name__)
+
+
+class Publisher(Protocol):
+    """The part of the bus that is needed here."""
+
+    service: str
+
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str], *, stream: str) -> None:
+        """Store one message in its stream."""
+
+
+class Delivery:
+    """A FastStream middleware that settles every JetStream message of a bus."""
+
+    def __init__(self, bus: Publisher) -> None:
+        self._bus = bus
+
+    def __call__(self, message: Any, /, *, context: Any) -> BaseMiddleware[Any, Any]:
+        """One middleware a message, as FastStream wants it."""
+        return _Settle(message, context=context, bus=self._bus)
+
+
+class _Settle(BaseMiddleware[Any, Any]):
+    def __init__(self, message: Any, /, *, context: Any, bus: Publisher) -> None:
+        super().__init__(message, context=context)
+        self._bus = bus
+
+    async def consume_scope(
+        self, call_next: Callable[["StreamMessage[Any]"], Awaitable[Any]], msg: "StreamMessage[Any]"
+    ) -> Any:
+        """Call the handler, then ack, nack or bury."""
+        if not isinstance(msg, NatsMessage) or not _from_jetstream(msg.raw_message):
+            return await call_next(msg)
+        try:
+            await call_next(msg)
+        except Retry as error:
+            await self._later(msg, error.after, error)
+        except (GiveUp, *_BAD_PAYLOAD) as error:
+            await self._bury(msg, error)
+        except Exception as error:
+            tries = msg.raw_message.metadata.num_delivered or 1
+            if tries >= _TRIES:
+                await self._bury(msg, error)
+            else:
+                log.exception("handler failed; will try again", subject=msg.raw_message.subject, tries=tries)
+                await self._later(msg, _delay_s(tries), error)
+        else:
+            await msg.ack()
+            _DELIVERIES.labels(msg.raw_message.subject, "handled").inc()
+        return None
+
+    async def _later(self, msg: NatsMessage, after_s: float, error: Exception) -> None:
+        log.info("delivery put off", subject=msg.raw_message.subject, after_s=round(after_s, 2), reason=str(error))
+        await msg.nack(delay=after_s)
+        _DELIVERIES.labels(msg.raw_message.subject, "put_off").inc()
+
+    async def _bury(self, msg: NatsMessage, error: Exception) -> None:
+        raw = msg.raw_message
+        metadata = raw.metadata
+        headers = {
+            **{name: value for name, value in (raw.headers or {}).items() if name != MESSAGE_ID},
+            MESSAGE_ID: f"{self._bus.service}:{metadata.stream}:{metadata.sequence.stream}:{metadata.timestamp}",
+            "caravan-dead-service": self._bus.service,
+            "caravan-dead-reason": _one_line(error),
+            "caravan-dead-subject": raw.subject,
+            "caravan-dead-tries": str(metadata.num_delivered or 1),
+        }
+        try:
+            await self._bus.publish(f"dead.{self._bus.service}.{raw.subject}", raw.data, headers, stream=DEAD)
+        except Retry as publish_error:
+            await self._later(msg, publish_error.after, publish_error)
+            return
+        await msg.reject()
+        _DELIVERIES.labels(raw.subject, "dead").inc()
+        log.error("dead letter", subject=raw.subject, reason=_one_line(error))
+
+
+def _from_jetstream(message: Msg) -> bool:
+    return bool(message.reply) and message.reply.startswith("$JS.ACK")
+
+
+def _delay_s(tries: int) -> float:
+    return float(min(_LONGEST_DELAY_S, 0.5 * 2**tries) * random.uniform(0.75, 1.25))  # noqa: S311 (jitter, no secret)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -1,0 +1,125 @@
+"""What happened is written together with the event that tells of it; a relay publishes it afterwards.
+
+A published event stays in the outbox as long as the stream would keep it. A row remembers in which life (epoch) of the
+stream it was stored: when the broker loses its store, the rows of the old life are published again under their old ids,
+and receivers that had them already ignore them. So the broker's store is never the only copy of anything.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from prometheus_client import Counter, Gauge
+from sqlalchemy import Row, delete, insert, or_, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_shared.contracts.facts import ClusterEvent, Event
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.envelope import headers_of
+from caravan_shared.plumbing.errors import Retry
+from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.streams import KEPT_FOR_S
+from caravan_shared.plumbing.tables import OUTBOX
+
+_BATCH = 200  # events in flight to the server at once
+_LOOK_AGAIN_S = 5.0  # for rows another replica left behind
+
+_PUBLISHED = Counter("caravan_events_published_total", "Events stored by the bus.", ["subject"])
+_UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, as of the last look.")
+
+log = get_logger(__name__)
+
+
+async def say(tx: AsyncSession, *events: Event) -> None:
+    """Write events into the outbox within `tx`; they are published after it commits, and only then."""
+    if not events:
+        return
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "event_id": str(uuid4()),
+            "subject": event.subject,
+            "body": event.model_dump_json().encode(),
+            "about": str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
+            "schema_version": event.schema_version,
+            "said_at": now,
+        }
+        for event in events
+    ]
+    await tx.execute(insert(OUTBOX), rows)
+    tx.info["said"] = True
+
+
+class Relay:
+    """Publishes what the outbox holds, oldest first, until cancelled."""
+
+    def __init__(self, db: Database, bus: Bus, service: str, clock: Clock) -> None:
+        self._db, self._bus, self._service, self._clock = db, bus, service, clock
+        self._wanted = asyncio.Event()
+        db.after_say = self._wanted.set
+        bus.after_new_epoch = self._wanted.set
+
+    async def run(self) -> None:
+        """Publish whatever waits; then sleep until something is said, or look again after a while."""
+        next_prune = self._clock.now()
+        while True:
+            self._wanted.clear()
+            while await self._publish_batch() == _BATCH:
+                pass
+            if self._clock.now() >= next_prune:
+                await self._prune()
+                next_prune = self._clock.now() + timedelta(hours=1)
+            try:
+                await asyncio.wait_for(self._wanted.wait(), _LOOK_AGAIN_S)
+            except TimeoutError:
+                continue
+
+    async def _publish_batch(self) -> int:
+        epoch = self._bus.epoch
+        async with self._db.reading() as session:
+            rows = (await session.execute(_waiting(epoch))).all()
+        _UNSENT.set(len(rows))
+        if not rows:
+            return 0
+        stored = await asyncio.gather(*(self._publish(row) for row in rows))
+        await self._mark([row.id for row, ok in zip(rows, stored, strict=True) if ok], epoch)
+        if not all(stored):
+            await asyncio.sleep(1.0)
+        return len(rows)
+
+    async def _publish(self, row: "Row[tuple[int, ...]]") -> bool:
+        headers = headers_of(
+            event_id=row.event_id,
+            sequence=row.id,
+            source=self._service,
+            subject=row.subject,
+            about=row.about,
+            schema_version=row.schema_version,
+            at=row.said_at,
+        )
+        try:
+            await self._bus.publish(row.subject, row.body, headers)
+        except Retry as error:
+            log.warning("event not stored yet", event_id=row.event_id, subject=row.subject, reason=error.reason)
+            return False
+        _PUBLISHED.labels(row.subject).inc()
+        return True
+
+    async def _mark(self, ids: Sequence[int], epoch: str) -> None:
+        if not ids:
+            return
+        async with self._db.transaction() as tx:
+            await tx.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(stream_epoch=epoch))
+
+    async def _prune(self) -> None:
+        oldest = self._clock.now() - timedelta(seconds=KEPT_FOR_S)
+        async with self._db.transaction() as tx:
+            await tx.execute(delete(OUTBOX).where(OUTBOX.c.said_at < oldest, OUTBOX.c.stream_epoch.is_not(None)))
+
+
+def _waiting(epoch: str):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select of a Core table has no useful type
+    other_life = or_(OUTBOX.c.stream_epoch.is_(None), OUTBOX.c.stream_epoch != epoch)
+    return select(OUTBOX).where(other_life).order_by(OUTBOX.c.id).limit(_BATCH)

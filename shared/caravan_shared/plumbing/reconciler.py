@@ -1,0 +1,199 @@
+"""The loop every service turns: wake a key, take its lease, look at the store, act in small steps, look again.
+
+Level-triggered: a wake-up says only "look at this key". Keys wait in one queue with a due time; a key is worked on by
+one turn at a time, here (a woken running key runs once more) and across replicas (`leases`). Failures back off with
+jitter; a resync wakes every live key now and then, whatever was lost.
+"""
+
+import asyncio
+import heapq
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from prometheus_client import Counter, Gauge
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
+from caravan_shared.plumbing.leases import Lease, acquire, fence, release
+from caravan_shared.plumbing.log import bound, get_logger
+
+_FIRST_BACK_OFF_S = 0.5
+_LONGEST_BACK_OFF_S = 60.0
+
+_TURNS = Counter("caravan_turns_total", "Turns of the reconciler by how they ended.", ["result"])
+_QUEUED = Gauge("caravan_keys_queued", "Keys that wait for a turn, due or not.")
+
+log = get_logger(__name__)
+
+
+class Turn:
+    """One look at one key, under its lease. All writing goes through `transaction`."""
+
+    def __init__(self, key: str, lease: Lease, db: Database, clock: Clock, lasts: timedelta) -> None:
+        self.key, self.epoch = key, lease.epoch
+        self._lease, self._db, self._clock, self._lasts = lease, db, clock, lasts
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+        return self._clock.now()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A write transaction that only commits while the lease is ours; raises `StaleLease` otherwise."""
+        async with self._db.transaction() as tx:
+            await fence(tx, self._lease, self._clock.now(), self._lasts)
+            yield tx
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session to read with."""
+        return self._db.reading()
+
+
+Reconcile = Callable[[Turn], Awaitable[float | None]]
+RecordFailure = Callable[[Turn, GiveUp], Awaitable[None]]
+LiveKeys = Callable[[AsyncSession], Awaitable[list[str]]]
+
+
+class Reconciler:
+    """Runs `reconcile` for every key that is woken; `run` works until cancelled."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        reconcile: Reconcile,
+        give_up: RecordFailure,
+        live_keys: LiveKeys,
+        *,
+        instance: str,
+        workers: int,
+        lease_s: float,
+        resync_every_s: float,
+    ) -> None:
+        self._db, self._clock = db, clock
+        self._reconcile, self._give_up, self._live_keys = reconcile, give_up, live_keys
+        self._holder = f"{instance}/{uuid4().hex[:8]}"
+        self._workers, self._lasts, self._resync_every_s = workers, timedelta(seconds=lease_s), resync_every_s
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._woken = asyncio.Event()
+        self._running: set[str] = set()
+        self._again: dict[str, float] = {}
+        self._leases: dict[str, Lease] = {}
+        self._failures: dict[str, int] = {}
+
+    def wake(self, key: str, after: float = 0.0) -> None:
+        """Look at `key` in `after` seconds, or earlier if somebody else asked for that."""
+        due = asyncio.get_running_loop().time() + after
+        if key in self._running:
+            self._again[key] = min(due, self._again.get(key, due))
+        elif due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, key))
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Take turns until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._resync())
+                slots = asyncio.Semaphore(self._workers)
+                while True:
+                    await slots.acquire()
+                    key = await self._next()
+                    group.create_task(self._take_turn(key)).add_done_callback(lambda _: slots.release())
+        finally:
+            await self._release_all()
+
+    async def _next(self) -> str:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._woken.clear()
+            while self._heap and self._heap[0][0] <= loop.time():
+                due, key = heapq.heappop(self._heap)
+                if self._due.get(key) == due:  # otherwise it was woken for earlier and has had its turn
+                    del self._due[key]
+                    self._running.add(key)
+                    _QUEUED.set(len(self._due))
+                    return key
+            wait = self._heap[0][0] - loop.time() if self._heap else None
+            try:
+                await asyncio.wait_for(self._woken.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _take_turn(self, key: str) -> None:
+        after: float | None = None
+        try:
+            with bound(key=key):
+                after = await self._outcome(key)
+        finally:
+            self._running.discard(key)
+            again = self._again.pop(key, None)
+            if again is not None:
+                self.wake(key, max(0.0, again - asyncio.get_running_loop().time()))
+            if after is not None:
+                self.wake(key, after)
+
+    async def _outcome(self, key: str) -> float | None:
+        """Take the turn and say in how many seconds to look again."""
+        try:
+            turn = await self._begin(key)
+            if turn is None:
+                return self._lasts.total_seconds() * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
+            try:
+                after = await self._reconcile(turn)
+            except GiveUp as error:
+                log.error("gave up", reason=error.reason, who_can_fix=error.who_can_fix)
+                await self._give_up(turn, error)
+                after = None
+        except Retry as error:
+            log.info("will try again", reason=error.reason, after_s=error.after)
+            _TURNS.labels("retry").inc()
+            return error.after * random.uniform(0.9, 1.2)  # noqa: S311 (jitter)
+        except StaleLease as error:
+            log.warning("lost the lease; dropping this turn", reason=error.reason)
+            self._leases.pop(key, None)
+            _TURNS.labels("stale").inc()
+            return self._lasts.total_seconds()
+        except Exception:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay: float = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2.0**failures) * random.uniform(0.5, 1.0)  # noqa: S311
+            log.exception("turn failed; backing off", failures=failures, after_s=round(delay, 1))
+            _TURNS.labels("error").inc()
+            return delay
+        self._failures.pop(key, None)
+        _TURNS.labels("done").inc()
+        return after
+
+    async def _begin(self, key: str) -> Turn | None:
+        """Keep a lease that has half of its time left (each transaction renews it), else take it anew."""
+        now = self._clock.now()
+        lease = self._leases.get(key)
+        if lease is None or lease.until - now < self._lasts / 2:
+            async with self._db.transaction() as tx:
+                lease = await acquire(tx, key, self._holder, now, self._lasts)
+            if lease is None:
+                self._leases.pop(key, None)
+                return None
+            self._leases[key] = lease
+        return Turn(key, lease, self._db, self._clock, self._lasts)
+
+    async def _resync(self) -> None:
+        while True:
+            async with self._db.reading() as session:
+                keys = await self._live_keys(session)
+            for key in keys:
+                self.wake(key)
+            await asyncio.sleep(self._resync_every_s * random.uniform(0.9, 1.1))  # noqa: S311 (jitter)
+
+    async def _release_all(self) -> None:
+        async with self._db.transaction() as tx:
+            for lease in self._leases.values():
+                await release(tx, lease, self._clock.now())
+        self._leases.clear()

@@ -1,0 +1,68 @@
+"""Questions between services over NATS request/reply, for answers that are needed at once.
+
+A reply travels sealed, because it may carry a secret and the server may be watched. An error on the other side arrives
+here as the same error: `Retry` or `GiveUp`. No answer is a `Retry` too: whoever asks is a reconciler and comes again.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import nats.errors
+
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.requests import Reply, Request
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.errors import GiveUp, Retry
+from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.sealing import KeyRing
+
+_TIMEOUT_S = 10.0
+
+log = get_logger(__name__)
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R", bound=Reply)
+
+
+def answer(bus: Bus, keys: KeyRing, request_type: type[Q], handler: Callable[[Q], Awaitable[Reply]]) -> None:
+    """Answer every request of a type with `handler`; one of the service's replicas gets each."""
+
+    async def respond(request: Any) -> dict[str, Any]:
+        try:
+            reply = await handler(request)
+        except Retry as error:
+            return {"retry": {"reason": error.reason, "after": error.after}}
+        except GiveUp as error:
+            return {"give_up": {"reason": error.reason, "who_can_fix": error.who_can_fix}}
+        except Exception:
+            log.exception("request failed", subject=request_type.subject)
+            return {"retry": {"reason": f"{bus.service} failed to answer; its log says why", "after": 5.0}}
+        return {"sealed": keys.seal(reply.model_dump_json(), request_type.subject)}
+
+    respond.__annotations__["request"] = request_type
+    subscriber = bus.broker.subscriber(
+        request_type.subject,
+        queue=bus.service,
+        max_workers=32,
+        title=request_type.subject,
+        description=request_type.__doc__,
+    )
+    subscriber(respond)
+
+
+async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) -> R:
+    """Ask the service that owns the answer; raises what it raised, or `Retry` if it does not answer."""
+    owner = request.subject.split(".")[1]
+    try:
+        message = await bus.client.request(request.subject, request.model_dump_json().encode(), timeout=_TIMEOUT_S)
+    except nats.errors.NoRespondersError as error:
+        raise Retry(f"{owner} is not there to answer") from error
+    except (nats.errors.Error, TimeoutError) as error:
+        raise Retry(f"{owner} did not answer: {error or type(error).__name__}") from error
+    body = json.loads(message.data)
+    if problem := body.get("retry"):
+        raise Retry(problem["reason"], after=problem["after"])
+    if problem := body.get("give_up"):
+        raise GiveUp(problem["reason"], who_can_fix=WhoCanFix(problem["who_can_fix"]))
+    return reply_type.model_validate_json(keys.open(body["sealed"], request.subject))

@@ -1,0 +1,115 @@
+"""Secrets at rest: envelope encryption under a key ring that can be rotated while services run.
+
+Each text gets a data key of its own (AES-256-GCM); the ring's current key wraps it. The context (such as
+`<cluster id>/ca`) is authenticated with both, so that a sealed text cannot be moved to another place and still open.
+Rotation adds a key and makes it current: old texts still open, new ones use the new key.
+"""
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.plumbing.errors import GiveUp
+
+_NONCE = 12  # bytes; NIST SP 800-38D
+
+
+class CannotOpen(GiveUp):
+    """A sealed text does not open: its key is not on the ring, or it was altered or moved."""
+
+    def __init__(self, context: str, why: str) -> None:
+        super().__init__(f"the secret {context} cannot be opened: {why}", who_can_fix=WhoCanFix.OPERATOR)
+
+
+class KeyRing:
+    """Named keys, one of them current. The file is JSON `{"current": id, "keys": {id: base64}}`, mode 0600."""
+
+    def __init__(self, keys: dict[str, bytes], current: str) -> None:
+        self._keys, self._current = keys, current
+
+    @classmethod
+    def load(cls, path: Path) -> "KeyRing":
+        """Read the ring at `path`, making one first if there is none (safe when services start together)."""
+        if not path.exists():
+            _create(path)
+        document = json.loads(path.read_text())
+        keys = {name: base64.b64decode(key) for name, key in document["keys"].items()}
+        return cls(keys, document["current"])
+
+    def seal(self, text: str, context: str) -> str:
+        """Encrypt `text` for `context`; the result is printable."""
+        data_key = AESGCM.generate_key(256)
+        body = _encrypt(data_key, text.encode(), context)
+        wrapped = _encrypt(self._keys[self._current], data_key, context)
+        return f"v1.{self._current}.{_printable(wrapped)}.{_printable(body)}"
+
+    def open(self, sealed: str, context: str) -> str:
+        """Decrypt what `seal` made for the same context; raises `CannotOpen`."""
+        try:
+            _, name, wrapped, body = sealed.split(".")
+            key = self._keys[name]
+        except (ValueError, KeyError) as error:
+            raise CannotOpen(context, "its key is not on the ring") from error
+        try:
+            data_key = _decrypt(key, _bytes(wrapped), context)
+            return _decrypt(data_key, _bytes(body), context).decode()
+        except InvalidTag as error:
+            raise CannotOpen(context, "it was altered, or sealed for another place") from error
+
+
+def rotate(path: Path) -> str:
+    """Add a new current key to the ring at `path`; return its name. Running services read it at their next start."""
+    document = json.loads(path.read_text())
+    name = _new_name()
+    document["keys"][name] = base64.b64encode(AESGCM.generate_key(256)).decode()
+    document["current"] = name
+    _write(path.with_suffix(".new"), document)
+    path.with_suffix(".new").replace(path)
+    return name
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = _new_name()
+    draft = path.with_suffix(f".{secrets.token_hex(4)}")
+    _write(draft, {"current": name, "keys": {name: base64.b64encode(AESGCM.generate_key(256)).decode()}})
+    try:
+        os.link(draft, path)  # fails if another service was first: its ring is the one
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def _write(path: Path, document: dict[str, object]) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _new_name() -> str:
+    return f"k{secrets.token_hex(4)}"
+
+
+def _encrypt(key: bytes, plain: bytes, context: str) -> bytes:
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, plain, context.encode())
+
+
+def _decrypt(key: bytes, cipher: bytes, context: str) -> bytes:
+    return AESGCM(key).decrypt(cipher[:_NONCE], cipher[_NONCE:], context.encode())
+
+
+def _printable(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text)

@@ -1,0 +1,197 @@
+"""A service, put together once: store, bus, outbox, reconciler, HTTP routes, start and shutdown.
+
+A service's `app.build` says what it hears, answers and reconciles; everything else is the same for all and is here.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+from sqlalchemy import MetaData
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_shared.contracts.facts import ClusterEvent, Event
+from caravan_shared.contracts.requests import Reply, Request
+from caravan_shared.plumbing import inbox, requests
+from caravan_shared.plumbing.backlog import Backlog
+from caravan_shared.plumbing.bus import Bus, Heard
+from caravan_shared.plumbing.clock import Clock, SystemClock
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.log import bound, configure_logging, get_logger
+from caravan_shared.plumbing.outbox import Relay
+from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
+from caravan_shared.plumbing.sealing import KeyRing
+from caravan_shared.plumbing.settings import ServiceSettings
+from caravan_shared.plumbing.streams import FACTS
+from caravan_shared.plumbing.vitals import AsgiApp, Vitals
+
+_PRUNE_EVERY_S = 3600.0
+
+log = get_logger(__name__)
+
+E = TypeVar("E", bound=Event)
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R", bound=Reply)
+
+Handler = Callable[[Heard[E], AsyncSession], Awaitable[None]]
+
+
+class Service:
+    """One running service. Build it, then `run(service)`, or `async with service.running()` in a test."""
+
+    def __init__(
+        self, name: str, settings: ServiceSettings, *, metadata: MetaData, migrations: Path, clock: Clock | None = None
+    ) -> None:
+        self.name, self.settings = name, settings
+        self.clock = clock or SystemClock()
+        assert settings.key_ring is not None
+        self.keys = KeyRing.load(settings.key_ring)
+        self.db = Database(settings.database_url, metadata, migrations)
+        self.bus = Bus(settings.nats_url, name, settings.nats_replicas)
+        self._backlog = Backlog(self.bus, self.clock, settings.stuck_after_s)
+        self._relay = Relay(self.db, self.bus, name, self.clock)
+        self._vitals = Vitals(name, self.db, self.bus, self._backlog)
+        self._reconciler: Reconciler | None = None
+        self._alongside: dict[str, Callable[[], Awaitable[None]]] = {
+            "outbox": self._relay.run,
+            "backlog": self._backlog.run,
+            "inbox": self._prune_inbox,
+        }
+
+    # --- wiring, before the start ---
+
+    def hears(
+        self, event_type: type[E], handler: Handler[E], *, subject: str | None = None, stream: str = FACTS
+    ) -> None:
+        """Give every event of a type to `handler` once, within a transaction; then wake the cluster it is about."""
+
+        async def receive(heard: Heard[E]) -> None:
+            about = str(heard.event.cluster_id) if isinstance(heard.event, ClusterEvent) else None
+            with bound(event=heard.subject, event_id=heard.id, **({"cluster": about} if about else {})):
+                async with self.db.transaction() as tx:
+                    if await inbox.first_time(tx, heard.id, self.clock.now()):
+                        await handler(heard, tx)
+            if about:
+                self.wake(about)
+
+        self.bus.subscribe(event_type, receive, subject=subject or event_type.subject, stream=stream)
+
+    def answers(self, request_type: type[Q], handler: Callable[[Q], Awaitable[Reply]]) -> None:
+        """Answer requests of a type."""
+        requests.answer(self.bus, self.keys, request_type, handler)
+
+    def reconciles(self, reconcile: Reconcile, *, give_up: RecordFailure, live_keys: LiveKeys) -> None:
+        """Set what is done when a key is woken."""
+        self._reconciler = Reconciler(
+            self.db,
+            self.clock,
+            reconcile,
+            give_up,
+            live_keys,
+            instance=self.settings.instance,
+            workers=self.settings.reconcile_workers,
+            lease_s=self.settings.lease_s,
+            resync_every_s=self.settings.resync_every_s,
+        )
+        self._alongside["reconciler"] = self._reconciler.run
+
+    def alongside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` for as long as the service runs; an error in it ends the process."""
+        self._alongside[name] = work
+
+    def serves(self, doors: AsgiApp) -> None:
+        """Serve an ASGI app on all paths that the plumbing does not have."""
+        self._vitals.doors = doors
+
+    # --- in use ---
+
+    async def ask(self, request: Request, reply_type: type[R]) -> R:
+        """Ask another service; raises what it raised, or `Retry` if it does not answer."""
+        return await requests.ask(self.bus, self.keys, request, reply_type)
+
+    def wake(self, key: str, after: float = 0.0) -> None:
+        """Have the reconciler look at `key` in `after` seconds."""
+        if self._reconciler:
+            self._reconciler.wake(key, after)
+
+    @property
+    def http_port(self) -> int:
+        """The port in use, once running."""
+        return self._port
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Service"]:
+        """Start everything; stop it in the opposite order at the end. An error in any part is raised here."""
+        listener = _listen(self.settings.http_host, self.settings.http_port)
+        self._port: int = listener.getsockname()[1]
+        await self.db.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                server = _Server(uvicorn.Config(self._vitals, log_config=None, lifespan="off", access_log=False))
+                serving = group.create_task(server.serve(sockets=[listener]), name="http")
+                await self.bus.start()
+                tasks = [group.create_task(_named(work()), name=name) for name, work in self._alongside.items()]
+                log.info("running", port=self._port)
+                yield self
+                await self.bus.stop()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                server.should_exit = True
+                await serving
+        finally:
+            await self.db.stop()
+
+    async def _prune_inbox(self) -> None:
+        while True:
+            async with self.db.transaction() as tx:
+                await inbox.prune(tx, self.clock.now())
+            await asyncio.sleep(_PRUNE_EVERY_S)
+
+
+def run(service: Service) -> None:
+    """Run until SIGTERM or SIGINT; exit with 1 when a part of the service fails or the bus closes for good."""
+    configure_logging(service.name, service.settings.log_level, service.settings.log_format)
+    try:
+        asyncio.run(_run(service))
+    except BaseExceptionGroup as failures:
+        log.critical("the service failed", exc_info=failures)
+        sys.exit(1)
+
+
+async def _run(service: Service) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with service.running():
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(service.bus.died.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if service.bus.died.is_set() and not stop.is_set():
+            raise ExceptionGroup("bus", [RuntimeError("the NATS connection closed for good")])
+        for wait in waits:
+            wait.cancel()
+
+
+async def _named(work: Awaitable[Any]) -> None:
+    await work
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.create_server((host, port))
+    listener.setblocking(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the service decides when it stops."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield

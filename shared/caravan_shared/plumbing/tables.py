@@ -1,0 +1,46 @@
+"""The tables that the plumbing keeps in every service's store: outbox, inbox and leases."""
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table
+
+_OWN = MetaData()
+_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+OUTBOX = Table(
+    "outbox",
+    _OWN,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("event_id", String(36), nullable=False, unique=True),
+    Column("subject", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("about", String, nullable=False, doc="The cluster's id, or empty."),
+    Column("schema_version", Integer, nullable=False),
+    Column("said_at", DateTime(timezone=True), nullable=False),
+    Column("stream_epoch", String, nullable=True, doc="Which life of the stream stored it; null: none yet."),
+    Index("ix_outbox_stream_epoch", "stream_epoch", "id"),
+    sqlite_autoincrement=True,
+)
+"""Events written with the change they tell of, until the bus has stored them and for as long as the bus keeps them."""
+
+INBOX = Table(
+    "inbox",
+    _OWN,
+    Column("event_id", String, primary_key=True),
+    Column("heard_at", DateTime(timezone=True), nullable=False, index=True),
+)
+"""Ids of events already handled."""
+
+LEASES = Table(
+    "leases",
+    _OWN,
+    Column("key", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+)
+"""Who may work on which key, until when; the epoch rises with every change of hands."""
+
+
+def plumbing_tables(metadata: MetaData) -> None:
+    """Copy the plumbing's tables into a service's metadata."""
+    for table in _OWN.sorted_tables:
+        table.to_metadata(metadata)

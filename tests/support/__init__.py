@@ -1,0 +1,1 @@
+"""Real far ends for tests, and the few helpers that many tests share."""

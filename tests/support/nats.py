@@ -1,0 +1,67 @@
+"""A real nats-server with JetStream on loopback, started and stopped by the test that needs it."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_STARTS_WITHIN_S = 10.0
+
+
+class NatsServer:
+    """One server with a store of its own. `stop`, `kill`, `wipe` and `start` keep the port, as a restart would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start and wait until it accepts connections."""
+        config = self._folder / "nats.conf"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(
+            f'listen: "127.0.0.1:{self._port}"\n'
+            f'jetstream {{ store_dir: "{self._folder / "store"}", sync_interval: always }}\n'
+        )
+        binary = Path(sys.executable).with_name("nats-server")
+        with (self._folder / "nats.log").open("ab") as log:
+            self._process = subprocess.Popen([binary, "-c", config], stdout=log, stderr=log)
+        deadline = time.monotonic() + _STARTS_WITHIN_S
+        while not accepts(self._port):
+            if time.monotonic() > deadline:
+                raise TimeoutError((self._folder / "nats.log").read_text())
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the process."""
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
+
+    def wipe(self) -> None:
+        """Kill the server, lose everything it stored, start it again."""
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self._folder / "store", ignore_errors=True)
+        self.start()
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
