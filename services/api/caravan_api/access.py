@@ -60,7 +60,7 @@ class Caller:
 
 
 class Access:
-    """Makes tokens and recognises them. `first_admin` is the token that comes from the settings, never from the store."""
+    """Makes tokens and recognises them. `first_admin` comes from the settings and is never stored."""
 
     def __init__(self, db: Database, clock: Clock, first_admin: str | None) -> None:
         self._db, self._clock = db, clock

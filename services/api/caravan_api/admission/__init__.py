@@ -50,8 +50,8 @@ def admit(request: Mapping[str, Any], around: Surroundings) -> ClusterSpec:
 def name_problems(name: object, around: Surroundings) -> Iterator[FieldProblem]:
     """A cluster's name is a DNS label and free in its team."""
     yield from read_name(name)
-    if name in around.names_taken:
-        yield name_taken(str(name))
+    if isinstance(name, str) and name in around.names_taken:
+        yield name_taken(name)
 
 
 def name_taken(name: str) -> FieldProblem:

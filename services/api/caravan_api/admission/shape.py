@@ -20,7 +20,8 @@ _NAME: TypeAdapter[str] = TypeAdapter(ClusterName)
 _LONGEST_SHOWN = 60
 _PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Taint)
 KNOWN_FIELDS = sorted({name for part in _PARTS for name in part.model_fields})
-_UNION_TAGS = frozenset({"ipv4network", "ipv6network"})
+# What pydantic puts into a path beside the fields: which branch of `IPv4Network | IPv6Network`, or a key and not its value.
+_NO_FIELDS = ("lax-or-strict[", "ipv4network", "ipv6network", "[key]")
 _DNS_LABEL_REMEDY = "use lower-case letters, digits and '-', starting with a letter and not ending with '-'"
 
 _REMEDIES = {
@@ -115,7 +116,7 @@ def _remedy(details: ErrorDetails, path: Sequence[int | str]) -> str:
 
 
 def _path(location: Sequence[int | str]) -> tuple[int | str, ...]:
-    return tuple(part for part in location if part not in _UNION_TAGS and part != "[key]")
+    return tuple(part for part in location if not str(part).startswith(_NO_FIELDS))
 
 
 def _dotted(path: Sequence[int | str]) -> str:

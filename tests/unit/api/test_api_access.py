@@ -1,0 +1,38 @@
+"""Roles, and the check that every route names one."""
+
+import pytest
+from fastapi import APIRouter
+
+from caravan_api.access import Role, Viewer, routes_open_to_all
+from caravan_api.doors.rest.app import ROUTERS, api_routes
+
+
+@pytest.mark.parametrize(
+    ("role", "other", "includes"),
+    [
+        ("viewer", "developer", False),
+        ("developer", "viewer", True),
+        ("admin", "developer", True),
+        ("viewer", "viewer", True),
+    ],
+)
+def test_a_role_includes_the_lesser_ones(role: str, other: str, includes: bool) -> None:
+    assert Role(role).includes(Role(other)) is includes
+
+
+def test_every_route_names_a_role() -> None:
+    routes = [route for router in ROUTERS for route in api_routes(router)]
+    assert len(routes) > 20
+    assert routes_open_to_all(routes) == []
+
+
+def test_a_route_without_a_role_is_found() -> None:
+    router = APIRouter()
+
+    @router.get("/open")
+    def open_to_all() -> None: ...
+
+    @router.get("/closed")
+    def closed(_caller: Viewer) -> None: ...
+
+    assert routes_open_to_all(api_routes(router)) == ["['GET'] /open"]

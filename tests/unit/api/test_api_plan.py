@@ -1,0 +1,66 @@
+"""Plans: nodes, quota and time, before anything is done."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caravan_api.plan import plan
+from caravan_shared.contracts.events import CloudOffered
+from caravan_shared.contracts.spec import ClusterSpec
+
+OFFER = CloudOffered.model_validate(CloudOffered.example)
+
+
+def spec(**changes: Any) -> ClusterSpec:
+    return ClusterSpec.model_validate({**ClusterSpec.example, **changes})
+
+
+def test_creation_creates_every_node() -> None:
+    answer = plan("create", None, spec(), OFFER)
+    assert [(each.name, each.create, each.remove) for each in answer.node_sets] == [
+        ("control-plane", 1, 0),
+        ("workers", 2, 0),
+    ]
+    assert (answer.create, answer.remove, answer.quota.need, answer.quota.fits) == (3, 0, 3, True)
+    assert answer.estimate_s > OFFER.seconds_to_boot
+    assert answer.simulated
+
+
+def test_change_names_sets_that_grow_shrink_come_and_go() -> None:
+    before = spec(workers=[{"name": "a", "count": 4}, {"name": "b", "count": 2}])
+    after = spec(workers=[{"name": "a", "count": 1, "labels": {"x": "y"}}, {"name": "c", "count": 5}])
+    sets = {each.name: each for each in plan("change", before, after, OFFER).node_sets}
+    assert (sets["a"].remove, sets["b"].remove, sets["c"].create) == (3, 2, 5)
+    assert sets["a"].change == ["labels: on nodes made from now on"]
+
+
+def test_upgrade_is_named_and_takes_its_time() -> None:
+    answer = plan("change", spec(version="1.33.6"), spec(), OFFER)
+    assert answer.upgrade == "1.33.6 → 1.34.2"
+    assert answer.estimate_s == 180
+
+
+def test_deletion_removes_every_node() -> None:
+    answer = plan("delete", spec(), None, None)
+    assert (answer.create, answer.remove) == (0, 3)
+
+
+def test_quota_that_does_not_fit_is_told() -> None:
+    short = OFFER.model_copy(update={"quota": OFFER.quota.model_copy(update={"machines_limit": 5, "machines_used": 4})})
+    quota = plan("create", None, spec(), short).quota
+    assert (quota.need, quota.free, quota.fits) == (3, 1, False)
+
+
+_counts = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 50), max_size=4)
+
+
+@settings(deadline=None, max_examples=100)
+@given(before=_counts, after=_counts)
+def test_following_a_plan_leads_to_what_is_wanted(before: dict[str, int], after: dict[str, int]) -> None:
+    old, new = (spec(workers=[{"name": n, "count": c} for n, c in counts.items()]) for counts in (before, after))
+    answer = plan("change", old, new, OFFER)
+    for each in answer.node_sets:
+        assert each.current + each.create - each.remove == each.wanted
+        assert min(each.create, each.remove) == 0
+    assert answer.estimate_s >= 0
