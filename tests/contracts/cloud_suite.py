@@ -35,6 +35,7 @@ class CloudSuite:
         installation = f"suite-{uuid4()}"
         yield installation
         await cloud.delete([machine.id for machine in await cloud.machines(installation)])
+        await self.until(cloud, installation, lambda all_of: not all_of)
 
     def batch(
         self, installation: str, *numbers: int, cluster: UUID | None = None, machine_type: str | None = None
