@@ -1,0 +1,60 @@
+"""The only wiring of the bootstrapper: what it hears, what it answers, and what it does about it."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from caravan_bootstrapper import store, versions
+from caravan_bootstrapper.decide import Policy
+from caravan_bootstrapper.handlers import HANDLERS
+from caravan_bootstrapper.members import Members
+from caravan_bootstrapper.reconcile import Bootstrapping
+from caravan_bootstrapper.runner import Runner, runs_root
+from caravan_bootstrapper.runs import Runs
+from caravan_bootstrapper.settings import Settings
+from caravan_bootstrapper.store import Table
+from caravan_bootstrapper.userdata import UserDataDesk
+from caravan_shared.contracts.requests import AskUserData, ClientCertificate, ClusterPki
+from caravan_shared.plumbing.service import Service
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+KUBEADM_TEMPLATE = Path("templates", "kubeadm.yaml.j2")
+
+
+def build(settings: Settings) -> Service:
+    """The service, ready to run."""
+    service = Service("bootstrapper", settings, metadata=Table.metadata, migrations=MIGRATIONS)
+    ask_pki = partial(service.ask, reply_type=ClusterPki)
+    ask_certificate = partial(service.ask, reply_type=ClientCertificate)
+    root = runs_root(settings.runs_dir, settings.state_dir, settings.instance)
+
+    runner = Runner(settings.playbooks_dir, root, max_runs=settings.max_runs, timeout_s=settings.run_timeout_s)
+    runs = Runs(service.db, service.keys, service.clock, ask_pki, service.wake, settings, runner)
+    members = Members(ask_certificate, service.clock, root)
+    desk = UserDataDesk(
+        service.db, service.keys, service.clock, ask_pki, settings.playbooks_dir / KUBEADM_TEMPLATE, service.wake
+    )
+    bootstrapping = Bootstrapping(_policy(settings), runs, members, service.keys)
+
+    for event_type, handler in HANDLERS.items():
+        service.hears(event_type, handler)
+    service.answers(AskUserData, desk.answer)
+    service.alongside("runs", runs.run)  # first of all, so that it clears up before anything is started
+    service.alongside("members", members.run)
+    service.alongside("versions", partial(_offer_versions, service, settings.playbooks_dir))
+    service.reconciles(bootstrapping.reconcile, give_up=bootstrapping.give_up, live_keys=store.live_keys)
+    return service
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        grace_s=settings.grace_s,
+        poll_s=settings.poll_s,
+        join_deadline_s=settings.join_deadline_s,
+        max_attempts=settings.max_attempts,
+    )
+
+
+async def _offer_versions(service: Service, playbooks_dir: Path) -> None:
+    await versions.offer(service.db, playbooks_dir)
+    await asyncio.Event().wait()

@@ -1,0 +1,34 @@
+"""What can go wrong here, beyond the two families that everybody shares.
+
+Retry
+├── ClusterUnknown        the cluster, or this set of it, has not been heard of yet
+└── ApiserverUnreachable  the cluster's kube-apiserver did not answer
+GiveUp
+└── NotJoinable           machines of this set are not joined by user-data
+"""
+
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.plumbing.errors import GiveUp, Retry
+
+
+class ClusterUnknown(Retry):
+    """Asked about a cluster, or a set of it, that no `cluster.requested` has told of yet."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} has not been heard of yet", after=0.5)
+
+
+class ApiserverUnreachable(Retry):
+    """The kube-apiserver did not answer, or not as expected."""
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"the kube-apiserver of {host} cannot be asked: {why}", after=1.0)
+
+
+class NotJoinable(GiveUp):
+    """Only workers join by themselves."""
+
+    def __init__(self, node_set: str) -> None:
+        super().__init__(
+            f"nodes of the set {node_set} are joined by Ansible, not by user-data", who_can_fix=WhoCanFix.OPERATOR
+        )

@@ -1,0 +1,70 @@
+"""What Ansible tells while it runs, read into two things: the step it is at, and a sentence about what failed. Pure."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+LONGEST_REASON = 500  # characters; the log of the machine has the rest
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class EventReader:
+    """Takes ansible-runner's events one by one; `on_step(name, number)` is called for every new step."""
+
+    def __init__(self, on_step: Callable[[str, int], object]) -> None:
+        self._on_step = on_step
+        self.step: str | None = None
+        self.number = 0
+        self._failed: dict[str, tuple[str, str | None]] = {}
+        self._unreachable: dict[str, str] = {}
+
+    def read(self, event: dict[str, Any]) -> None:
+        """Take one event in."""
+        data = event.get("event_data") or {}
+        match event.get("event"):
+            case "playbook_on_task_start":
+                self._start(str(data.get("name") or data.get("task") or ""))
+            case "runner_on_failed" if not data.get("ignore_errors"):
+                self._fail(str(data.get("host")), _as_step(str(data.get("task"))), _message(data.get("res")))
+            case "runner_on_unreachable":
+                self._unreachable[str(data.get("host"))] = _message(data.get("res")) or "no answer"
+
+    def sentence(self) -> str | None:
+        """What failed, where, and what was said about it; None if nothing was told of."""
+        hosts = len(self._failed.keys() | self._unreachable.keys())
+        more = f" (and {hosts - 1} more)" if hosts > 1 else ""
+        for host, (task, message) in self._failed.items():
+            return f"{host}{more}: failed to {task}: {message or 'no reason was given'}"
+        for host, message in self._unreachable.items():
+            return f"{host}{more} cannot be reached: {message}"
+        return None
+
+    def _start(self, name: str) -> None:
+        if not name.startswith("Ensure ") or _as_step(name) == self.step:
+            return  # Ansible's own tasks, and the telling of a failure
+        self.step, self.number = _as_step(name), self.number + 1
+        self._on_step(self.step, self.number)
+
+    def _fail(self, host: str, task: str, message: str | None) -> None:
+        earlier = self._failed.get(host)
+        if earlier and earlier[1] is None:
+            task = earlier[0]  # a rescue tells the reason that no_log had hidden
+        self._failed[host] = (task, message)
+
+
+def last_line(output: str) -> str:
+    """The last line with something in it; what Ansible says when it does not even begin."""
+    lines = [line.strip() for line in _ANSI.sub("", output).splitlines() if line.strip()]
+    return lines[-1][:LONGEST_REASON] if lines else "Ansible ended without a word"
+
+
+def _as_step(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _message(result: Any) -> str | None:
+    """What the failing task said; None where no_log hides it."""
+    if not isinstance(result, dict) or "censored" in result:
+        return None
+    text = result.get("msg") or result.get("stderr") or result.get("stdout") or result.get("reason")
+    return _ANSI.sub("", str(text)).strip()[:LONGEST_REASON] if text else None

@@ -1,0 +1,152 @@
+"""What a run tells Ansible: groups, hosts and their variables. Pure.
+
+Names of secrets' files are in it, secrets are not. All text goes out as `!unsafe`: Ansible must never take for a
+template what a user may have written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caravan_bootstrapper.kubeadm import registration
+from caravan_bootstrapper.views import NodeView, Play
+from caravan_shared.contracts.facts import Connection
+from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role, Topology
+
+PKI, TOKENS, SANDBOX_TOKEN = "pki.json", "tokens.json", "sandbox-token"  # file names
+ETCD_CLIENT_PORT = 2379
+GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving")
+PLATFORMS = {Connection.SANDBOX: "sandbox", Connection.SSH: "linux"}
+"""The role that serves machines which are reached like this."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is about. `nodes` in their order: for site.yml the first is the first control plane."""
+
+    play: Play
+    cluster: str
+    spec: ClusterSpec
+    nodes: Sequence[NodeView]
+    etcd: Sequence[NodeView]
+    manager: NodeView | None
+    endpoint: str
+    ca_hash: str
+    secrets_dir: Path
+    sandbox_url: str
+    joins_in_flight: int
+
+
+def build(work: Work) -> dict[str, Any]:
+    """The inventory: every group that a play names, empty or not, and each host's own variables."""
+    sets = {node_set.name: node_set for node_set in work.spec.node_sets()}
+    hosts = {node.name: _host(work, node, sets.get(node.node_set)) for node in work.nodes}
+    groups: dict[str, Any] = {group: {"hosts": dict.fromkeys(names)} for group, names in _members(work).items()}
+    return {"all": {"hosts": hosts, "vars": _common(work), "children": groups}}
+
+
+def platform(nodes: Sequence[NodeView]) -> str:
+    """The platform role that serves these nodes; a cluster's machines are all reached in one way."""
+    return PLATFORMS[nodes[0].connection]
+
+
+def token_file(node_set: str) -> str:
+    """Name of the file with the set's join token."""
+    return f"join-token-{node_set}"
+
+
+def to_yaml(inventory: dict[str, Any]) -> str:
+    """The inventory as text; every value that is text is marked `!unsafe`."""
+    return yaml.dump(_marked(inventory), Dumper=_Dumper, sort_keys=False, width=1000)
+
+
+def _members(work: Work) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    names = [node.name for node in work.nodes]
+    if work.play in (Play.SITE, Play.ADD_NODES):
+        groups["joining"] = names
+    if work.play is Play.SITE:
+        groups["first_control_plane"] = names[:1]
+        groups["etcd"] = [node.name for node in work.nodes if node.role is Role.ETCD]
+    if work.play is Play.UPGRADE:
+        groups["control_plane"] = [node.name for node in work.nodes if node.role is Role.CONTROL_PLANE]
+        groups["workers"] = [node.name for node in work.nodes if node.role is Role.WORKER]
+    if work.play in (Play.REMOVE_NODES, Play.RESET):
+        groups["leaving"] = names
+    return groups
+
+
+def _common(work: Work) -> dict[str, Any]:
+    network = work.spec.network
+    etcd = [node.address for node in work.etcd]
+    external = work.spec.topology is Topology.EXTERNAL
+    return {
+        "caravan_version": work.spec.version,
+        "caravan_cni": network.cni.value,
+        "caravan_joins_in_flight": work.joins_in_flight,
+        "caravan_etcd_members": etcd,
+        "caravan_pki_file": str(work.secrets_dir / PKI),
+        "caravan_tokens_file": str(work.secrets_dir / TOKENS),
+        "caravan_sandbox_url": work.sandbox_url,
+        "caravan_sandbox_token_file": str(work.secrets_dir / SANDBOX_TOKEN),
+        "caravan_manager_machine_id": work.manager.machine_id if work.manager else "",
+        "kubeadm_cluster": work.cluster,
+        "kubeadm_version": work.spec.version,
+        "kubeadm_endpoint": work.endpoint,
+        "kubeadm_port": int(work.endpoint.rpartition(":")[2]),
+        "kubeadm_ca_hash": work.ca_hash,
+        "kubeadm_pod_cidr": str(network.pod_cidr),
+        "kubeadm_service_cidr": str(network.service_cidr),
+        "kubeadm_dns_domain": network.dns_domain,
+        "kubeadm_etcd_endpoints": [f"https://{_in_url(a)}:{ETCD_CLIENT_PORT}" for a in etcd] if external else [],
+    }
+
+
+def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any]:
+    connection = {"ansible_connection": "local"} if node.connection is Connection.SANDBOX else {}
+    variables: dict[str, Any] = {
+        **connection,
+        "ansible_host": node.address,
+        "caravan_machine_id": node.machine_id,
+        "caravan_role": node.role.value if node.role else "",
+    }
+    if work.play in (Play.SITE, Play.ADD_NODES) and node_set is not None:
+        variables |= {
+            "caravan_token_file": str(work.secrets_dir / token_file(node.node_set)),
+            "kubeadm_node": node.name,
+            "kubeadm_address": node.address if node.role is Role.CONTROL_PLANE else None,
+            **registration(node_set),
+        }
+    return variables
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+class _Unsafe(str):
+    """Text that Ansible must not template."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes `_Unsafe` text under Ansible's own tag."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never write anchors: they would make the inventory hard to read for nothing."""
+        return True
+
+
+_Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _Unsafe(value)
+    if isinstance(value, dict):
+        return {key: _marked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_marked(inner) for inner in value]
+    return value

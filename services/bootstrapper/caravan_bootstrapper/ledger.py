@@ -1,0 +1,257 @@
+"""What the bootstrapper did and saw, written in one transaction with the facts that tell of it.
+
+Every function takes an open transaction and changes nothing outside it.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlmodel import select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_bootstrapper.decide import Abandon, StartRun
+from caravan_bootstrapper.store import Cluster, Node, Run
+from caravan_bootstrapper.views import ACTIVE, ClusterView, NodeView, Play, RunState
+from caravan_shared.contracts.events import (
+    BootstrapDone,
+    BootstrapFailed,
+    BootstrapProgress,
+    BootstrapStarted,
+    NodesDrained,
+    NodesJoined,
+)
+from caravan_shared.contracts.facts import NodeRef, WhoCanFix
+from caravan_shared.contracts.spec import Role
+from caravan_shared.contracts.states import MEMBERSHIP_MOVES, move
+from caravan_shared.contracts.states import MembershipState as M
+from caravan_shared.plumbing.outbox import say
+
+NODES_AN_EVENT = 200  # keeps an event far below NATS' 1 MiB
+
+_nodes: Any = Node
+_runs: Any = Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `failure` is a sentence, for every state but Succeeded."""
+
+    state: RunState
+    failure: str | None = None
+
+
+async def name_first(tx: AsyncSession, seen: ClusterView, node: NodeView) -> None:
+    """The endpoint shall lead to this control plane."""
+    await _set(tx, seen.cluster_id, first_node=node.name)
+    await say(tx, _started(seen, node))
+
+
+async def open_run(tx: AsyncSession, seen: ClusterView, step: StartRun, owner: str, now: datetime) -> Run:
+    """Store a run before it starts, and that its nodes are being worked on."""
+    run = Run(
+        id=uuid4(),
+        cluster_id=seen.cluster_id,
+        play=step.play,
+        nodes=[node.name for node in step.nodes],
+        manager=step.manager.name if step.manager else None,
+        version=seen.spec.version,
+        generation=seen.generation,
+        owner=owner,
+        beat_at=now,
+        created_at=now,
+    )
+    tx.add(run)
+    if step.play is Play.REMOVE_NODES:
+        await _move(tx, seen.cluster_id, step.nodes, M.DRAINING)
+    elif step.play in (Play.SITE, Play.ADD_NODES):
+        await _move(tx, seen.cluster_id, [node for node in step.nodes if node.state is M.WAITING], M.JOINING)
+    return run
+
+
+async def close_run(tx: AsyncSession, run_id: UUID, owner: str, outcome: Outcome, now: datetime) -> bool:
+    """Store how a run ended and what follows from it; False where it is no longer ours to tell."""
+    mine = update(Run).where(_runs.id == run_id, _runs.owner == owner, _runs.state.in_(ACTIVE))
+    ended = await tx.exec(mine.values(state=outcome.state, failure=outcome.failure, ended_at=now))
+    if not ended.rowcount:
+        return False
+    run = (await tx.exec(select(Run).where(_runs.id == run_id))).one()
+    if outcome.state is RunState.SUCCEEDED:
+        await _set(tx, run.cluster_id, failures=0, failure=None, failed_at=None, failed_run=None, who_can_fix=None)
+        await _succeeded(tx, run, now)
+    else:
+        await _give_back(tx, run)
+    if outcome.state is RunState.FAILED:
+        await _count_failure(tx, run, outcome, now)
+    return True
+
+
+async def interrupt(tx: AsyncSession, runs: Sequence[UUID], now: datetime) -> None:
+    """Nobody drives these runs any more."""
+    for run in await tx.exec(select(Run).where(_runs.id.in_(runs), _runs.state.in_(ACTIVE))):
+        run.state, run.ended_at, run.failure = RunState.INTERRUPTED, now, "the process that drove it ended"
+        tx.add(run)
+        await _give_back(tx, run)
+
+
+async def reached(tx: AsyncSession, run_id: UUID, step: str, number: int, now: datetime) -> None:
+    """A run came to another step."""
+    run = await tx.get(Run, run_id)
+    if run is None or run.state not in ACTIVE:
+        return
+    run.step, run.step_number, run.beat_at = step, number, now
+    tx.add(run)
+    progress = BootstrapProgress(
+        cluster_id=run.cluster_id, run_id=run.id, play=run.play, step=step, step_number=number, at=now
+    )
+    await say(tx, progress)
+
+
+async def beat(tx: AsyncSession, run_id: UUID, now: datetime, **values: Any) -> None:
+    """The run is still driven."""
+    await tx.exec(update(Run).where(_runs.id == run_id).values(beat_at=now, **values))
+
+
+async def record_members(tx: AsyncSession, seen: ClusterView, listed: dict[str, str]) -> int:
+    """Store and say which nodes the kube-apiserver lists with which kubelet version; how many were news."""
+    news = [
+        node
+        for node in seen.nodes
+        if node.live
+        and node.name in listed
+        and (node.state is not M.JOINED or node.version != listed[node.name])
+        and node.state is not M.DRAINING
+    ]
+    by_version: dict[str, list[NodeView]] = defaultdict(list)
+    for node in news:
+        by_version[listed[node.name]].append(node)
+    for version, joined in by_version.items():
+        await _move(tx, seen.cluster_id, joined, M.JOINED, version=version)
+        await say(tx, *_joined(seen.cluster_id, version, joined))
+    return len(news)
+
+
+async def drained(tx: AsyncSession, cluster_id: UUID, nodes: Sequence[NodeView | Node]) -> None:
+    """These nodes are in no cluster any more, or never were."""
+    await _move(tx, cluster_id, nodes, M.DRAINED)
+    await say(tx, *_drained(cluster_id, nodes))
+
+
+async def done(tx: AsyncSession, seen: ClusterView, count: int) -> None:
+    """The generation is as it was asked for."""
+    await _set(tx, seen.cluster_id, done_generation=seen.generation, failures=0)
+    await say(tx, _done(seen, count))
+
+
+async def abandon(tx: AsyncSession, seen: ClusterView, step: Abandon, now: datetime) -> None:
+    """A person has to look."""
+    await _set(
+        tx,
+        seen.cluster_id,
+        given_up=True,
+        failure=step.reason,
+        who_can_fix=step.who_can_fix,
+        failed_run=step.run_id,
+        failed_at=now,
+    )
+    await say(tx, _failed(seen, step))
+
+
+async def say_again(tx: AsyncSession, seen: ClusterView) -> None:
+    """Every fact of ours about the cluster once more: whoever missed one is healed, the others ignore it."""
+    await _set(tx, seen.cluster_id, said_announcement=seen.announcement)
+    first = next((node for node in seen.nodes if node.name == seen.first_node and node.live), None)
+    if first:
+        await say(tx, _started(seen, first))
+    by_version: dict[str, list[NodeView]] = defaultdict(list)
+    for node in seen.nodes:
+        if node.state is M.JOINED and node.live and node.version:
+            by_version[node.version].append(node)
+    for version, joined in by_version.items():
+        await say(tx, *_joined(seen.cluster_id, version, joined))
+    await say(tx, *_drained(seen.cluster_id, [n for n in seen.nodes if n.state is M.DRAINED and not n.gone]))
+    if seen.done_generation == seen.generation:
+        await say(tx, _done(seen, sum(node.live for node in seen.nodes)))
+    if seen.given_up and seen.failure:
+        await say(tx, _failed(seen, Abandon(seen.failure.reason, seen.failure.who_can_fix, seen.failure.run_id)))
+
+
+async def _succeeded(tx: AsyncSession, run: Run, now: datetime) -> None:
+    named = _nodes.cluster_id == run.cluster_id, _nodes.name.in_(run.nodes)
+    match Play(run.play):
+        case Play.SITE:
+            await _set(tx, run.cluster_id, set_up_at=now)
+            # No kube-apiserver lists etcd's nodes; that it started at all is the proof that they are members.
+            members = (await tx.exec(select(Node).where(*named, _nodes.role == Role.ETCD))).all()
+            await _move(tx, run.cluster_id, members, M.JOINED, version=run.version)
+            await say(tx, *_joined(run.cluster_id, run.version, members))
+        case Play.REMOVE_NODES:
+            await drained(tx, run.cluster_id, (await tx.exec(select(Node).where(*named))).all())
+        case Play.UPGRADE:
+            await tx.exec(update(Node).where(*named).values(upgraded_to=run.version))
+
+
+async def _give_back(tx: AsyncSession, run: Run) -> None:
+    """Nodes that the run was to join, and that have not been seen as members, wait for the next run."""
+    named = _nodes.cluster_id == run.cluster_id, _nodes.name.in_(run.nodes), _nodes.state == M.JOINING
+    await tx.exec(update(Node).where(*named).values(state=M.WAITING))
+
+
+async def _count_failure(tx: AsyncSession, run: Run, outcome: Outcome, now: datetime) -> None:
+    cluster = await tx.get(Cluster, run.cluster_id)
+    if cluster is None:
+        return
+    cluster.failures += 1
+    cluster.failed_at, cluster.failed_run = now, run.id
+    cluster.failure, cluster.who_can_fix = outcome.failure, WhoCanFix.OPERATOR
+    tx.add(cluster)
+
+
+async def _set(tx: AsyncSession, cluster_id: UUID, **values: Any) -> None:
+    cluster: Any = Cluster
+    await tx.exec(update(Cluster).where(cluster.cluster_id == cluster_id).values(**values))
+
+
+async def _move(tx: AsyncSession, cluster_id: UUID, nodes: Sequence[NodeView | Node], state: M, **values: Any) -> None:
+    for node in nodes:
+        move(MEMBERSHIP_MOVES, M(node.state), state)
+    names = [node.name for node in nodes]
+    if names:
+        these = update(Node).where(_nodes.cluster_id == cluster_id, _nodes.name.in_(names))
+        await tx.exec(these.values(state=state, **values))
+
+
+def _started(seen: ClusterView, node: NodeView) -> BootstrapStarted:
+    return BootstrapStarted(
+        cluster_id=seen.cluster_id, generation=seen.generation, first_node=node.name, address=node.address
+    )
+
+
+def _done(seen: ClusterView, count: int) -> BootstrapDone:
+    return BootstrapDone(cluster_id=seen.cluster_id, generation=seen.generation, version=seen.spec.version, nodes=count)
+
+
+def _failed(seen: ClusterView, step: Abandon) -> BootstrapFailed:
+    return BootstrapFailed(
+        cluster_id=seen.cluster_id,
+        generation=seen.generation,
+        run_id=step.run_id,
+        reason=step.reason,
+        who_can_fix=step.who_can_fix,
+    )
+
+
+def _joined(cluster_id: UUID, version: str, nodes: Sequence[NodeView | Node]) -> list[NodesJoined]:
+    return [NodesJoined(cluster_id=cluster_id, version=version, nodes=refs) for refs in _chunks(nodes)]
+
+
+def _drained(cluster_id: UUID, nodes: Sequence[NodeView | Node]) -> list[NodesDrained]:
+    return [NodesDrained(cluster_id=cluster_id, nodes=refs) for refs in _chunks(nodes)]
+
+
+def _chunks(nodes: Sequence[NodeView | Node]) -> list[tuple[NodeRef, ...]]:
+    refs = [NodeRef(name=node.name, node_set=node.node_set) for node in nodes]
+    return [tuple(refs[start : start + NODES_AN_EVENT]) for start in range(0, len(refs), NODES_AN_EVENT)]

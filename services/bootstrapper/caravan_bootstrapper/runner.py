@@ -1,0 +1,193 @@
+"""Run one playbook with ansible-runner and say how it ended. The only file that knows ansible-runner.
+
+Each run has a directory of its own, on a tmpfs where there is one: inventory, variables, and secrets as files that only
+our user can read. It is removed whatever happens. ansible-runner blocks, so it has threads of its own here.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import ansible_runner
+import psutil
+
+from caravan_bootstrapper import processes
+from caravan_bootstrapper.events import EventReader, last_line
+from caravan_bootstrapper.ledger import Outcome
+from caravan_bootstrapper.views import Play, RunState
+from caravan_shared.plumbing.log import get_logger
+
+LOOK_EVERY_S = 1  # seconds between ansible-runner's looks at cancel and timeout while Ansible is silent
+
+log = get_logger(__name__)
+
+OnStep = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One playbook run. `variables` reach Ansible's command line: only numbers and role names of ours belong there."""
+
+    run_id: UUID
+    play: Play
+    inventory: str
+    variables: dict[str, str | int] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    """File name → content, below `secrets_dir`."""
+
+
+class Runner:
+    """Runs playbooks, up to `max_runs` at a time."""
+
+    def __init__(self, playbooks_dir: Path, root: Path, *, max_runs: int, timeout_s: float) -> None:
+        self._playbooks, self._root, self._timeout_s = playbooks_dir, root, timeout_s
+        self._threads = ThreadPoolExecutor(max_workers=max_runs, thread_name_prefix="run")
+        self._cancelled: dict[UUID, threading.Event] = {}
+
+    def secrets_dir(self, run_id: UUID) -> Path:
+        """Where the secrets of a run will be."""
+        return self._directory(run_id) / "secrets"
+
+    async def run(self, order: Order, on_step: OnStep) -> Outcome:
+        """Run to the end. `on_step` is called in the event loop. Cancelling this task ends the run as well."""
+        loop = asyncio.get_running_loop()
+        cancelled = self._cancelled.setdefault(order.run_id, threading.Event())
+        reader = EventReader(lambda step, number: loop.call_soon_threadsafe(on_step, step, number))
+        work = loop.run_in_executor(self._threads, self._execute, order, reader, cancelled)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancelled.set()
+            await work
+            raise
+        finally:
+            self._cancelled.pop(order.run_id, None)
+
+    def cancel(self, run_id: UUID) -> None:
+        """End a run; its `run` returns within seconds, with everything it started ended."""
+        if event := self._cancelled.get(run_id):
+            event.set()
+
+    def clear_leftovers(self) -> None:
+        """End what runs of a dead predecessor left at work, and remove their files. Call before the first run."""
+        _make_private(self._root)
+        for directory in self._root.iterdir():
+            ended = processes.end(processes.of_run(directory, list(psutil.process_iter())))
+            shutil.rmtree(directory)
+            log.warning("removed what a dead run left behind", run=directory.name, processes_ended=ended)
+
+    def close(self) -> None:
+        """Take no more runs."""
+        self._threads.shutdown(wait=False)
+
+    def _directory(self, run_id: UUID) -> Path:
+        return self._root / str(run_id)
+
+    def _execute(self, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
+        directory = self._directory(order.run_id)
+        try:
+            self._write(directory, order)
+            return self._ansible(directory, order, reader, cancelled)
+        finally:
+            if directory.exists():
+                shutil.rmtree(directory)
+
+    def _write(self, directory: Path, order: Order) -> None:
+        _make_private(self._root)
+        for made in (directory, directory / "secrets", directory / "tmp"):
+            made.mkdir(mode=0o700)
+        _write_private(directory / "hosts.yml", order.inventory)
+        for name, content in order.secrets.items():
+            _write_private(directory / "secrets" / name, content)
+
+    def _ansible(self, directory: Path, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
+        watch = _Watch(directory, cancelled, self._timeout_s)
+
+        def handle(event: dict[str, Any]) -> bool:
+            reader.read(event)
+            return False  # True would keep every event in a file
+
+        result = ansible_runner.run(
+            private_data_dir=str(directory),
+            playbook=str(self._playbooks / f"{order.play}.yml"),
+            inventory=str(directory / "hosts.yml"),
+            extravars=dict(order.variables),
+            envvars=self._environment(directory),
+            settings={"pexpect_timeout": LOOK_EVERY_S},
+            event_handler=handle,
+            cancel_callback=watch.must_end,
+            quiet=True,
+        )
+        watch.end_survivors()
+        if cancelled.is_set() and result.status != "successful":
+            return Outcome(RunState.CANCELLED, "cancelled")
+        if watch.timed_out:
+            return Outcome(RunState.FAILED, f"{order.play} took longer than {self._timeout_s:g} s: {reader.step}")
+        if result.status == "successful":
+            return Outcome(RunState.SUCCEEDED)
+        return Outcome(RunState.FAILED, reader.sentence() or last_line(result.stdout.read()))
+
+    def _environment(self, directory: Path) -> dict[str, str]:
+        """Ansible's own paths; and none of our settings, for ansible-runner writes its environment to a file."""
+        hidden = {name: "" for name in os.environ if name.startswith("CARAVAN_")}
+        scripts = str(Path(sys.executable).parent)  # ansible-playbook is installed beside our Python
+        return hidden | {
+            "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg"),
+            "ANSIBLE_HOME": str(directory / "tmp"),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
+        }
+
+
+class _Watch:
+    """Decides when a run must end, and ends what outlives it."""
+
+    def __init__(self, directory: Path, cancelled: threading.Event, timeout_s: float) -> None:
+        self._directory, self._cancelled = directory, cancelled
+        self._until = time.monotonic() + timeout_s
+        self._processes: list[psutil.Process] = []
+        self.timed_out = False
+
+    def must_end(self) -> bool:
+        """ansible-runner asks this about once a second."""
+        if not self._cancelled.is_set() and time.monotonic() < self._until:
+            return False
+        self.timed_out = not self._cancelled.is_set()
+        if not self._processes:  # now, while their parents still lead to them
+            self._processes = processes.of_run(self._directory, processes.own_children())
+        return True
+
+    def end_survivors(self) -> None:
+        """ansible-runner ended ansible-playbook alone."""
+        processes.end(self._processes)
+
+
+def runs_root(runs_dir: Path, state_dir: Path, instance: str) -> Path:
+    """Where this replica's runs keep their files: one name a replica, so that whatever is found there is its own."""
+    identity = hashlib.sha256(f"{state_dir}\0{instance}".encode()).hexdigest()[:12]
+    if runs_dir.is_dir() and os.access(runs_dir, os.W_OK):
+        return runs_dir / f"caravan-runs-{identity}"
+    log.warning("runs keep their files, secrets included, on disk while they last", wanted=str(runs_dir))
+    return state_dir / f"runs-{identity}"
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_uid != os.getuid() or directory.is_symlink():
+        raise PermissionError(f"{directory} belongs to somebody else")
+    directory.chmod(0o700)
+
+
+def _write_private(path: Path, content: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(content)

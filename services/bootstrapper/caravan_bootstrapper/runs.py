@@ -1,0 +1,191 @@
+"""The runs that this process drives, each as a task of its own: a turn of the reconciler never waits for one.
+
+A run's end is stored under the condition that the run is still ours and still open, so that a process which was
+believed dead cannot overwrite what another one did meanwhile.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from caravan_bootstrapper import inventory, ledger, store, tokens
+from caravan_bootstrapper.errors import ClusterUnknown
+from caravan_bootstrapper.ledger import Outcome
+from caravan_bootstrapper.runner import Order, Runner
+from caravan_bootstrapper.settings import Settings
+from caravan_bootstrapper.store import Cluster, Run
+from caravan_bootstrapper.views import NodeView, Play, RunState
+from caravan_shared.contracts.requests import AskClusterPki, ClusterPki
+from caravan_shared.contracts.spec import ClusterSpec, Role
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.errors import CaravanError, Retry
+from caravan_shared.plumbing.log import bound, get_logger
+from caravan_shared.plumbing.sealing import KeyRing
+
+BEAT_EVERY_S = 5.0
+SILENT_FOR = timedelta(seconds=30)  # six beats missed: another replica's process is gone
+REPORT_EVERY_S = 0.5  # a step a play flies through is no news to anybody
+
+log = get_logger(__name__)
+
+AskPki = Callable[[AskClusterPki], Awaitable[ClusterPki]]
+Wake = Callable[[str, float], None]
+
+
+class Runs:
+    """Launches, cancels and records runs."""
+
+    def __init__(
+        self, db: Database, keys: KeyRing, clock: Clock, ask_pki: AskPki, wake: Wake, settings: Settings, runner: Runner
+    ) -> None:
+        self._db, self._keys, self._clock = db, keys, clock
+        self._ask_pki, self._wake, self._settings, self._runner = ask_pki, wake, settings, runner
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(settings.max_runs)
+
+    @property
+    def owner(self) -> str:
+        """This replica's name on its runs."""
+        return self._settings.instance
+
+    async def run(self) -> None:
+        """Clear up after predecessors; at the end, end what is still at work."""
+        self._runner.clear_leftovers()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._runner.close()
+
+    def is_alive(self, run: Run) -> bool:
+        """Somebody drives it: we, or another replica that gave a sign lately."""
+        if run.owner == self.owner:
+            return run.id in self._tasks
+        return self._clock.now() - run.beat_at < SILENT_FOR
+
+    def launch(self, run: Run) -> None:
+        """Start a stored run."""
+        task = asyncio.create_task(self._drive(run), name=f"run-{run.id}")
+        self._tasks[run.id] = task
+        task.add_done_callback(lambda _: self._ended(run))
+
+    def cancel(self, run_id: UUID) -> None:
+        """End a run of ours; another replica's ends when that one reads the same fact."""
+        if task := self._tasks.get(run_id):
+            task.cancel()
+
+    def _ended(self, run: Run) -> None:
+        self._tasks.pop(run.id, None)
+        self._wake(str(run.cluster_id), 0.0)
+
+    async def _drive(self, run: Run) -> None:
+        with bound(cluster=str(run.cluster_id), run=str(run.id), play=run.play):
+            try:
+                async with self._places:
+                    outcome = await self._outcome(run)
+            except asyncio.CancelledError:
+                await self._close(run, Outcome(RunState.CANCELLED, "cancelled"))
+                raise
+            await self._close(run, outcome)
+
+    async def _outcome(self, run: Run) -> Outcome:
+        log.info("run started", nodes=len(run.nodes))
+        try:
+            order = await self._order(run)
+            return await self._perform(run, order)
+        except Retry as error:
+            log.info("run put off", reason=error.reason)
+            await asyncio.sleep(error.after)
+            return Outcome(RunState.INTERRUPTED, error.reason)
+        except CaravanError as error:
+            return Outcome(RunState.FAILED, error.reason)
+        except Exception as error:
+            log.exception("run failed by a defect of ours")
+            return Outcome(RunState.FAILED, f"{run.play} could not be run: {error}")
+
+    async def _close(self, run: Run, outcome: Outcome) -> None:
+        async with self._db.transaction() as tx:
+            told = await ledger.close_run(tx, run.id, self.owner, outcome, self._clock.now())
+        log.info("run ended", state=outcome.state, reason=outcome.failure, told=told)
+
+    async def _perform(self, run: Run, order: Order) -> Outcome:
+        steps: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        async with self._db.transaction() as tx:
+            now = self._clock.now()
+            await ledger.beat(tx, run.id, now, state=RunState.RUNNING, started_at=now)
+        reporting = asyncio.create_task(self._report(run.id, steps))
+        try:
+            return await self._runner.run(order, lambda step, number: steps.put_nowait((step, number)))
+        finally:
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
+
+    async def _report(self, run_id: UUID, steps: "asyncio.Queue[tuple[str, int]]") -> None:
+        """Tell the newest step now and then, and that the run is alive."""
+        while True:
+            try:
+                step, number = await asyncio.wait_for(steps.get(), BEAT_EVERY_S)
+            except TimeoutError:
+                async with self._db.transaction() as tx:
+                    await ledger.beat(tx, run_id, self._clock.now())
+                continue
+            while not steps.empty():
+                step, number = steps.get_nowait()
+            async with self._db.transaction() as tx:
+                await ledger.reached(tx, run_id, step, number, self._clock.now())
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    async def _order(self, run: Run) -> Order:
+        """Everything the run needs, with the nodes that are still there."""
+        async with self._db.reading() as session:
+            cluster = await session.get(Cluster, run.cluster_id)
+            nodes = {node.name: node for node in await store.nodes(session, run.cluster_id)}
+            joins = await tokens.all_of(session, self._keys, run.cluster_id)
+        if cluster is None or cluster.spec is None:
+            raise ClusterUnknown(f"the cluster {run.cluster_id}")
+        spec = ClusterSpec.model_validate(cluster.spec)
+        chosen = [nodes[name] for name in run.nodes if name in nodes]
+        secrets = {inventory.SANDBOX_TOKEN: self._settings.sandbox_token}
+        endpoint, ca_hash = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}", ""
+        if run.play in (Play.SITE, Play.ADD_NODES):
+            pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
+            endpoint, ca_hash = pki.endpoint, pki.ca_hash
+            secrets |= await self._join_secrets(run, chosen, pki, joins)
+        work = inventory.Work(
+            play=Play(run.play),
+            cluster=cluster.name,
+            spec=spec.model_copy(update={"version": run.version}),
+            nodes=chosen,
+            etcd=[node for node in nodes.values() if node.role is Role.ETCD and node.live],
+            manager=nodes.get(run.manager) if run.manager else None,
+            endpoint=endpoint,
+            ca_hash=ca_hash,
+            secrets_dir=self._runner.secrets_dir(run.id),
+            sandbox_url=self._settings.sandbox_url,
+            joins_in_flight=self._settings.joins_in_flight,
+        )
+        variables: dict[str, str | int] = {
+            "caravan_platform": inventory.platform(chosen),
+            "caravan_upgrades_in_flight": self._settings.upgrades_in_flight,
+        }
+        return Order(run.id, Play(run.play), inventory.to_yaml(inventory.build(work)), variables, secrets)
+
+    async def _join_secrets(
+        self, run: Run, chosen: list[NodeView], pki: ClusterPki, joins: list[tuple[str, datetime]]
+    ) -> dict[str, str]:
+        files = {
+            inventory.PKI: pki.model_dump_json(exclude={"ca_hash", "endpoint"}),
+            inventory.TOKENS: json.dumps([tokens.init_entry(token, until) for token, until in joins]),
+        }
+        async with self._db.transaction() as tx:
+            for node_set in {node.node_set for node in chosen}:
+                files[inventory.token_file(node_set)] = await tokens.current(
+                    tx, self._keys, run.cluster_id, node_set, self._clock.now()
+                )
+        return files

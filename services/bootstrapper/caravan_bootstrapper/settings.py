@@ -1,0 +1,47 @@
+"""What can be set on the bootstrapper: `CARAVAN_BOOTSTRAPPER_<FIELD>`, or `CARAVAN_<FIELD>` for all services."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from caravan_shared.plumbing.settings import ServiceSettings, settings_config
+
+_CHECKOUT = Path(__file__).resolve().parents[3]
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # a tmpfs on purpose: what a run leaves there never reaches a disk
+
+
+class Settings(ServiceSettings):
+    """The bootstrapper's knobs."""
+
+    model_config = settings_config("bootstrapper")
+
+    playbooks_dir: Path = Field(
+        _CHECKOUT / "playbooks", description="Directory of site.yml, its roles and versions.yml."
+    )
+    runs_dir: Path = Field(
+        _SHARED_MEMORY,
+        description="Where runs keep their files while they last; a tmpfs, because secrets are among them. "
+        "Where it does not exist, `state_dir` is used and a warning says so.",
+    )
+    max_runs: int = Field(4, gt=0, description="Playbook runs side by side, all clusters together; each is a process.")
+    run_timeout_s: float = Field(3600.0, gt=0, description="Seconds after which a run is ended; image pulls are slow.")
+    max_attempts: int = Field(5, gt=0, description="Failures of runs in a row after which a person has to look.")
+    joins_in_flight: int = Field(
+        10, gt=0, description="Pushed joins at the same time in a run; kubeadm's timeouts are hit at some hundreds."
+    )
+    upgrades_in_flight: int = Field(10, gt=0, description="Workers upgraded at the same time in a run.")
+    grace_s: float = Field(
+        3.0,
+        ge=0,
+        description="Seconds without a further machine after which those that are ready start without the rest.",
+    )
+    poll_s: float = Field(
+        0.5, gt=0, description="Seconds between looks at a cluster's nodes while joins are outstanding."
+    )
+    join_deadline_s: float = Field(
+        900.0,
+        gt=0,
+        description="Seconds a node may take to join once the control plane runs; then a person has to look.",
+    )
+    sandbox_url: str = Field("http://127.0.0.1:8790", description="Where the sandbox cloud answers.")
+    sandbox_token: str = Field("sandbox", description="Bearer token for the sandbox cloud.")
