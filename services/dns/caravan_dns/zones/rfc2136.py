@@ -24,7 +24,8 @@ from caravan_shared.plumbing.errors import Retry
 TIMEOUT_S = 5.0
 """For one exchange; a name server that needs longer is as good as down."""
 
-_OUR_TYPES = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.TXT)
+_ADDRESS_TYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+_OUR_TYPES = (*_ADDRESS_TYPES, dns.rdatatype.TXT)
 _CHANGED_MEANWHILE = (dns.rcode.YXDOMAIN, dns.rcode.NXDOMAIN, dns.rcode.YXRRSET, dns.rcode.NXRRSET)
 _KEY_TROUBLE = (
     dns.tsig.PeerError,
@@ -74,7 +75,7 @@ class Rfc2136Zone:
         if any(answer.rcode() == dns.rcode.NXDOMAIN for answer in answers):
             return None
         rrsets = [rrset for answer in answers for rrset in answer.answer]
-        addresses = tuple(rdata.address for rrset in rrsets if rrset.rdtype != dns.rdatatype.TXT for rdata in rrset)
+        addresses = tuple(rdata.address for rrset in rrsets if rrset.rdtype in _ADDRESS_TYPES for rdata in rrset)
         return Record(addresses, min((rrset.ttl for rrset in rrsets), default=0), _owner_of(rrsets))
 
     def _update(self, name: str, present_owner: Owner | None) -> dns.update.UpdateMessage:
