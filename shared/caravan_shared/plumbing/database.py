@@ -1,23 +1,23 @@
 """A service's own store: SQLite by default, PostgreSQL by URL; the same code on both.
 
-Every change happens in `transaction()`. On SQLite one writer at a time holds the lock in this process (instead of
-sleeping in SQLite's busy handler) and commits are synced to disk, because an acknowledged event is gone from the bus.
+Every change happens in `transaction()`. Commits are synced to disk on both, because an acknowledged event is gone from
+the bus; on SQLite those that come together share one sync (`group_commit`).
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, TypeDecorator, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing.dialects import insert_into
+from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import upgrade
 from caravan_shared.plumbing.tables import plumbing_tables
 
@@ -65,8 +65,8 @@ class Database:
         self.url, self.metadata, self._migrations = url, metadata, migrations
         self.is_sqlite = url.startswith("sqlite")
         self.after_say: Callable[[], None] = lambda: None
-        self._one_writer: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
         self._engine: AsyncEngine | None = None
+        self._writer: GroupCommit | None = None
 
     async def start(self) -> None:
         """Open the store and bring its tables to the newest version."""
@@ -75,21 +75,22 @@ class Database:
         self._engine = create_async_engine(self.url, pool_pre_ping=not self.is_sqlite)
         if self.is_sqlite:
             _speak_sqlite(self._engine.sync_engine)
+            self._writer = GroupCommit(self._engine.execution_options(**{_WRITES: True}))
         await upgrade(self._engine, self.metadata, self._migrations)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
 
     async def stop(self) -> None:
         """Close all connections."""
+        if self._writer:
+            await self._writer.close()
         if self._engine:
             await self._engine.dispose()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """One write transaction: commits at the end, rolls back on any error."""
-        async with self._one_writer, self._sessions() as session:
-            await session.connection(execution_options={_WRITES: True})
+        """One write transaction: committed at the end, rolled back on any error."""
+        async with self._writing() as session:
             yield session
-            await session.commit()
         if session.info.get("said"):
             self.after_say()
 
@@ -98,6 +99,9 @@ class Database:
         """A session to read with; whatever it changes is discarded."""
         async with self._sessions() as session:
             yield session
+
+    def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
+        return self._writer.transaction() if self._writer else self._sessions.begin()
 
 
 def _speak_sqlite(engine: Engine) -> None:
@@ -133,20 +137,9 @@ async def upsert(
         return
     chunk = max(1, _PARAMETERS_A_STATEMENT // len(rows[0]))
     for start in range(0, len(rows), chunk):
-        await tx.execute(_upsert_statement(tx, table, rows[start : start + chunk], key, update))
-
-
-def _upsert_statement(
-    tx: AsyncSession,
-    table: type[SQLModel],
-    rows: Sequence[Mapping[str, Any]],
-    key: Sequence[str],
-    update: Sequence[str],
-) -> Any:
-    dialect: Any = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table).values([dict(row) for row in rows])
-    if not update:
-        return insert.on_conflict_do_nothing(index_elements=list(key))
-    return insert.on_conflict_do_update(
-        index_elements=list(key), set_={column: insert.excluded[column] for column in update}
-    )
+        insert = insert_into(tx, table).values([dict(row) for row in rows[start : start + chunk]])
+        changes = {column: insert.excluded[column] for column in update}
+        if changes:
+            await tx.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes))
+        else:
+            await tx.execute(insert.on_conflict_do_nothing(index_elements=list(key)))

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.tables import INBOX
 
 KEPT_FOR = timedelta(days=7)
@@ -13,10 +14,9 @@ KEPT_FOR = timedelta(days=7)
 
 async def first_time(tx: AsyncSession, event_id: str, now: datetime) -> bool:
     """Record the id; False if it was there already."""
-    if (await tx.execute(select(INBOX.c.event_id).where(INBOX.c.event_id == event_id))).first():
-        return False
-    await tx.execute(insert(INBOX).values(event_id=event_id, heard_at=now))
-    return True
+    statement = insert_into(tx, INBOX).values(event_id=event_id, heard_at=now)
+    result = await tx.execute(statement.on_conflict_do_nothing().returning(INBOX.c.event_id))
+    return result.first() is not None
 
 
 async def prune(tx: AsyncSession, now: datetime) -> None:

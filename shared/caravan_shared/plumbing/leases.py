@@ -8,11 +8,11 @@ take-over from slipping in before the commit.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import or_, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.errors import StaleLease
 from caravan_shared.plumbing.tables import LEASES
 
@@ -32,19 +32,19 @@ async def acquire(tx: AsyncSession, key: str, holder: str, now: datetime, lasts:
 
     `holder` is `<replica>/<boot>`: the same replica under another boot is its own dead predecessor.
     """
-    row = (await tx.execute(select(LEASES).where(LEASES.c.key == key).with_for_update())).first()
-    if row is None:
-        return await _first(tx, Lease(key, holder, 1, now + lasts))
-    mine = row.holder.rpartition("/")[0] == holder.rpartition("/")[0]
-    if not mine and row.until > _as_stored(now, row.until):
-        return None
-    lease = Lease(key, holder, row.epoch + 1, now + lasts)
+    until = now + lasts
+    replica = holder.rpartition("/")[0]
+    statement = insert_into(tx, LEASES).values(key=key, holder=holder, epoch=1, until=until)
+    free = or_(LEASES.c.until <= now, LEASES.c.holder.startswith(f"{replica}/", autoescape=True))
     result = await tx.execute(
-        update(LEASES)
-        .where(LEASES.c.key == key, LEASES.c.epoch == row.epoch)
-        .values(holder=lease.holder, epoch=lease.epoch, until=lease.until)
+        statement.on_conflict_do_update(
+            index_elements=[LEASES.c.key],
+            set_={"holder": holder, "epoch": LEASES.c.epoch + 1, "until": until},
+            where=free,
+        ).returning(LEASES.c.epoch)
     )
-    return lease if _rows(result) else None
+    row = result.first()
+    return Lease(key, holder, row.epoch, until) if row else None
 
 
 async def fence(tx: AsyncSession, lease: Lease, now: datetime, lasts: timedelta) -> None:
@@ -67,21 +67,6 @@ async def release(tx: AsyncSession, lease: Lease, now: datetime) -> None:
     )
 
 
-async def _first(tx: AsyncSession, lease: Lease) -> Lease | None:
-    try:
-        async with tx.begin_nested():
-            await tx.execute(
-                insert(LEASES).values(key=lease.key, holder=lease.holder, epoch=lease.epoch, until=lease.until)
-            )
-    except IntegrityError:
-        return None
-    return lease
-
-
 def _rows(result: object) -> int:
     assert isinstance(result, CursorResult)
     return int(result.rowcount)
-
-
-def _as_stored(now: datetime, stored: datetime) -> datetime:
-    return now if stored.tzinfo else now.replace(tzinfo=None)

@@ -1,12 +1,12 @@
 """What happened is written together with the event that tells of it; a relay publishes it afterwards.
 
+The relay notes what it published a moment later, many rows in one write: a crash in between only publishes them again.
 A published event stays in the outbox as long as the stream would keep it. A row remembers in which life (epoch) of the
 stream it was stored: when the broker loses its store, the rows of the old life are published again under their old ids,
 and receivers that had them already ignore them. So the broker's store is never the only copy of anything.
 """
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from caravan_shared.plumbing.tables import OUTBOX
 
 _BATCH = 200  # events in flight to the server at once
 _LOOK_AGAIN_S = 5.0  # for rows another replica left behind
+_NOTE_AFTER_S = 0.5  # quiet time before published rows are noted as such
 
 _PUBLISHED = Counter("caravan_events_published_total", "Events stored by the bus.", ["subject"])
 _UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, as of the last look.")
@@ -59,6 +60,8 @@ class Relay:
     def __init__(self, db: Database, bus: Bus, service: str, clock: Clock) -> None:
         self._db, self._bus, self._service, self._clock = db, bus, service, clock
         self._wanted = asyncio.Event()
+        self._published: dict[int, str] = {}
+        """Rows that the bus stored, with the epoch it did so in, not yet noted in the outbox."""
         db.after_say = self._wanted.set
         bus.after_new_epoch = self._wanted.set
 
@@ -69,23 +72,32 @@ class Relay:
             self._wanted.clear()
             while await self._publish_batch() == _BATCH:
                 pass
+            if not await self._wanted_within(_NOTE_AFTER_S):
+                await self._note_published()
+                await self._wanted_within(_LOOK_AGAIN_S)
             if self._clock.now() >= next_prune:
                 await self._prune()
                 next_prune = self._clock.now() + timedelta(hours=1)
-            try:
-                await asyncio.wait_for(self._wanted.wait(), _LOOK_AGAIN_S)
-            except TimeoutError:
-                continue
+
+    async def _wanted_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._wanted.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def _publish_batch(self) -> int:
         epoch = self._bus.epoch
+        if len(self._published) >= _BATCH:
+            await self._note_published()
         async with self._db.reading() as session:
-            rows = (await session.execute(_waiting(epoch))).all()
+            waiting = (await session.execute(_waiting(epoch, _BATCH + len(self._published)))).all()
+        rows = [row for row in waiting if self._published.get(row.id) != epoch][:_BATCH]
         _UNSENT.set(len(rows))
         if not rows:
             return 0
         stored = await asyncio.gather(*(self._publish(row) for row in rows))
-        await self._mark([row.id for row, ok in zip(rows, stored, strict=True) if ok], epoch)
+        self._published.update({row.id: epoch for row, ok in zip(rows, stored, strict=True) if ok})
         if not all(stored):
             await asyncio.sleep(1.0)
         return len(rows)
@@ -108,11 +120,14 @@ class Relay:
         _PUBLISHED.labels(row.subject).inc()
         return True
 
-    async def _mark(self, ids: Sequence[int], epoch: str) -> None:
-        if not ids:
+    async def _note_published(self) -> None:
+        if not self._published:
             return
+        published, self._published = self._published, {}
         async with self._db.transaction() as tx:
-            await tx.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(stream_epoch=epoch))
+            for epoch in set(published.values()):
+                ids = [row_id for row_id, stored_in in published.items() if stored_in == epoch]
+                await tx.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(stream_epoch=epoch))
 
     async def _prune(self) -> None:
         oldest = self._clock.now() - timedelta(seconds=KEPT_FOR_S)
@@ -120,6 +135,6 @@ class Relay:
             await tx.execute(delete(OUTBOX).where(OUTBOX.c.said_at < oldest, OUTBOX.c.stream_epoch.is_not(None)))
 
 
-def _waiting(epoch: str):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select of a Core table has no useful type
+def _waiting(epoch: str, most: int):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select of a Core table has no useful type
     other_life = or_(OUTBOX.c.stream_epoch.is_(None), OUTBOX.c.stream_epoch != epoch)
-    return select(OUTBOX).where(other_life).order_by(OUTBOX.c.id).limit(_BATCH)
+    return select(OUTBOX).where(other_life).order_by(OUTBOX.c.id).limit(most)

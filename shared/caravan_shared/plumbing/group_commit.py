@@ -1,0 +1,96 @@
+"""Many small SQLite transactions, one sync to disk.
+
+SQLite takes one writer at a time and every commit waits for the disk. So the transactions that queue up while one is at
+work join it: each runs in a savepoint of its own (an error undoes only its own part), and the last one commits for all.
+Nobody is told "done" before that commit. PostgreSQL does this by itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+_LARGEST_GROUP = 64
+_OLDEST_GROUP_S = 0.05  # a member never waits much longer than this for the others' parts
+
+
+@dataclass
+class _Group:
+    transaction: AsyncTransaction
+    opened_at: float
+    members: int = 0
+    committed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def is_full(self, now: float) -> bool:
+        return self.members >= _LARGEST_GROUP or now - self.opened_at > _OLDEST_GROUP_S
+
+
+class GroupCommit:
+    """Write transactions on one connection, committed in groups."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._group: _Group | None = None
+        self._committing: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Wait for the commit under way and close the connection."""
+        async with self._turn:
+            await self._commit_under_way()
+            if self._connection:
+                await self._connection.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are on disk when the block has ended without an error."""
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            group = await self._join()
+            assert self._connection is not None
+            try:
+                async with AsyncSession(
+                    bind=self._connection, join_transaction_mode="create_savepoint", expire_on_commit=False
+                ) as session:
+                    yield session
+                    await session.commit()
+            finally:
+                if not self._waiting or group.is_full(asyncio.get_running_loop().time()):
+                    self._committing = asyncio.create_task(self._commit(group))
+                    await asyncio.shield(self._committing)
+        finally:
+            self._turn.release()
+        await asyncio.shield(group.committed)
+
+    async def _join(self) -> _Group:
+        await self._commit_under_way()
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        if self._group is None:
+            self._group = _Group(await self._connection.begin(), asyncio.get_running_loop().time())
+        self._group.members += 1
+        return self._group
+
+    async def _commit_under_way(self) -> None:
+        if self._committing:
+            await asyncio.wait([self._committing])
+            self._committing = None
+
+    async def _commit(self, group: _Group) -> None:
+        self._group = None
+        try:
+            await group.transaction.commit()
+        except BaseException as error:
+            group.committed.set_exception(error)
+            group.committed.exception()  # seen: a member that was cancelled will not ask for it
+            return
+        group.committed.set_result(None)
