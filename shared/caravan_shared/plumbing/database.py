@@ -30,6 +30,7 @@ _NAMING = {
 }
 _PARAMETERS_A_STATEMENT = 30_000  # PostgreSQL takes 32,767, SQLite 32,766
 _WRITES = "caravan_writes"
+_AFTER_COMMIT = "after_commit"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -93,6 +94,8 @@ class Database:
             yield session
         if session.info.get("said"):
             self.after_say()
+        for call in session.info.get(_AFTER_COMMIT, ()):
+            call()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -119,6 +122,11 @@ def _speak_sqlite(engine: Engine) -> None:
     def on_begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def after_commit(tx: AsyncSession, call: Callable[[], None]) -> None:
+    """Have `call` run once what `tx` changes is on disk; never if it is rolled back."""
+    tx.info.setdefault(_AFTER_COMMIT, []).append(call)
 
 
 async def upsert(
