@@ -1,0 +1,140 @@
+"""Draw the reference pages from the code they describe, so that they cannot drift from it.
+
+`make docs` writes them; `tests/unit/test_docs.py` fails while a page is not what the code says.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from caravan_shared.contracts import states
+from caravan_shared.contracts.events import EVENTS
+from caravan_shared.contracts.requests import Request
+from caravan_shared.plumbing.settings import CaravanSettings, ServiceSettings
+
+DOCS = Path(__file__).parent
+MADE_FROM_CODE = "<!-- Made by `make docs` from the code. Edit the code, not this page. -->\n"
+_SETTINGS = ["api", "provisioner", "bootstrapper", "health", "dns", "sandbox"]
+_MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None]] = [
+    (states.ClusterPhase, states.CLUSTER_MOVES),
+    (states.MachineState, states.MACHINE_MOVES),
+    (states.MembershipState, states.MEMBERSHIP_MOVES),
+    (states.Verdict, None),
+]
+
+
+def events_page() -> str:
+    """The catalogue of events and requests."""
+    parts = [
+        MADE_FROM_CODE,
+        "# Events\n",
+        "Every fact that services tell each other. The body is JSON; the CloudEvents 1.0 attributes travel as headers "
+        "(`ce-id`, `ce-source`, `ce-type`, `ce-time`, `ce-subject`, `ce-sequence`).\n",
+        "| subject | says |\n|---|---|",
+    ]
+    parts += [f"| [`{name}`](#{name.replace('.', '')}) | {_first_line(event)} |" for name, event in EVENTS.items()]
+    for subject, event in EVENTS.items():
+        fields = event.model_fields
+        parts += [
+            f"\n## {subject}\n",
+            f"{inspect.cleandoc(event.__doc__ or '')}\n",
+            "| field | type | |\n|---|---|---|",
+        ]
+        parts += [
+            f"| `{name}` | {_type(field.annotation)} | {field.description or ''} |" for name, field in fields.items()
+        ]
+        parts += ["", "```json", json.dumps(event.example, indent=2, ensure_ascii=False), "```"]
+    parts += ["\n# Requests\n", "Questions between services over NATS request/reply; replies travel sealed.\n"]
+    parts += ["| subject | asks | reply |\n|---|---|---|"]
+    parts += [
+        f"| `{request.subject}` | {_first_line(request)} | `{request.reply.__name__}`: {_first_line(request.reply)} |"
+        for request in Request.__subclasses__()
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def states_page() -> str:
+    """The state machines, drawn."""
+    parts = [MADE_FROM_CODE, "# States\n"]
+    for enum, moves in _MACHINES:
+        meanings = _member_docs(enum)
+        parts += [f"## {enum.__name__}\n", f"{inspect.cleandoc(enum.__doc__ or '')}\n"]
+        if moves:
+            arrows = [f"    {old} --> {new}" for old, targets in moves.items() for new in sorted(targets)]
+            parts += ["```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(enum))}", *arrows, "```\n"]
+        parts += ["| state | means |\n|---|---|"]
+        parts += [f"| `{member}` | {meanings[member.name]} |" for member in enum]
+        parts += [""]
+    return "\n".join(parts)
+
+
+def configuration_page() -> str:
+    """Every setting of every process."""
+    parts = [
+        MADE_FROM_CODE,
+        "# Configuration\n",
+        "Everything is set by environment variables. `CARAVAN_<SERVICE>_<FIELD>` wins over `CARAVAN_<FIELD>`, so one "
+        "variable can serve all services of a host.\n",
+        "## Every service\n",
+        *_settings_table(ServiceSettings, "CARAVAN_", frozenset()),
+    ]
+    for service in _SETTINGS:
+        settings: type[CaravanSettings] = importlib.import_module(f"caravan_{service}.settings").Settings
+        prefix = str(settings.model_config["env_prefix"])
+        shared = frozenset(ServiceSettings.model_fields) if issubclass(settings, ServiceSettings) else frozenset[str]()
+        parts += [f"\n## {service}\n", *_settings_table(settings, prefix, shared)]
+    return "\n".join(parts) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "events.md": events_page,
+    "states.md": states_page,
+    "configuration.md": configuration_page,
+}
+
+
+def _settings_table(settings: type[CaravanSettings], prefix: str, leave_out: frozenset[str]) -> list[str]:
+    rows = [
+        f"| `{prefix}{name.upper()}` | {_default(field.get_default())} | {field.description or ''} |"
+        for name, field in settings.model_fields.items()
+        if name not in leave_out
+    ]
+    return ["| variable | default | |\n|---|---|---|", *rows]
+
+
+def _default(value: object) -> str:
+    return f"`{value}`" if value not in (None, "") else ""
+
+
+def _type(annotation: object) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    for noise in ("typing.", "datetime.", "uuid.", "caravan_shared.contracts.facts.", "caravan_shared.contracts.spec."):
+        name = name.replace(noise, "")
+    return "`" + name.replace("|", "or") + "`"
+
+
+def _first_line(thing: type) -> str:
+    return inspect.cleandoc(thing.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _member_docs(enum: type[StrEnum]) -> dict[str, str]:
+    """The string under each member, which Python itself does not keep."""
+    body = ast.parse(inspect.getsource(enum)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for statement, following in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.Assign) and isinstance(following, ast.Expr):
+            assert isinstance(statement.targets[0], ast.Name)
+            docs[statement.targets[0].id] = str(ast.literal_eval(following.value)).replace("\n    ", " ")
+    return docs
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())
+    sys.stdout.write(f"wrote {', '.join(PAGES)}\n")
