@@ -31,6 +31,15 @@ _TRY_AGAIN_S = 0.5
 
 log = get_logger(__name__)
 
+
+def _unless_idle(record: logging.LogRecord) -> bool:
+    """nats-py ends an idle pull with a plain TimeoutError at times; FastStream reports it and pulls again."""
+    return not (record.exc_info and record.exc_info[0] is TimeoutError)
+
+
+_faststream_log = logging.getLogger("caravan.faststream")
+_faststream_log.addFilter(_unless_idle)
+
 Receive = Callable[[Heard[Any]], Awaitable[None]]
 
 
@@ -56,7 +65,7 @@ class Bus:
             error_cb=self._on_error,
             graceful_timeout=15.0,
             middlewares=[Delivery(self)],
-            logger=logging.getLogger("faststream"),
+            logger=_faststream_log,
         )
 
     # --- before the start ---

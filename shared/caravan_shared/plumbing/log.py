@@ -39,7 +39,7 @@ def configure_logging(service: str, level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiosqlite", "alembic", "faststream", "nats", "uvicorn.access", "asyncio"):
+    for noisy in ("aiosqlite", "alembic", "caravan.faststream", "nats", "uvicorn.access", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.contextvars.bind_contextvars(service=service)
 
