@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from caravan_sandbox.faults import FaultKind, Faults
-from caravan_sandbox.kube import checks, discovery
+from caravan_sandbox.kube import checks, discovery, protobuf
 from caravan_sandbox.kube.authentication import authenticate
 from caravan_sandbox.kube.authorization import Asked, User, refusal
 from caravan_sandbox.kube.cluster import Cluster
@@ -240,10 +240,16 @@ def _discovered(front: Front, parts: list[str]) -> dict[str, Any] | None:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
+    raw = await request.read()
+    if request.content_type == protobuf.CONTENT_TYPE:
+        try:
+            return protobuf.decode(raw)
+        except ValueError as error:
+            raise UnsupportedMediaType(str(error)) from error
     if request.method != "PATCH" and request.content_type != "application/json":
         raise UnsupportedMediaType(f"the sandbox reads application/json, not {request.content_type}")
     try:
-        body = json.loads(await request.read())
+        body = json.loads(raw)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):

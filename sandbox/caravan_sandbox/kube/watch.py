@@ -34,15 +34,19 @@ async def watch(
             await response.write(b"".join(first))
             while True:
                 changed.clear()
+                if events.missed(position):
+                    await response.write(events.too_old(position))
+                    break
                 lines = list(events.since(position))
                 position = cluster.version
                 if lines:
                     await response.write(b"".join(lines))
                 await changed.wait()
     except TimeoutError:
-        await response.write_eof()
+        pass  # the end of a watch, not of its connection
     finally:
         cluster.watchers.discard(changed.set)
+    await response.write_eof()
     return response
 
 
@@ -59,10 +63,17 @@ class _Events:
             return self._cluster.version, [*self._current(), *self._initial_end()]
         if not asked.isdigit():
             raise BadRequest(f"resourceVersion {asked!r} is not one of this server's")
-        oldest = self._cluster.history[0].version - 1 if self._cluster.history else self._cluster.version
-        if int(asked) < oldest:
-            raise Expired(f"too old resource version: {asked} ({oldest})")
+        if self.missed(int(asked)):
+            raise self._expired(int(asked))
         return int(asked), []
+
+    def missed(self, version: int) -> bool:
+        """Whether changes after the version are no longer in the history."""
+        return version < self._oldest()
+
+    def too_old(self, version: int) -> bytes:
+        """The event that tells the client to list again."""
+        return dumps({"type": "ERROR", "object": self._expired(version).body()}) + b"\n"
 
     def since(self, version: int) -> Iterator[bytes]:
         """The events after a version, oldest first."""
@@ -74,6 +85,13 @@ class _Events:
         for change in reversed(newer):
             if change.resource is self._target.resource and self._concerns(change.stored):
                 yield self._line(change.kind, change.stored)
+
+    def _oldest(self) -> int:
+        history = self._cluster.history
+        return history[0].version - 1 if history else self._cluster.version
+
+    def _expired(self, version: int) -> Expired:
+        return Expired(f"too old resource version: {version} ({self._oldest()})")
 
     def _current(self) -> Iterator[bytes]:
         for stored in self._cluster.collection(self._target.resource).select():
