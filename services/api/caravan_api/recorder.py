@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, event, func
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import case, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,6 +23,8 @@ from caravan_api.timeline import Entry
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import CLUSTER_MOVES, ClusterPhase, Verdict, move
 from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import after_commit
+from caravan_shared.plumbing.dialects import insert_into
 
 CHANGES = "changes"
 _COUNTED_AS = {
@@ -56,7 +57,7 @@ class Recorder:
         cluster.change, cluster.updated_at = last, now
         tx.add(cluster)
         await tx.flush()
-        event.listen(tx.sync_session, "after_commit", lambda _session: self._wake(cluster.id), once=True)
+        after_commit(tx, lambda: self._wake(cluster.id))
 
 
 async def recount(tx: AsyncSession, cluster: Cluster) -> None:
@@ -132,9 +133,8 @@ def _row(cluster: Cluster, number: int, now: datetime, source: str, entry: Entry
 
 async def _next_numbers(tx: AsyncSession, count: int) -> int:
     """Take `count` numbers and return the last; the counter's row stays locked until the commit."""
-    dialect: Any = sqlite if tx.get_bind().dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(Counter).values(name=CHANGES, value=count)
-    statement = insert.on_conflict_do_update(
+    insert = insert_into(tx, Counter).values(name=CHANGES, value=count)
+    statement: Any = insert.on_conflict_do_update(
         index_elements=["name"], set_={"value": Counter.value + insert.excluded.value}
     ).returning(Counter.value)
     return int((await tx.execute(statement)).scalar_one())

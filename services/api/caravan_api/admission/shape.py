@@ -20,7 +20,7 @@ _NAME: TypeAdapter[str] = TypeAdapter(ClusterName)
 _LONGEST_SHOWN = 60
 _PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Taint)
 KNOWN_FIELDS = sorted({name for part in _PARTS for name in part.model_fields})
-# What pydantic puts into a path beside the fields: which branch of `IPv4Network | IPv6Network`, or a key and not its value.
+# What pydantic puts into a path beside fields: a branch of `IPv4Network | IPv6Network`, or a key instead of its value.
 _NO_FIELDS = ("lax-or-strict[", "ipv4network", "ipv6network", "[key]")
 _DNS_LABEL_REMEDY = "use lower-case letters, digits and '-', starting with a letter and not ending with '-'"
 
@@ -120,7 +120,7 @@ def _path(location: Sequence[int | str]) -> tuple[int | str, ...]:
 
 
 def _dotted(path: Sequence[int | str]) -> str:
-    return ".".join(str(part)[:_LONGEST_SHOWN] for part in path)
+    return ".".join(str(part)[:_LONGEST_SHOWN].encode("ascii", "backslashreplace").decode() for part in path)
 
 
 def _reread(

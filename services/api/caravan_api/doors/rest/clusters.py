@@ -83,7 +83,7 @@ async def create(
         cluster = await api.desired.create(tx, owner, caller.user, {"name": body.name, "spec": body.spec})
         return answer_with(cluster, 202)
 
-    return await once(request, caller, key, body.model_dump(mode="json"), work)
+    return await once(request, caller, key, body.model_dump(), work)
 
 
 @router.get("")
@@ -153,7 +153,7 @@ async def change(
         changed = await api.desired.change(tx, found, caller.user, merged(found.spec, body.spec))
         return answer_with(found, 202 if changed else 200)
 
-    return await once(request, caller, key, body.model_dump(mode="json"), work)
+    return await once(request, caller, key, body.model_dump(), work)
 
 
 @router.delete(

@@ -66,7 +66,7 @@ async def scale(
         changed = await api.desired.change(tx, found, caller.user, spec.model_dump(mode="json"))
         return answer_with(found, 202 if changed else 200)
 
-    return await once(request, caller, key, body.model_dump(mode="json"), work)
+    return await once(request, caller, key, body.model_dump(), work)
 
 
 def resized(spec: ClusterSpec, name: str, count: int) -> ClusterSpec:

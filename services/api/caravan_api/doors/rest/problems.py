@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from caravan_api.admission.shape import describe
+from caravan_api.admission.shape import describe, shown
 from caravan_api.errors import Malformed, Problem, problem_of
 from caravan_shared.contracts.facts import FieldProblem, WhoCanFix
 from caravan_shared.plumbing.errors import CaravanError, Retry
@@ -93,7 +93,7 @@ def unknown_parameters(names: set[str]) -> Malformed:
     """The error for query parameters that a route does not have."""
     return Malformed(
         [
-            FieldProblem(field=name[:60], problem="there is no such query parameter", remedy="leave it out")
+            FieldProblem(field=shown(name), problem="there is no such query parameter", remedy="leave it out")
             for name in sorted(names)
         ]
     )

@@ -1,0 +1,194 @@
+"""A real api on a real nats-server, and someone who speaks for the other services."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer, free_port
+
+from caravan_api.access import Role
+from caravan_api.app import build
+from caravan_api.settings import Settings
+from caravan_shared.contracts import events as e
+from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.plumbing.envelope import headers_of
+from caravan_shared.plumbing.service import Service
+
+ADMIN = "first-admin"
+
+
+class Stack:
+    """The running api; `http` speaks as the first admin, `tell` as any other service."""
+
+    def __init__(self, service: Service, http: httpx.AsyncClient) -> None:
+        self.service, self.http = service, http
+        self._sequence = 0
+
+    async def tell(self, *events: Event, at: datetime | None = None) -> None:
+        """Publish facts as the services that own them would."""
+        for event in events:
+            self._sequence += 1
+            headers = headers_of(
+                event_id=str(uuid4()),
+                sequence=self._sequence,
+                source="test",
+                subject=event.subject,
+                about=str(getattr(event, "cluster_id", "")),
+                schema_version=event.schema_version,
+                at=at or datetime.now(UTC),
+            )
+            await self.service.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+
+    async def offer(self) -> None:
+        """Say what provisioner and bootstrapper say at their start, and wait until it is heard."""
+        types = [{"name": name, "cpus": 2, "memory_mib": 4096, "disk_gib": 40} for name in ("medium", "large")]
+        await self.tell(
+            e.CloudOffered.model_validate({**e.CloudOffered.example, "machine_types": types}),
+            e.KubernetesOffered(versions=("1.35.1", "1.34.2", "1.33.6")),
+        )
+        await eventually(self._offers_are_heard)
+
+    async def _offers_are_heard(self) -> bool:
+        answers = [await self.http.get(f"/v1/{what}") for what in ("versions", "clouds")]
+        return all(answer.status_code == 200 for answer in answers)
+
+    @asynccontextmanager
+    async def speaking_as(self, role: Role, team: str = "default") -> AsyncIterator[httpx.AsyncClient]:
+        """A client with a token of its own."""
+        body = {"user": f"{role}-of-{team}", "team": team, "role": role}
+        token = (await self.http.post("/v1/tokens", json=body)).json()["token"]
+        async with self.client(token) as client:
+            yield client
+
+    def client(self, token: str | None) -> httpx.AsyncClient:
+        """A client with that token, or none."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.service.http_port}", headers=headers, timeout=20)
+
+    async def create(self, **spec: Any) -> dict[str, Any]:
+        """A new cluster of the example spec with some changes, under a name of its own."""
+        answer = await self.http.post("/v1/clusters", json={"name": fresh(), "spec": {**ClusterSpec.example, **spec}})
+        assert answer.status_code == 202, answer.text
+        cluster: dict[str, Any] = answer.json()
+        return cluster
+
+    async def get(self, cluster: dict[str, Any]) -> dict[str, Any]:
+        """The cluster as it is now."""
+        answer = await self.http.get(f"/v1/clusters/{cluster['id']}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def phase(self, cluster: dict[str, Any], phase: str) -> dict[str, Any]:
+        """The cluster, once it is in a phase."""
+
+        async def look() -> dict[str, Any] | None:
+            found = await self.get(cluster)
+            return found if found["phase"] == phase else None
+
+        found = await eventually(look, saying=f"{cluster['name']} becomes {phase}")
+        assert found
+        return found
+
+    async def make_ready(self, cluster: dict[str, Any]) -> dict[str, Any]:
+        """Tell all facts that make the cluster Ready."""
+        await self.tell(*ready_facts(cluster))
+        return await self.phase(cluster, "Ready")
+
+
+def fresh(prefix: str = "c") -> str:
+    """A name that no other test uses."""
+    return f"{prefix}{uuid4().hex[:10]}"
+
+
+def ready_facts(cluster: dict[str, Any]) -> list[Event]:
+    """Everything the services say of a cluster from request to Ready, in a natural order."""
+    about, generation = cluster["id"], cluster["generation"]
+    nodes = [
+        {
+            "name": f"{cluster['name']}-{node_set['name']}-{number}",
+            "node_set": node_set["name"],
+            "role": node_set["role"],
+        }
+        for node_set in cluster["node_sets"]
+        for number in range(node_set["wanted"])
+    ]
+    machines = [
+        {
+            **node,
+            "machine_id": f"m-{node['name']}",
+            "address": "127.64.0.1",
+            "connection": "sandbox",
+            "joins_by_itself": True,
+        }
+        for node in nodes
+    ]
+    verdicts = [
+        {"name": node["name"], "verdict": "Healthy", "reason": "ready", "since": "2026-01-01T00:00:00Z"}
+        for node in nodes
+    ]
+
+    def event(kind: type[Event], **fields: Any) -> Event:
+        return kind.model_validate({**kind.example, "cluster_id": about, **fields})
+
+    return [
+        event(e.NodesCreating, generation=generation, nodes=nodes),
+        event(e.EndpointIssued, addresses=[]),
+        event(e.NodesReady, generation=generation, nodes=machines, complete=True),
+        event(e.BootstrapStarted, generation=generation),
+        event(e.EndpointIssued),
+        event(e.BootstrapProgress),
+        event(e.NodesJoined, nodes=nodes),
+        event(e.BootstrapDone, generation=generation, nodes=len(nodes)),
+        event(e.HealthChanged, nodes_ready=len(nodes), nodes_seen=len(nodes)),
+        event(e.NodesHealthChanged, nodes=verdicts),
+    ]
+
+
+def gone_facts(cluster: dict[str, Any]) -> list[Event]:
+    """Everything the services say when nothing of a cluster is left."""
+    about = {"cluster_id": cluster["id"]}
+    return [
+        e.NodesRemoved.model_validate({**about, "remaining": 0, "nodes": []}),
+        e.EndpointWithdrawn.model_validate(about),
+    ]
+
+
+@asynccontextmanager
+async def running(folder: Path, nats: NatsServer, **settings: Any) -> AsyncIterator[Stack]:
+    """An api with a store of its own."""
+    service = build(
+        Settings(state_dir=folder, nats_url=nats.url, http_port=free_port(), bootstrap_token=ADMIN, **settings)
+    )
+    async with service.running():
+        url = f"http://127.0.0.1:{service.http_port}"
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as http:
+            yield Stack(service, http)
+
+
+@pytest.fixture(scope="session")
+def api_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A nats-server for the api alone: other suites use the same streams."""
+    server = NatsServer(tmp_path_factory.mktemp("api-nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) -> AsyncIterator[Stack]:
+    """One api for all tests, which know what clouds and versions there are."""
+    folder = tmp_path_factory.mktemp("api")
+    async with running(
+        folder, api_nats, reannounce_after_s=0.5, heartbeat_s=0.2, intake_teams=["default", "builds"]
+    ) as one:
+        await one.offer()
+        yield one
