@@ -148,6 +148,6 @@ async def upsert(
         insert = insert_into(tx, table).values([dict(row) for row in rows[start : start + chunk]])
         changes = {column: insert.excluded[column] for column in update}
         if changes:
-            await tx.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes))
+            await tx.exec(insert.on_conflict_do_update(index_elements=list(key), set_=changes))
         else:
-            await tx.execute(insert.on_conflict_do_nothing(index_elements=list(key)))
+            await tx.exec(insert.on_conflict_do_nothing(index_elements=list(key)))

@@ -15,10 +15,10 @@ KEPT_FOR = timedelta(days=7)
 async def first_time(tx: AsyncSession, event_id: str, now: datetime) -> bool:
     """Record the id; False if it was there already."""
     statement = insert_into(tx, INBOX).values(event_id=event_id, heard_at=now)
-    result = await tx.execute(statement.on_conflict_do_nothing().returning(INBOX.c.event_id))
+    result = await tx.exec(statement.on_conflict_do_nothing().returning(INBOX.c.event_id))
     return result.first() is not None
 
 
 async def prune(tx: AsyncSession, now: datetime) -> None:
     """Forget ids that can no longer come again."""
-    await tx.execute(delete(INBOX).where(INBOX.c.heard_at < now - KEPT_FOR))
+    await tx.exec(delete(INBOX).where(INBOX.c.heard_at < now - KEPT_FOR))

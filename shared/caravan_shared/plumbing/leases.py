@@ -36,7 +36,7 @@ async def acquire(tx: AsyncSession, key: str, holder: str, now: datetime, lasts:
     replica = holder.rpartition("/")[0]
     statement = insert_into(tx, LEASES).values(key=key, holder=holder, epoch=1, until=until)
     free = or_(LEASES.c.until <= now, LEASES.c.holder.startswith(f"{replica}/", autoescape=True))
-    result = await tx.execute(
+    result = await tx.exec(
         statement.on_conflict_do_update(
             index_elements=[LEASES.c.key],
             set_={"holder": holder, "epoch": LEASES.c.epoch + 1, "until": until},
@@ -49,7 +49,7 @@ async def acquire(tx: AsyncSession, key: str, holder: str, now: datetime, lasts:
 
 async def fence(tx: AsyncSession, lease: Lease, now: datetime, lasts: timedelta) -> None:
     """Renew the lease within `tx`, or refuse the transaction with `StaleLease`."""
-    result = await tx.execute(
+    result = await tx.exec(
         update(LEASES)
         .where(LEASES.c.key == lease.key, LEASES.c.holder == lease.holder, LEASES.c.epoch == lease.epoch)
         .values(until=now + lasts)
@@ -60,7 +60,7 @@ async def fence(tx: AsyncSession, lease: Lease, now: datetime, lasts: timedelta)
 
 async def release(tx: AsyncSession, lease: Lease, now: datetime) -> None:
     """Let others have the key at once."""
-    await tx.execute(
+    await tx.exec(
         update(LEASES)
         .where(LEASES.c.key == lease.key, LEASES.c.holder == lease.holder, LEASES.c.epoch == lease.epoch)
         .values(until=now)

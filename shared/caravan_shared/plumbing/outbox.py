@@ -50,7 +50,7 @@ async def say(tx: AsyncSession, *events: Event) -> None:
         }
         for event in events
     ]
-    await tx.execute(insert(OUTBOX), rows)
+    await tx.exec(insert(OUTBOX), params=rows)
     tx.info["said"] = True
 
 
@@ -91,7 +91,7 @@ class Relay:
         if len(self._published) >= _BATCH:
             await self._note_published()
         async with self._db.reading() as session:
-            waiting = (await session.execute(_waiting(epoch, _BATCH + len(self._published)))).all()
+            waiting = (await session.exec(_waiting(epoch, _BATCH + len(self._published)))).all()
         rows = [row for row in waiting if self._published.get(row.id) != epoch][:_BATCH]
         _UNSENT.set(len(rows))
         if not rows:
@@ -127,12 +127,12 @@ class Relay:
         async with self._db.transaction() as tx:
             for epoch in set(published.values()):
                 ids = [row_id for row_id, stored_in in published.items() if stored_in == epoch]
-                await tx.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(stream_epoch=epoch))
+                await tx.exec(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(stream_epoch=epoch))
 
     async def _prune(self) -> None:
         oldest = self._clock.now() - timedelta(seconds=KEPT_FOR_S)
         async with self._db.transaction() as tx:
-            await tx.execute(delete(OUTBOX).where(OUTBOX.c.said_at < oldest, OUTBOX.c.stream_epoch.is_not(None)))
+            await tx.exec(delete(OUTBOX).where(OUTBOX.c.said_at < oldest, OUTBOX.c.stream_epoch.is_not(None)))
 
 
 def _waiting(epoch: str, most: int):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select of a Core table has no useful type

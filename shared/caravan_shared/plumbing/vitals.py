@@ -63,7 +63,7 @@ class Vitals:
             return 503, _TEXT, b"NATS is not connected\n"
         try:
             async with self._db.reading() as session:
-                await session.execute(text("SELECT 1"))
+                await (await session.connection()).execute(text("SELECT 1"))
         except Exception as error:  # whatever the driver raises: the answer is the same
             return 503, _TEXT, f"the store does not answer: {type(error).__name__}\n".encode()
         return 200, _TEXT, b"ok\n"
