@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 from tests.contracts.zone_suite import Server
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.nats import accepts, free_port
 
 from caravan_dns.app import build
 from caravan_dns.settings import Settings
@@ -87,7 +87,10 @@ class Dns:
     @asynccontextmanager
     async def running(self, **changes: Any) -> AsyncIterator[Service]:
         """One life of the service."""
-        async with build(Settings(**(self.settings.model_dump() | changes))).running() as service:
+        settings = Settings(**(self.settings.model_dump() | changes))
+        async with build(settings).running() as service:
+            if settings.zone == "embedded":  # UDP, which listens first, would lose an early question without a word
+                await eventually(lambda: accepts(settings.embedded_port))
             yield service
 
     @property
@@ -247,6 +250,14 @@ def told(service: Service) -> Told:
     return Told(service)
 
 
+_VERSION = {
+    "major": "1",
+    "minor": "34",
+    "gitVersion": "v1.34.2",
+    **dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "test"),
+}
+
+
 @dataclass
 class Apiserver:
     """A kube-apiserver's door: real TLS under the cluster's CA, client certificates, ClusterRoleBindings, faults."""
@@ -287,7 +298,7 @@ class Apiserver:
             return web.json_response(body, status=201 if known is body else 409)
         if request.method == "DELETE":
             return web.json_response({}, status=200 if self.bindings.pop(name, None) else 404)
-        return web.json_response({"kind": "VersionInfo", "gitVersion": "v1.34.2"})
+        return web.json_response(_VERSION)
 
     def _tls(self, address: str) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=self.pki.ca_cert)
