@@ -1,0 +1,81 @@
+"""The health service, wired: which facts it hears, and the parts that watch, side by side."""
+
+from pathlib import Path
+
+from caravan_health import handlers, store
+from caravan_health.canary import Canary
+from caravan_health.credentials import Credentials
+from caravan_health.fleet import Fleet
+from caravan_health.history import History
+from caravan_health.lag import LoopLag
+from caravan_health.monitor import Monitor
+from caravan_health.reconcile import give_up, reconciling
+from caravan_health.record import Recorder
+from caravan_health.settings import Settings
+from caravan_health.sharing import Sharing
+from caravan_health.watch import Watch
+from caravan_shared.contracts.events import (
+    BootstrapDone,
+    ClusterDeleted,
+    ClusterDeletionRequested,
+    ClusterRequested,
+    EndpointIssued,
+    EndpointWithdrawn,
+    NodesDrained,
+    NodesJoined,
+    NodesLeaving,
+    NodesReady,
+    NodesRemoved,
+)
+from caravan_shared.plumbing.service import Service
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def build(settings: Settings) -> Service:
+    """Everything that the service touches."""
+    service = Service("health", settings, metadata=store.Table.metadata, migrations=MIGRATIONS)
+
+    monitor = monitor_for(settings)
+    recorder = Recorder(service.db, service.clock, settings.instance)
+    credentials = Credentials(service.ask, service.clock)
+    watch = Watch(settings, monitor, credentials, service.clock, recorder.take)
+    sharing = Sharing(
+        service.db,
+        service.clock,
+        watch,
+        recorder.drop,
+        replica=settings.instance,
+        silent_after_s=settings.replica_silent_after_s,
+        spread_s=settings.probe_every_s,
+    )
+
+    service.hears(ClusterRequested, handlers.cluster_requested)
+    service.hears(ClusterDeletionRequested, handlers.cluster_gone)
+    service.hears(ClusterDeleted, handlers.cluster_gone)
+    service.hears(EndpointIssued, handlers.endpoint_issued)
+    service.hears(EndpointWithdrawn, handlers.endpoint_withdrawn)
+    service.hears(BootstrapDone, handlers.bootstrap_done)
+    service.hears(NodesReady, handlers.nodes_ready)
+    service.hears(NodesJoined, handlers.nodes_joined)
+    service.hears(NodesLeaving, handlers.nodes_leaving)
+    service.hears(NodesDrained, handlers.nodes_leaving)
+    service.hears(NodesRemoved, handlers.nodes_removed)
+
+    service.reconciles(reconciling(sharing.targets_changed), give_up=give_up, live_keys=store.live_keys)
+    service.alongside("monitor", monitor.run)
+    service.alongside("sharing", sharing.run)
+    service.alongside("probing", watch.run)
+    service.alongside("recording", recorder.run)
+    service.alongside("history", History(service.db, service.clock, settings).run)
+    return service
+
+
+def monitor_for(settings: Settings) -> Monitor:
+    """The monitor's own watchers, by the settings."""
+    fleet = Fleet(
+        window_s=settings.recheck_s * (settings.misses - 1),
+        share=settings.mass_failure_share,
+        at_least=settings.mass_failure_at_least,
+    )
+    return Monitor(LoopLag(settings.max_lag_s), Canary(settings.probe_timeout_s), fleet)

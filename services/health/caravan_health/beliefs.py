@@ -1,0 +1,141 @@
+"""Keep verdicts in the store, and say them. Fenced: a replica whose cluster went to another writes nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_health.store import ClusterHealth, NodeHealth, Transition
+from caravan_health.verdict import Belief, NodeBelief, unasked
+from caravan_shared.contracts.events import HealthChanged, NodesHealthChanged
+from caravan_shared.contracts.facts import Event, NodeVerdict
+from caravan_shared.plumbing.database import upsert
+from caravan_shared.plumbing.outbox import say
+
+_NODES_AN_EVENT = 200
+
+
+@dataclass(slots=True)
+class Change:
+    """What changed about one cluster since it was last written."""
+
+    belief: Belief | None = None
+    transitions: list[Transition] = field(default_factory=list)
+    nodes: dict[str, NodeBelief] = field(default_factory=dict)
+
+    def is_followed_by(self, later: "Change") -> None:
+        """Take in what changed after this."""
+        self.belief = later.belief or self.belief
+        self.transitions += later.transitions
+        self.nodes |= later.nodes
+
+
+async def claim(tx: AsyncSession, cluster_ids: Sequence[UUID], watcher: str, now: datetime) -> dict[UUID, Belief]:
+    """Become the watcher of these clusters, and take over what was believed of them."""
+    fresh = unasked(now)
+    rows = [
+        ClusterHealth(
+            cluster_id=cluster_id,
+            watcher=watcher,
+            verdict=fresh.verdict,
+            reason=fresh.reason,
+            since=now,
+            checked_at=now,
+            rolled_up_to=now,
+        ).model_dump()
+        for cluster_id in cluster_ids
+    ]
+    await upsert(tx, ClusterHealth, rows, key=("cluster_id",), update=("watcher",))
+    held = await tx.exec(select(ClusterHealth).where(col(ClusterHealth.cluster_id).in_(cluster_ids)))
+    return {row.cluster_id: _believed(row, now) for row in held}
+
+
+def _believed(row: ClusterHealth, now: datetime) -> Belief:
+    return Belief(row.verdict, row.reason, row.since, now, row.nodes_ready, row.nodes_seen)
+
+
+async def nodes_believed(session: AsyncSession, cluster_ids: Sequence[UUID]) -> dict[UUID, dict[str, NodeBelief]]:
+    """What was believed of these clusters' nodes."""
+    believed: dict[UUID, dict[str, NodeBelief]] = {cluster_id: {} for cluster_id in cluster_ids}
+    for row in await session.exec(select(NodeHealth).where(col(NodeHealth.cluster_id).in_(cluster_ids))):
+        believed[row.cluster_id][row.name] = NodeBelief(row.verdict, row.reason, row.since)
+    return believed
+
+
+async def write(tx: AsyncSession, changes: Mapping[UUID, Change], watcher: str, now: datetime) -> set[UUID]:
+    """Write and say these changes, but only of clusters that `watcher` still watches; returns those."""
+    mine = select(ClusterHealth.cluster_id).where(
+        col(ClusterHealth.watcher) == watcher, col(ClusterHealth.cluster_id).in_(changes)
+    )
+    owned = set(await tx.exec(mine.with_for_update()))
+    kept = {cluster_id: change for cluster_id, change in changes.items() if cluster_id in owned}
+    for cluster_id, change in kept.items():
+        if change.belief:
+            await _write_belief(tx, cluster_id, change.belief, now)
+    tx.add_all(transition for change in kept.values() for transition in change.transitions)
+    rows = [
+        NodeHealth(cluster_id=cluster_id, name=name, verdict=node.verdict, reason=node.reason, since=node.since)
+        for cluster_id, change in kept.items()
+        for name, node in change.nodes.items()
+    ]
+    await upsert(
+        tx,
+        NodeHealth,
+        [row.model_dump() for row in rows],
+        key=("cluster_id", "name"),
+        update=("verdict", "reason", "since"),
+    )
+    await say(tx, *(event for cluster_id, change in kept.items() for event in told(cluster_id, change)))
+    return owned
+
+
+async def _write_belief(tx: AsyncSession, cluster_id: UUID, belief: Belief, now: datetime) -> None:
+    await tx.exec(
+        update(ClusterHealth)
+        .where(col(ClusterHealth.cluster_id) == cluster_id)
+        .values(
+            verdict=belief.verdict,
+            reason=belief.reason,
+            since=belief.since,
+            nodes_ready=belief.nodes_ready,
+            nodes_seen=belief.nodes_seen,
+            checked_at=now,
+        )
+    )
+
+
+async def beat_clusters(tx: AsyncSession, watcher: str, now: datetime) -> None:
+    """Note in one statement that all clusters of `watcher` were looked at until now."""
+    await tx.exec(update(ClusterHealth).where(col(ClusterHealth.watcher) == watcher).values(checked_at=now))
+
+
+async def say_again(tx: AsyncSession, cluster_id: UUID, now: datetime) -> None:
+    """Say all that is believed of a cluster and its nodes."""
+    row = await tx.get(ClusterHealth, cluster_id)
+    if row:
+        nodes = await nodes_believed(tx, [cluster_id])
+        await say(tx, *told(cluster_id, Change(_believed(row, now), nodes=nodes[cluster_id])))
+
+
+def told(cluster_id: UUID, change: Change) -> Iterable[Event]:
+    """The events that tell a change."""
+    belief = change.belief
+    if belief:
+        yield HealthChanged(
+            cluster_id=cluster_id,
+            verdict=belief.verdict,
+            reason=belief.reason,
+            since=belief.since,
+            nodes_ready=belief.nodes_ready,
+            nodes_seen=belief.nodes_seen,
+        )
+    nodes = [
+        NodeVerdict(name=name, verdict=node.verdict, reason=node.reason, since=node.since)
+        for name, node in change.nodes.items()
+    ]
+    for start in range(0, len(nodes), _NODES_AN_EVENT):
+        yield NodesHealthChanged(cluster_id=cluster_id, nodes=tuple(nodes[start : start + _NODES_AN_EVENT]))

@@ -1,0 +1,12 @@
+"""What can go wrong in this service on purpose.
+
+    Exception
+    └── NotAKubeApiserver   an answer that no kube-apiserver gives; `classify` makes an observation of it
+
+Whatever happens while asking a cluster is an observation, not an error, and never leaves `probe`. Failures to reach dns
+for a certificate are the plumbing's Retry and GiveUp, and `credentials` waits and asks again.
+"""
+
+
+class NotAKubeApiserver(Exception):
+    """The far end answered, but not as a kube-apiserver does. `str()` completes "the cluster's address …"."""

@@ -1,0 +1,79 @@
+"""Facts in: record whom to watch. A statement or two each; facts may come doubled, late or out of order."""
+
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_health.store import Watched, change_nodes, change_watched
+from caravan_shared.contracts.events import (
+    BootstrapDone,
+    ClusterDeleted,
+    ClusterDeletionRequested,
+    ClusterRequested,
+    EndpointIssued,
+    EndpointWithdrawn,
+    NodesDrained,
+    NodesJoined,
+    NodesLeaving,
+    NodesReady,
+    NodesRemoved,
+)
+from caravan_shared.plumbing.bus import Heard
+
+
+async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) -> None:
+    """Whoever announces again wants to hear our facts again."""
+    announcement = heard.event.announcement
+    older = col(Watched.announcement) < announcement
+    await change_watched(tx, heard.event.cluster_id, older, announcement=announcement)
+
+
+async def cluster_gone(heard: Heard[ClusterDeletionRequested] | Heard[ClusterDeleted], tx: AsyncSession) -> None:
+    """Stop watching; the row stays as a tombstone, so that no late fact starts it again."""
+    await change_watched(tx, heard.event.cluster_id, col(Watched.deleted_at).is_(None), deleted_at=heard.at)
+
+
+async def endpoint_issued(heard: Heard[EndpointIssued], tx: AsyncSession) -> None:
+    """Ask there from now on, unless something newer was heard already."""
+    endpoint = heard.event
+    await change_watched(
+        tx,
+        endpoint.cluster_id,
+        col(Watched.endpoint_sequence) < heard.sequence,
+        endpoint_sequence=heard.sequence,
+        host=endpoint.host,
+        port=endpoint.port,
+        addresses=list(endpoint.addresses),
+        ca_certificate=endpoint.ca_certificate,
+    )
+
+
+async def endpoint_withdrawn(heard: Heard[EndpointWithdrawn], tx: AsyncSession) -> None:
+    """There is nobody left to ask."""
+    newer = col(Watched.endpoint_sequence) < heard.sequence
+    await change_watched(tx, heard.event.cluster_id, newer, endpoint_sequence=heard.sequence, host="", addresses=[])
+
+
+async def bootstrap_done(heard: Heard[BootstrapDone], tx: AsyncSession) -> None:
+    """From here on the cluster has to answer."""
+    await change_watched(tx, heard.event.cluster_id, started=True)
+
+
+async def nodes_ready(heard: Heard[NodesReady], tx: AsyncSession) -> None:
+    """These nodes are Caravan's own; verdicts on them are told as soon as the cluster lists them."""
+    await change_nodes(tx, heard.event.cluster_id, (node.name for node in heard.event.nodes))
+
+
+async def nodes_joined(heard: Heard[NodesJoined], tx: AsyncSession) -> None:
+    """From here on the cluster has to answer, and to list these nodes."""
+    await change_nodes(tx, heard.event.cluster_id, (node.name for node in heard.event.nodes), joined=True)
+    await change_watched(tx, heard.event.cluster_id, started=True)
+
+
+async def nodes_leaving(heard: Heard[NodesLeaving] | Heard[NodesDrained], tx: AsyncSession) -> None:
+    """Whatever becomes of these nodes now is meant."""
+    await change_nodes(tx, heard.event.cluster_id, (node.name for node in heard.event.nodes), leaving=True)
+
+
+async def nodes_removed(heard: Heard[NodesRemoved], tx: AsyncSession) -> None:
+    """Forget these nodes for good: names are never used again."""
+    await change_nodes(tx, heard.event.cluster_id, (node.name for node in heard.event.nodes), removed_at=heard.at)

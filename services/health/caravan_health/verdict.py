@@ -1,0 +1,205 @@
+"""Decide what to believe of a cluster and its nodes. Pure: no network, no clock; all policy is in this file.
+
+One look never changes a settled belief: it takes several in a row that agree (`Policy`), looked at quickly one after
+the other, so that a hiccup is not an outage and an outage is found within seconds. A look at which the monitor itself
+was unfit counts for nothing; when there was nothing but such looks for a while, the belief becomes Unknown.
+
+    observation                                    leans to       agreeing looks needed to switch
+    ok, all nodes well                             Healthy        2 (1 from Unknown)
+    ok, a node unwell or the list of nodes fails   Degraded       2 (1 from Unknown)
+    component_not_ready, server_error              Degraded       2 (1 from Unknown)
+    dns refused tls timeout redirect garbage       Unreachable    3 within a minute
+    auth                                           Unknown        3: our credentials are not the cluster's fault
+    monitor_unfit                                  –              never; Unknown once the last usable look is stale
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from caravan_health.observation import Kind, NodeReading, Observation
+from caravan_shared.contracts.states import Verdict
+
+_NAMED_AT_MOST = 3  # nodes or components named in a reason; a sentence, not a list
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The numbers of the hysteresis; times in seconds."""
+
+    misses: int = 3
+    agreeing: int = 2
+    misses_within_s: float = 60.0
+    probe_every_s: float = 5.0
+    recheck_s: float = 1.0
+    unreachable_every_s: float = 10.0
+    stale_after_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodesSummary:
+    """The latest list of a cluster's nodes in short: `unwell` holds phrases such as `n1 NotReady`."""
+
+    ready: int = 0
+    seen: int = 0
+    unwell: tuple[str, ...] = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What is believed of a cluster, and what the latest looks lean to."""
+
+    verdict: Verdict
+    reason: str
+    since: datetime
+    usable_at: datetime
+    """When the last look that counts was taken (or when watching began)."""
+    nodes_ready: int = 0
+    nodes_seen: int = 0
+    leaning: Verdict | None = None
+    streak: int = 0
+    streak_since: datetime | None = None
+
+    def says_the_same_as(self, other: "Belief") -> bool:
+        """Nothing that anyone is told differs."""
+        return self._told() == other._told()
+
+    def _told(self) -> tuple[Verdict, str, datetime, int, int]:
+        return self.verdict, self.reason, self.since, self.nodes_ready, self.nodes_seen
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBelief:
+    """What is believed of one node."""
+
+    verdict: Verdict
+    reason: str
+    since: datetime
+
+
+def unasked(now: datetime) -> Belief:
+    """The belief to start with."""
+    return Belief(Verdict.UNKNOWN, "not asked yet", since=now, usable_at=now)
+
+
+def judge(belief: Belief, seen: Observation, nodes: NodesSummary | None, now: datetime, policy: Policy) -> Belief:
+    """The belief after one more look. `nodes`: the latest list, None where nobody could list them yet."""
+    if seen.kind is Kind.MONITOR_UNFIT:
+        return _after_void_look(belief, seen, now, policy)
+    leaning, reason = _lean(seen, nodes)
+    belief = _count(belief, leaning, now, policy)
+    if leaning is belief.verdict:
+        return _told(replace(belief, reason=reason), nodes)
+    if belief.streak < _needed(belief.verdict, leaning, policy):
+        return belief
+    return _told(replace(belief, verdict=leaning, reason=reason, since=now), nodes)
+
+
+def next_look_s(belief: Belief, policy: Policy) -> float:
+    """Seconds from the start of this look to the start of the next."""
+    if belief.leaning not in (None, belief.verdict):
+        return policy.recheck_s
+    return policy.unreachable_every_s if belief.verdict is Verdict.UNREACHABLE else policy.probe_every_s
+
+
+def summarise(readings: Iterable[NodeReading], leaving: frozenset[str]) -> NodesSummary:
+    """Shorten a list of nodes; nodes on their way out are not counted."""
+    staying = [reading for reading in readings if reading.name not in leaving]
+    unwell = [f"{node.name} {node.reason}" for node in staying if node.verdict is not Verdict.HEALTHY]
+    return NodesSummary(sum(node.ready for node in staying), len(staying), tuple(unwell))
+
+
+def judge_nodes(
+    believed: Mapping[str, NodeBelief],
+    readings: Iterable[NodeReading],
+    joined: Iterable[str],
+    wanted: frozenset[str],
+    now: datetime,
+) -> dict[str, NodeBelief]:
+    """The beliefs that change with this list of nodes.
+
+    `wanted` are the nodes Caravan knows and keeps; `joined` those of them that the cluster once listed. Kubernetes
+    damps node conditions itself (40 s grace), so a node is believed at once.
+    """
+    told = {reading.name: (reading.verdict, reading.reason) for reading in readings if reading.name in wanted}
+    for name in joined:
+        told.setdefault(name, (Verdict.UNKNOWN, "not registered at the kube-apiserver"))
+    return _changed(believed, told, now)
+
+
+def nodes_out_of_sight(believed: Mapping[str, NodeBelief], now: datetime) -> dict[str, NodeBelief]:
+    """The beliefs that change when the cluster stops answering: of its nodes nothing is known any more."""
+    told = dict.fromkeys(believed, (Verdict.UNKNOWN, "not seen since the kube-apiserver stopped answering"))
+    return _changed(believed, told, now)
+
+
+def _changed(
+    believed: Mapping[str, NodeBelief], told: Mapping[str, tuple[Verdict, str]], now: datetime
+) -> dict[str, NodeBelief]:
+    changed = {}
+    for name, (verdict, reason) in told.items():
+        old = believed.get(name)
+        if old is None or (old.verdict, old.reason) != (verdict, reason):
+            since = old.since if old and old.verdict is verdict else now
+            changed[name] = NodeBelief(verdict, reason, since)
+    return changed
+
+
+def _lean(seen: Observation, nodes: NodesSummary | None) -> tuple[Verdict, str]:
+    """The verdict this look alone speaks for, and why."""
+    if seen.is_miss:
+        return Verdict.UNREACHABLE, seen.detail
+    match seen.kind:
+        case Kind.AUTH:
+            return Verdict.UNKNOWN, f"it refuses our credentials: {seen.detail}"
+        case Kind.COMPONENT_NOT_READY:
+            return Verdict.DEGRADED, f"not ready: {_some(seen.components)}"
+        case Kind.SERVER_ERROR:
+            return Verdict.DEGRADED, seen.detail
+    return _lean_on_nodes(nodes)
+
+
+def _lean_on_nodes(nodes: NodesSummary | None) -> tuple[Verdict, str]:
+    if nodes is None:
+        return Verdict.HEALTHY, "ready; its nodes were not listed yet"
+    if nodes.failure:
+        return Verdict.DEGRADED, f"ready, but listing its nodes fails: {nodes.failure}"
+    count = f"{nodes.ready} of {nodes.seen} nodes ready"
+    if nodes.unwell:
+        return Verdict.DEGRADED, f"{count}: {_some(nodes.unwell)}"
+    return Verdict.HEALTHY, f"ready, {count}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(belief: Belief, leaning: Verdict, now: datetime, policy: Policy) -> Belief:
+    """Lengthen the streak of agreeing looks, or begin a new one."""
+    agrees = leaning is belief.leaning and belief.streak_since is not None
+    if agrees and now - (belief.streak_since or now) <= timedelta(seconds=policy.misses_within_s):
+        return replace(belief, streak=belief.streak + 1, usable_at=now)
+    return replace(belief, leaning=leaning, streak=1, streak_since=now, usable_at=now)
+
+
+def _needed(held: Verdict, leaning: Verdict, policy: Policy) -> int:
+    if leaning in (Verdict.UNREACHABLE, Verdict.UNKNOWN):
+        return policy.misses
+    return 1 if held is Verdict.UNKNOWN else policy.agreeing
+
+
+def _told(belief: Belief, nodes: NodesSummary | None) -> Belief:
+    """Counts of nodes are told with a belief that rests on a list of them; else the last known stand."""
+    if nodes is None or nodes.failure or belief.verdict in (Verdict.UNREACHABLE, Verdict.UNKNOWN):
+        return belief
+    return replace(belief, nodes_ready=nodes.ready, nodes_seen=nodes.seen)
+
+
+def _after_void_look(belief: Belief, seen: Observation, now: datetime, policy: Policy) -> Belief:
+    belief = replace(belief, leaning=None, streak=0, streak_since=None)
+    reason = f"the monitor is not fit to judge: {seen.detail}"
+    if belief.verdict is Verdict.UNKNOWN or now - belief.usable_at <= timedelta(seconds=policy.stale_after_s):
+        return belief
+    return replace(belief, verdict=Verdict.UNKNOWN, reason=reason, since=now)

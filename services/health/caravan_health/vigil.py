@@ -1,0 +1,110 @@
+"""What a prober remembers of one watched cluster between looks."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from caravan_health.beliefs import Change
+from caravan_health.observation import Kind, NodeReading, Observation
+from caravan_health.probe import Door, NodesSeen, open_door
+from caravan_health.store import Transition
+from caravan_health.target import Target
+from caravan_health.verdict import (
+    Belief,
+    NodeBelief,
+    NodesSummary,
+    Policy,
+    judge,
+    judge_nodes,
+    nodes_out_of_sight,
+    summarise,
+)
+from caravan_shared.contracts.requests import ClientCertificate
+from caravan_shared.contracts.states import Verdict
+
+
+@dataclass(slots=True)
+class Vigil:
+    """One watched cluster. Methods take what was seen and return what changed; they do no input or output."""
+
+    target: Target
+    belief: Belief
+    node_beliefs: dict[str, NodeBelief]
+    certificate: ClientCertificate | None = None
+    certificate_due: float = 0.0
+    """Loop time at which to fetch a new certificate; infinite while one is being fetched."""
+    nodes: NodesSummary | None = None
+    looks_until_nodes: int = 0
+    lists_nodes: bool = False
+    """A list is under way."""
+    _readings: tuple[NodeReading, ...] = ()
+    _door: Door | None = field(default=None)
+
+    def door(self) -> Door:
+        """The way in, prepared anew when endpoint or certificate changed."""
+        if self._door is None:
+            self._door = open_door(self.target, self.certificate)
+        return self._door
+
+    def is_slow(self) -> bool:
+        """It missed lately: its looks may hang, so they belong in the other lane."""
+        return Verdict.UNREACHABLE in (self.belief.leaning, self.belief.verdict)
+
+    def retarget(self, target: Target) -> None:
+        """The store knows something newer."""
+        if (target.host, target.port, target.addresses, target.ca_certificate) != (
+            self.target.host,
+            self.target.port,
+            self.target.addresses,
+            self.target.ca_certificate,
+        ):
+            self._door = None
+        self.target = target
+        self.node_beliefs = {name: held for name, held in self.node_beliefs.items() if name in target.nodes}
+        self.looks_until_nodes = 0
+        if self.nodes and not self.nodes.failure:
+            self.nodes = summarise(self._readings, target.leaving)
+
+    def present(self, certificate: ClientCertificate | None) -> None:
+        """Ask with this certificate from now on; None keeps the one in use for as long as it lasts."""
+        if certificate:
+            self.certificate, self._door, self.looks_until_nodes = certificate, None, 0
+
+    def wants_nodes(self, seen: Observation, every: int) -> bool:
+        """Time to list the nodes: every so many looks, or at once when something about the cluster changed."""
+        self.looks_until_nodes = 0 if self.belief.leaning is not self.belief.verdict else self.looks_until_nodes - 1
+        if self.lists_nodes or not self.certificate or seen.kind is not Kind.OK or self.looks_until_nodes > 0:
+            return False
+        self.looks_until_nodes = every
+        return True
+
+    def saw(self, seen: Observation, now: datetime, policy: Policy) -> Change:
+        """Judge one look at the cluster."""
+        held, self.belief = self.belief, judge(self.belief, seen, self.nodes, now, policy)
+        if self.belief.says_the_same_as(held):
+            return Change()
+        change = Change(self.belief)
+        if self.belief.verdict is not held.verdict:
+            change.transitions.append(self._transition(held.verdict, now))
+            if self.belief.verdict is Verdict.UNREACHABLE:
+                change.nodes = nodes_out_of_sight(self.node_beliefs, now)
+                self.node_beliefs |= change.nodes
+                self.nodes = None
+        return change
+
+    def listed(self, listed: NodesSeen, now: datetime) -> Change:
+        """Judge a list of nodes. Where the list fails for our own reasons, what was known stands."""
+        failure = listed.failure
+        if failure:
+            if failure.kind not in (Kind.AUTH, Kind.MONITOR_UNFIT):
+                self.nodes = NodesSummary(failure=failure.detail)
+            return Change()
+        self._readings = listed.readings
+        self.nodes = summarise(listed.readings, self.target.leaving)
+        changed = judge_nodes(self.node_beliefs, listed.readings, self.target.joined, self.target.nodes, now)
+        self.node_beliefs |= changed
+        return Change(nodes=changed)
+
+    def _transition(self, old: Verdict, now: datetime) -> Transition:
+        return Transition(
+            cluster_id=self.target.cluster_id, at=now, old=old, new=self.belief.verdict, reason=self.belief.reason
+        )
