@@ -85,7 +85,7 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[San
     )
     url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession(url, headers={"Authorization": "Bearer sandbox"}) as http:
-        await eventually(lambda: _answers(http), within=PATIENCE_S, saying="the sandbox answers")
+        await eventually(lambda: _answers(http, process), within=PATIENCE_S, saying="the sandbox answers")
         yield Sandbox(url, http)
     process.terminate()
     await process.wait()
@@ -269,7 +269,8 @@ async def sandbox_cloud(sandbox: Sandbox) -> AsyncIterator[SandboxCloud]:
     await cloud.close()
 
 
-async def _answers(http: aiohttp.ClientSession) -> bool:
+async def _answers(http: aiohttp.ClientSession, process: asyncio.subprocess.Process) -> bool:
+    assert process.returncode is None, f"the sandbox exited with {process.returncode}"
     try:
         async with http.get("/v1/cloud") as response:
             return response.status == 200

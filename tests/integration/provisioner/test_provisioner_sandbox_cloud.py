@@ -25,7 +25,7 @@ class TestSandboxCloud(CloudSuite):
         batch = self.batch(installation, 1, 2)
         with pytest.raises(CloudUnavailable):
             await sandbox_cloud.create(batch)
-        assert [machine.name for machine in await sandbox_cloud.machines(installation)] == batch.names()
+        assert sorted(machine.name for machine in await sandbox_cloud.machines(installation)) == batch.names()
 
     async def test_trouble_is_never_answered_by_a_second_create(
         self, sandbox: Sandbox, sandbox_cloud: SandboxCloud, installation: str

@@ -1,0 +1,95 @@
+"""Killed at any moment, the provisioner makes no second machine and leaves none behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
+from tests.support.eventually import eventually
+
+from caravan_provisioner.settings import Settings
+from caravan_shared.contracts.events import NodesReady, NodesRemoved
+
+MANY = 60
+
+
+@asynccontextmanager
+async def process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The provisioner as a process of its own, killed at the end."""
+    fields = (
+        "state_dir",
+        "nats_url",
+        "sandbox_url",
+        "http_port",
+        "installation",
+        "settle_s",
+        "resync_every_s",
+        "lease_s",
+    )
+    env = {f"CARAVAN_PROVISIONER_{name.upper()}": str(getattr(settings, name)) for name in fields}
+    running = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "caravan_provisioner",
+        env=os.environ | env,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGKILL)
+        await running.wait()
+
+
+async def names_of(sandbox: Sandbox, asker: Asker) -> list[str]:
+    return [machine["name"] for machine in await sandbox.machines(cluster=str(asker.cluster_id))]
+
+
+async def test_kill_9_while_machines_are_made_and_while_they_go(
+    sandbox: Sandbox, around: Around, provisioner: Provisioner
+) -> None:
+    settings = provisioner.settings
+    async with provisioner.running() as service:
+        asker = provisioner.asker(service)
+    await sandbox.fault("create_lost_reply")
+    await asker.want(workers=MANY)
+    async with process(settings):
+        await eventually(lambda: _has(sandbox, asker, 1), every=0.002, within=20)
+    async with process(settings):
+        await eventually(lambda: _has(sandbox, asker, MANY), every=0.002, within=20)
+    async with provisioner.running() as service:
+        asker.service = service
+        await asker.until_told(NodesReady, lambda events: any(event.complete for event in events))
+        machines = await names_of(sandbox, asker)
+        assert len(machines) == len(set(machines)) == MANY + 1
+    await asker.delete()
+    async with process(settings):
+        await eventually(lambda: _has_fewer(sandbox, asker, MANY + 1), every=0.002, within=20)
+    async with provisioner.running() as service:
+        asker.service = service
+        await asker.until_told(NodesRemoved, lambda events: any(event.remaining == 0 for event in events))
+    assert await names_of(sandbox, asker) == []
+
+
+async def test_store_survives_a_stop_in_the_middle(sandbox: Sandbox, provisioner: Provisioner) -> None:
+    async with provisioner.running() as service:
+        asker = provisioner.asker(service)
+        await asker.want(workers=5)
+        await eventually(lambda: _has(sandbox, asker, 1), every=0.002)
+    async with provisioner.running() as service:
+        asker.service = service
+        await asker.until_told(NodesReady, lambda events: any(event.complete for event in events))
+    machines = await names_of(sandbox, asker)
+    assert len(machines) == len(set(machines)) == 6
+
+
+async def _has(sandbox: Sandbox, asker: Asker, count: int) -> bool:
+    return len(await names_of(sandbox, asker)) >= count
+
+
+async def _has_fewer(sandbox: Sandbox, asker: Asker, count: int) -> bool:
+    return len(await names_of(sandbox, asker)) < count
