@@ -1,0 +1,68 @@
+# Everything a person or CI does here. `make` alone lists it. Needs Python >= 3.11, make and git; the rest is installed
+# into .venv from the package registry, as requirements.lock says.
+
+SHELL := /bin/bash -eu -o pipefail
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+PACKAGES := shared services/api services/provisioner services/bootstrapper services/health services/dns sandbox cli
+NAMES := $(addprefix caravan-,$(notdir $(PACKAGES)))
+CODE := $(PACKAGES) tests bench docs
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# The newest of the machine's Pythons that will do.
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Install everything into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES))
+	@test -n "$(PYTHON)" || { echo "Caravan needs Python 3.11 or newer with venv (Debian: apt install python3 python3-venv)" >&2; exit 1; }
+	@echo "Installing into $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
+	@touch $@
+
+demo: install ## Make a cluster, scale it, look at it, delete it: the main job, on the sandbox cloud
+	@$(BIN)/caravan demo
+
+up: install ## Run the local stack in the foreground; Ctrl-C stops it
+	@$(BIN)/caravan up
+
+lint: install ## Format, lint, types, boundaries between packages, playbooks
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd playbooks && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline
+
+format: install ## Format the code and mend what can be mended
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+test: install ## All tests that need nothing but this checkout
+	$(BIN)/pytest
+
+bench: install ## One measurement: make bench NAME=overhead|probes|latency
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency" >&2; exit 2; }
+	@$(BIN)/python bench/$(NAME).py $(ARGS)
+
+docs: install ## Draw the reference pages from the code
+	@$(BIN)/python docs/generate.py
+
+lock: install ## Resolve the dependencies anew
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		$(addprefix --no-emit-package ,$(NAMES)) --quiet --output-file requirements.lock
+
+clean: ## Remove what was installed and the local stack's state
+	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help install demo up lint format test bench docs lock clean
