@@ -149,7 +149,7 @@ def test_garbage_after_a_header_is_a_format_error_under_the_same_id() -> None:
     assert dns.message.from_wire(answer).rcode() == dns.rcode.FORMERR
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     wire=st.binary(max_size=80) | st.binary(max_size=40).map(lambda rest: b"\x00\x01\x01\x00\x00\x01" + bytes(6) + rest)
 )
@@ -158,7 +158,7 @@ def test_no_input_breaks_the_server(wire: bytes) -> None:
     assert answer is None or answer[:2] == wire[:2]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(position=st.integers(0, 42), value=st.integers(0, 255))
 def test_no_flipped_byte_breaks_the_server(position: int, value: int) -> None:
     wire = bytearray(dns.message.make_query(DEMO, "A", use_edns=0).to_wire())
