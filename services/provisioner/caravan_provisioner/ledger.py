@@ -9,8 +9,9 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner import store, telling
-from caravan_provisioner.decide import Wanted, is_complete
+from caravan_provisioner.decide import is_complete
 from caravan_provisioner.nodes import Node, SetProgress
+from caravan_provisioner.plan import Wanted
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import MachineState

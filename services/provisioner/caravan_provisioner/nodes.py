@@ -8,6 +8,9 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MACHINE_MOVES, MachineState, move
 
+GONE = frozenset({MachineState.LEAVING, MachineState.DELETING, MachineState.REMOVED})
+"""States of nodes that no longer count as their set's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

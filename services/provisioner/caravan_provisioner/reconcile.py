@@ -9,11 +9,12 @@ from uuid import UUID
 
 from caravan_provisioner.clouds.base import Machine
 from caravan_provisioner.creation import AskForUserData, Creation, unasked
-from caravan_provisioner.decide import Plan, decide, decide_deletion
+from caravan_provisioner.decide import decide, decide_deletion
 from caravan_provisioner.errors import CloudChanged, UnknownCloud
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
 from caravan_provisioner.observe import observe
+from caravan_provisioner.plan import Plan
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site
 from caravan_shared.contracts.states import MachineState

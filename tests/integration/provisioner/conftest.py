@@ -78,7 +78,7 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[San
             "CARAVAN_SANDBOX_STATE_DIR": str(tmp_path_factory.mktemp("sandbox")),
             "CARAVAN_SANDBOX_HTTP_PORT": str(port),
             "CARAVAN_SANDBOX_NETWORK": "127.65.0.0/16",
-            "CARAVAN_SANDBOX_VM_BOOT_S": "0.3",
+            "CARAVAN_SANDBOX_VM_BOOT_S": "0.1",
             "CARAVAN_SANDBOX_DELETE_S": "0.1",
             "CARAVAN_SANDBOX_MACHINES_LIMIT": "300",
         },

@@ -9,9 +9,10 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan_provisioner.decide import Plan, Wanted, decide, decide_deletion, is_complete
+from caravan_provisioner.decide import decide, decide_deletion, is_complete
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node, SetProgress
+from caravan_provisioner.plan import Plan, Wanted
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, WorkerSet
 from caravan_shared.contracts.states import MACHINE_MOVES, MachineState
