@@ -35,6 +35,7 @@ class ApiServers:
         self._fronts: dict[Where, Front] = {}
         self._servers: dict[str, tuple[Where, asyncio.Server]] = {}
         self._runner: web.AppRunner | None = None
+        self._opening = asyncio.Lock()
 
     async def start(self) -> None:
         """Get ready to open apiservers."""
@@ -52,20 +53,24 @@ class ApiServers:
 
     async def open(self, machine: Machine, cluster: Cluster) -> None:
         """Let the machine's kube-apiserver listen; nothing happens if it does. Raises PortTaken."""
-        assert self._runner is not None
-        assert self._runner.server is not None
-        assert machine.address is not None
+        async with self._opening:
+            if machine.id not in self._servers:
+                await self._open(machine, cluster)
+
+    async def _open(self, machine: Machine, cluster: Cluster) -> None:
+        assert machine.address is not None  # a control plane has both
         assert machine.node is not None
-        if machine.id in self._servers:
-            return
         where = machine.address, int(cluster.identity.endpoint.rpartition(":")[2])
         context = server_context(cluster.identity, machine.node, machine.address)
         listening = _listen(where)
         self._fronts[where] = Front(machine, cluster, Views(cluster, self._renews))
         server = await asyncio.get_running_loop().create_server(
-            self._runner.server, sock=listening, ssl=context, backlog=BACKLOG
+            self._protocols, sock=listening, ssl=context, backlog=BACKLOG
         )
         self._servers[machine.id] = where, server
+        if not machine.running:  # it was switched off while the socket opened
+            self.close(machine.id)
+            return
         log.info(
             "simulated kube-apiserver listens", address=where[0], port=where[1], endpoint=cluster.identity.endpoint
         )
@@ -78,12 +83,16 @@ class ApiServers:
         where, server = opened
         server.close()
         del self._fronts[where]
-        assert self._runner is not None
-        assert self._runner.server is not None
-        for connection in self._runner.server.connections:
+        for connection in self._protocols.connections:
             transport = connection.transport
             if transport is not None and transport.get_extra_info("sockname")[:2] == where:
                 transport.abort()
+
+    @property
+    def _protocols(self) -> "web.Server":
+        assert self._runner is not None  # `start` has made both
+        assert self._runner.server is not None
+        return self._runner.server
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport

@@ -40,7 +40,9 @@ class Sandbox:
         self.kubelets = Kubelets(settings, self.cloud, self.membership, self.scheduler)
         around = Surroundings(self.faults, self.membership.token_user, self.membership.has_quorum, self.store.flush)
         self.apiservers = ApiServers(KubeApi(around), self.kubelets.renews)
-        self.console = Console(self.cloud, self.membership, self.apiservers, self.scheduler, self.store, self.faults)
+        self.console = Console(
+            self.cloud, self.membership, self.kubelets, self.apiservers, self.scheduler, self.store, self.faults
+        )
         self.cloud_api = CloudApi(self.cloud, self.console, self.faults, self.store, settings.token)
         self.cloud.when_running += [self.kubelets.started, self._open_apiserver]
         self.cloud.when_stopped += [self.kubelets.stopped, lambda machine: self.apiservers.close(machine.id)]

@@ -6,7 +6,6 @@ Whoever wants to know subscribes with `when_running` (it has begun to), `when_st
 
 import random
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -143,10 +142,6 @@ class Cloud:
         """A latency around its mean, by the jitter."""
         jitter = self.settings.jitter
         return seconds * self._chance.uniform(1 - jitter, 1 + jitter) if seconds else 0.0
-
-    def counts(self) -> Counter[str]:
-        """Machines by state."""
-        return Counter(machine.state.value for machine in self.machines.values())
 
     def _keep_user_data(self, text: str | None) -> str | None:
         if text is None:

@@ -12,6 +12,7 @@ from caravan_sandbox.kube.cluster import Cluster
 from caravan_sandbox.kube.resources import BY_KIND, NODES
 from caravan_sandbox.kube.statuses import StatusError
 from caravan_sandbox.kubeadm import KubeadmConfigError, parse_init, parse_join
+from caravan_sandbox.kubelets import Kubelets
 from caravan_sandbox.machines import MACHINE_TYPES, OS_IMAGE, Machine, MachineState
 from caravan_sandbox.membership import KubeadmError, Membership
 from caravan_sandbox.pki import PkiError
@@ -49,12 +50,13 @@ class Console:
         self,
         cloud: Cloud,
         membership: Membership,
+        kubelets: Kubelets,
         apiservers: ApiServers,
         scheduler: Scheduler,
         store: Store,
         faults: Faults,
     ) -> None:
-        self._cloud, self._membership, self._apiservers = cloud, membership, apiservers
+        self._cloud, self._membership, self._kubelets, self._apiservers = cloud, membership, kubelets, apiservers
         self._scheduler, self._store, self._faults = scheduler, store, faults
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._commands: dict[str, Callable[[Machine, Arguments], Awaitable[Outcome]]] = {
@@ -177,6 +179,7 @@ class Console:
 
     async def _reset(self, machine: Machine, arguments: Arguments) -> Outcome:
         self._apiservers.close(machine.id)
+        self._kubelets.stopped(machine)
         return self._membership.reset(machine), {}
 
     def _administered(self, machine: Machine) -> Cluster:
@@ -206,15 +209,7 @@ def _apply_one(cluster: Cluster, manifest: dict[str, Any]) -> tuple[bool, str]:
         raise CommandFailed("bad_arguments", f"a {kind} has no metadata.name")
     if resource.namespaced:
         metadata.setdefault("namespace", "default")
-    namespace, name = metadata.get("namespace", ""), str(metadata["name"])
-    body = {**manifest, "metadata": metadata}
-    label = f"{resource.qualified}/{name}"
-    if not cluster.exists(resource, name, namespace):
-        cluster.create(resource, body)
-        return True, label
-    before = cluster.version
-    cluster.replace(resource, body)
-    return cluster.version != before, label
+    return cluster.apply(resource, {**manifest, "metadata": metadata}), f"{resource.qualified}/{metadata['name']}"
 
 
 def _text(arguments: Arguments, name: str) -> str:

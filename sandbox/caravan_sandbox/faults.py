@@ -13,7 +13,6 @@
 """
 
 import random
-from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -51,7 +50,6 @@ class Faults:
 
     def __init__(self, settings: Settings, chance: random.Random) -> None:
         self.ordered: list[Fault] = []
-        self.struck: Counter[str] = Counter()
         self._chance = chance
         self._rates = {
             FaultKind.CREATE_ERROR: settings.create_error_rate,
@@ -76,7 +74,6 @@ class Faults:
                 self._use(fault)
                 return fault
         if self._chance.random() < self._rates.get(kind, 0.0):
-            self.struck[kind] += 1
             return Fault(kind)
         return None
 
@@ -88,7 +85,6 @@ class Faults:
         return {fault.where.get("component", "etcd") for fault in failing}
 
     def _use(self, fault: Fault) -> None:
-        self.struck[fault.kind] += 1
         if fault.times is not None:
             fault.times -= 1
             if fault.times <= 0:

@@ -52,7 +52,6 @@ class InitConfig:
     endpoint: str
     registration: Registration
     tokens: tuple[BootstrapToken, ...]
-    pod_cidr: str
     service_cidr: str
     dns_domain: str
     external_etcd: tuple[str, ...]
@@ -84,7 +83,6 @@ def parse_init(text: str) -> InitConfig:
         endpoint=_host_port(_required(cluster, "controlPlaneEndpoint")),
         registration=_registration(init.get("nodeRegistration") or {}),
         tokens=tuple(_bootstrap_token(token) for token in init.get("bootstrapTokens") or ()),
-        pod_cidr=str(networking.get("podSubnet", "")),
         service_cidr=str(networking.get("serviceSubnet", "10.96.0.0/12")),
         dns_domain=str(networking.get("dnsDomain", "cluster.local")),
         external_etcd=tuple(str(endpoint) for endpoint in external.get("endpoints") or ()),

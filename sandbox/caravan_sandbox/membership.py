@@ -241,8 +241,8 @@ class Membership:
         default = (CONTROL_PLANE_TAINT,) if control_plane else ()
         taints = default if registration.taints is None else registration.taints
         now = self._scheduler.clock()
-        _put(cluster, NODES, furniture.node(name, machine, registration.labels, taints, now))
-        _put(cluster, LEASES, furniture.lease(name, now))
+        cluster.apply(NODES, furniture.node(name, machine, registration.labels, taints, now))
+        cluster.apply(LEASES, furniture.lease(name, now))
         if control_plane and not cluster.identity.external_etcd and machine.id not in cluster.identity.etcd_members:
             cluster.identity.etcd_members.append(machine.id)
         self._store.save_machine(machine)
@@ -259,14 +259,6 @@ class Membership:
 def machine_id_of(node: Mapping[str, Any]) -> str:
     """The machine under a node."""
     return str(node["spec"].get("providerID", "")).removeprefix(furniture.provider_id(""))
-
-
-def _put(cluster: Cluster, resource: Any, body: dict[str, Any]) -> None:
-    metadata = body["metadata"]
-    if cluster.exists(resource, metadata["name"], metadata.get("namespace", "")):
-        cluster.replace(resource, body)
-    else:
-        cluster.create(resource, body)
 
 
 def _check_kubelet(machine: Machine, version: str, *, may_be_older: bool = False) -> None:

@@ -6,7 +6,7 @@ store's list of what to save never part. Caller-facing errors are `StatusError`s
 
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from caravan_sandbox.kube import resources as known
 from caravan_sandbox.kube.authorization import Rules, read_rules
 from caravan_sandbox.kube.objects import Collection, Key, Stored
 from caravan_sandbox.kube.resources import Resource
+from caravan_sandbox.kube.secrets import with_string_data_folded
 from caravan_sandbox.kube.statuses import AlreadyExists, Conflict, NotFound
 from caravan_sandbox.kube.times import timestamp
 
@@ -94,6 +95,7 @@ class Cluster:
 
     def create(self, resource: Resource, body: Mapping[str, Any]) -> Stored:
         """Add an object; fills in uid, creationTimestamp, resourceVersion. Raises AlreadyExists."""
+        body = _as_kept(resource, body)
         metadata = dict(body["metadata"])
         key = (metadata.get("namespace", ""), metadata["name"])
         if self.collection(resource).get(key):
@@ -103,6 +105,7 @@ class Cluster:
 
     def replace(self, resource: Resource, body: Mapping[str, Any]) -> Stored:
         """Replace an object. Raises NotFound, and Conflict where the body carries another resourceVersion."""
+        body = _as_kept(resource, body)
         metadata = dict(body["metadata"])
         old = self.get(resource, metadata["name"], metadata.get("namespace", ""))
         claimed = metadata.get("resourceVersion")
@@ -124,15 +127,18 @@ class Cluster:
         self._tell("DELETED", resource, Stored(self._versioned(removed.body)))
         return removed
 
+    def apply(self, resource: Resource, body: Mapping[str, Any]) -> bool:
+        """Create or replace an object; returns whether anything changed."""
+        metadata, before = body["metadata"], self.version
+        if self.exists(resource, metadata["name"], metadata.get("namespace", "")):
+            self.replace(resource, body)
+        else:
+            self.create(resource, body)
+        return self.version != before
+
     def exists(self, resource: Resource, name: str, namespace: str = "") -> bool:
         """Whether there is such an object."""
         return self.collection(resource).get((namespace, name)) is not None
-
-    def objects(self) -> Iterator[tuple[Resource, Stored]]:
-        """Everything that is kept."""
-        for qualified, collection in self._collections.items():
-            for stored in collection.select():
-                yield known.BY_QUALIFIED[qualified], stored
 
     @property
     def rules(self) -> Rules:
@@ -158,3 +164,7 @@ class Cluster:
         self.history.append(Change(self.version, kind, resource, stored))
         for wake in self.watchers:
             wake()
+
+
+def _as_kept(resource: Resource, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return with_string_data_folded(body) if resource == known.SECRETS else body

@@ -1,0 +1,52 @@
+"""A running sandbox without latencies, and a cluster in it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.support.authority import VERSION, Authority
+from tests.support.eventually import eventually
+from tests.support.sandbox import CloudClient, Made, sandbox_settings
+
+from caravan_sandbox.app import Sandbox
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A plain HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """A sandbox of the test's own."""
+    async with Sandbox(sandbox_settings(tmp_path / "state", node_grace_s=0.3)).running() as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(sandbox: Sandbox, http: aiohttp.ClientSession) -> CloudClient:
+    """The sandbox's cloud API."""
+    return CloudClient(sandbox, http)
+
+
+@pytest.fixture
+async def empty(cloud: CloudClient) -> Made:
+    """No machine yet; the CA is there."""
+    return Made(cloud, Authority())
+
+
+@pytest.fixture
+async def made(empty: Made) -> Made:
+    """One control plane and two workers, all joined."""
+    await empty.add_machines("cp-1")
+    await empty.add_machines("w-1", "w-2", user_data=empty.authority.user_data())
+    cloud, authority = empty.cloud, empty.authority
+    await cloud.run(empty.ids["cp-1"], "install", version=VERSION)
+    config = authority.init_config("cp-1")
+    await cloud.run(empty.ids["cp-1"], "kubeadm-init", config=config, pki=authority.pki())
+    workers = [empty.ids["w-1"], empty.ids["w-2"]]
+    await eventually(lambda: all(cloud.sandbox.cloud.machines[worker].node for worker in workers))
+    return empty
