@@ -207,17 +207,23 @@ class Told:
 
 
 @pytest.fixture
-def dns(nats_url: str, tmp_path: Path) -> Dns:
-    """A dns service to start: embedded zone, a store and a key ring of its own."""
-    port = free_port()
+def store_url(tmp_path: Path) -> str:
+    """The service's store: an SQLite file, unless a module says otherwise."""
+    return f"sqlite+aiosqlite:///{tmp_path}/dns.db"
+
+
+@pytest.fixture
+def dns(nats_url: str, tmp_path: Path, store_url: str) -> Dns:
+    """A dns service to start: embedded zone, ports and a key ring of its own."""
     return Dns(
         Settings(
             state_dir=tmp_path,
             nats_url=nats_url,
+            database_url=store_url,
             http_port=free_port(),
-            embedded_port=port,
-            resync_every_s=0.5,
+            embedded_port=free_port(),
             apiserver_port=free_port(),
+            resync_every_s=0.5,
         )
     )
 

@@ -1,7 +1,6 @@
-"""initial."""
+"""The first tables."""
 
 import sqlalchemy as sa
-import sqlmodel
 from alembic import op
 
 from caravan_shared.plumbing.database import UtcDateTime
@@ -17,17 +16,17 @@ def upgrade() -> None:
     op.create_table(
         "clusters",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("team", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
         sa.Column("announcement", sa.Integer(), nullable=False),
         sa.Column("deletion_announcement", sa.Integer(), nullable=False),
         sa.Column("deleted_at", UtcDateTime(), nullable=True),
-        sa.Column("first_node", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("first_node", sa.String(), nullable=True),
         sa.Column("first_sequence", sa.BigInteger(), nullable=False),
-        sa.Column("host", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
         sa.Column("issued_addresses", sa.JSON(), nullable=False),
         sa.Column("withdrawn", sa.Boolean(), nullable=False),
-        sa.Column("failure", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("failure", sa.String(), nullable=True),
         sa.Column("answered", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
     )
@@ -35,11 +34,11 @@ def upgrade() -> None:
         "grants",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("cluster_id", sa.Uuid(), nullable=False),
-        sa.Column("user", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("role", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
         sa.Column("issued_at", UtcDateTime(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
-        sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
         sa.Column("revoked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_grants")),
     )
@@ -66,11 +65,11 @@ def upgrade() -> None:
     op.create_table(
         "nodes",
         sa.Column("cluster_id", sa.Uuid(), nullable=False),
-        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("address", sqlmodel.sql.sqltypes.AutoString(), nullable=True),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=True),
         sa.Column("joined", sa.Boolean(), nullable=False),
         sa.Column("leaving", sa.Boolean(), nullable=False),
-        sa.Column("verdict", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
         sa.Column("verdict_sequence", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("cluster_id", "name", name=op.f("pk_nodes")),
     )
@@ -94,22 +93,22 @@ def upgrade() -> None:
     op.create_table(
         "pki_parts",
         sa.Column("cluster_id", sa.Uuid(), nullable=False),
-        sa.Column("purpose", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("public", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
-        sa.Column("sealed_key", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("public", sa.String(), nullable=False),
+        sa.Column("sealed_key", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("cluster_id", "purpose", name=op.f("pk_pki_parts")),
     )
     op.create_table(
         "zone_records",
-        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
         sa.Column("addresses", sa.JSON(), nullable=False),
         sa.Column("ttl", sa.Integer(), nullable=False),
-        sa.Column("owner", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_zone_records")),
     )
     op.create_table(
         "zone_serials",
-        sa.Column("origin", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("origin", sa.String(), nullable=False),
         sa.Column("serial", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("origin", name=op.f("pk_zone_serials")),
     )
