@@ -49,7 +49,8 @@ async def forget_all(tx: AsyncSession, cluster_id: UUID) -> None:
 async def _rows(tx: AsyncSession, cluster_id: UUID, names: Sequence[str]) -> dict[str, Row]:
     columns = [col(getattr(Node, name)) for name in _COLUMNS]
     statement = select(*columns).where(Node.cluster_id == cluster_id, col(Node.name).in_(names))
-    return {row["name"]: dict(row) for row in (await tx.execute(statement)).mappings()}
+    rows = await (await tx.connection()).execute(statement)
+    return {row["name"]: dict(row) for row in rows.mappings()}
 
 
 def _advance(old: Row | None, cluster_id: UUID, event: Event, node: Any, sequence: int, now: datetime) -> Row:

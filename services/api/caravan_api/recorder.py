@@ -20,6 +20,7 @@ from caravan_api.decide.phase import Wanted, conclude
 from caravan_api.readmodel import FailureView, NodeSetView
 from caravan_api.store import Cluster, Counter, Node, TimelineEntry
 from caravan_api.timeline import Entry
+from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import CLUSTER_MOVES, ClusterPhase, Verdict, move
 from caravan_shared.plumbing.clock import Clock
@@ -107,7 +108,9 @@ def _conclude(cluster: Cluster) -> Sequence[Entry]:
     cluster.phase = move(CLUSTER_MOVES, old, new).value
     cluster.failure = None
     if failure:
-        view = FailureView(reason=failure.reason, who_can_fix=failure.who_can_fix, retry_helps=True)
+        # What the user must mend is mended by another spec, which tries again by itself.
+        can_retry = failure.who_can_fix is WhoCanFix.OPERATOR
+        view = FailureView(reason=failure.reason, who_can_fix=failure.who_can_fix, retry_helps=can_retry)
         cluster.failure = view.model_dump(mode="json")
     cluster.verdict = facts.health.verdict.value if facts.health else None
     if facts.version:
@@ -134,7 +137,7 @@ def _row(cluster: Cluster, number: int, now: datetime, source: str, entry: Entry
 async def _next_numbers(tx: AsyncSession, count: int) -> int:
     """Take `count` numbers and return the last; the counter's row stays locked until the commit."""
     insert = insert_into(tx, Counter).values(name=CHANGES, value=count)
-    statement: Any = insert.on_conflict_do_update(
+    statement = insert.on_conflict_do_update(
         index_elements=["name"], set_={"value": Counter.value + insert.excluded.value}
-    ).returning(Counter.value)
-    return int((await tx.execute(statement)).scalar_one())
+    ).returning(col(Counter.value))
+    return int((await (await tx.connection()).execute(statement)).scalar_one())

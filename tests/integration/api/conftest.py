@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,9 +16,13 @@ from caravan_api.access import Role
 from caravan_api.app import build
 from caravan_api.settings import Settings
 from caravan_shared.contracts import events as e
-from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.facts import Event, WhoCanFix
+from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
 from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.plumbing import requests
+from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import headers_of
+from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.service import Service
 
 ADMIN = "first-admin"
@@ -192,3 +196,27 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) 
     ) as one:
         await one.offer()
         yield one
+
+
+@pytest.fixture
+async def dns(stack: Stack, api_nats: NatsServer) -> AsyncIterator[list[AskKubeconfig | AskRevoke]]:
+    """Answers as dns would, and keeps what it was asked."""
+    asked: list[AskKubeconfig | AskRevoke] = []
+
+    async def issue(request: AskKubeconfig) -> Kubeconfig:
+        asked.append(request)
+        if request.ttl_s > 7200:
+            raise GiveUp("at most two hours here", who_can_fix=WhoCanFix.USER)
+        expires = datetime.now(UTC) + timedelta(seconds=request.ttl_s)
+        return Kubeconfig(grant_id=uuid4(), kubeconfig="kind: Config", expires_at=expires)
+
+    async def revoke(request: AskRevoke) -> Revoked:
+        asked.append(request)
+        return Revoked()
+
+    bus = Bus(api_nats.url, "dns", 1)
+    requests.answer(bus, stack.service.keys, AskKubeconfig, issue)
+    requests.answer(bus, stack.service.keys, AskRevoke, revoke)
+    await bus.start()
+    yield asked
+    await bus.stop()

@@ -1,44 +1,13 @@
 """Kubeconfigs, grants and dead letters: what the api asks of others, with a dns that answers by wire."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from tests.integration.api.conftest import Stack, ready_facts
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
 
 from caravan_shared.contracts import events as e
-from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
-from caravan_shared.plumbing import requests
-from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.errors import GiveUp
-
-
-@pytest.fixture
-async def dns(stack: Stack, api_nats: NatsServer) -> AsyncIterator[list[AskKubeconfig | AskRevoke]]:
-    """Answers as dns would, and keeps what it was asked."""
-    asked: list[AskKubeconfig | AskRevoke] = []
-
-    async def issue(request: AskKubeconfig) -> Kubeconfig:
-        asked.append(request)
-        if request.ttl_s > 7200:
-            raise GiveUp("at most two hours here", who_can_fix=WhoCanFix.USER)
-        expires = datetime.now(UTC) + timedelta(seconds=request.ttl_s)
-        return Kubeconfig(grant_id=uuid4(), kubeconfig="kind: Config", expires_at=expires)
-
-    async def revoke(request: AskRevoke) -> Revoked:
-        asked.append(request)
-        return Revoked()
-
-    bus = Bus(api_nats.url, "dns", 1)
-    requests.answer(bus, stack.service.keys, AskKubeconfig, issue)
-    requests.answer(bus, stack.service.keys, AskRevoke, revoke)
-    await bus.start()
-    yield asked
-    await bus.stop()
+from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke
 
 
 async def test_an_issued_kubeconfig_is_recorded_once_and_can_be_revoked(
