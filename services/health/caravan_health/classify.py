@@ -21,7 +21,7 @@ _OUR_TROUBLE = {
 }
 # The peer's alert about the certificate that *we* presented (RFC 8446, section 6.2), as OpenSSL names it.
 _ALERT_ON_OUR_CERTIFICATE = re.compile(
-    r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)"
+    r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)"
 )
 _FAILED_CHECK = re.compile(rb"^\[-\]([^\s]+)", re.MULTILINE)
 _CHECKS_PASSED = b"check passed"
@@ -85,10 +85,11 @@ def _of_tls(error: Exception) -> Observation:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Observation(Kind.TLS, f"its certificate is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "no reason given").lower().replace("_", " ")
-        if _ALERT_ON_OUR_CERTIFICATE.search(error.reason or ""):
-            return Observation(Kind.AUTH, f"TLS alert: {reason}")
-        return Observation(Kind.TLS, f"TLS fails: {reason}")
+        reason = str(getattr(error, "reason", None) or "no reason given")  # only OpenSSL's own errors name one
+        readable = reason.lower().replace("_", " ")
+        if _ALERT_ON_OUR_CERTIFICATE.search(reason):
+            return Observation(Kind.AUTH, f"TLS alert: {readable}")
+        return Observation(Kind.TLS, f"TLS fails: {readable}")
     return Observation(Kind.TLS, "TLS fails")
 
 

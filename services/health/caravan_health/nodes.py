@@ -46,7 +46,7 @@ async def read_page(text: str) -> tuple[list[NodeReading], str]:
 
 
 async def _read_items(text: str, position: int, readings: list[NodeReading]) -> int:
-    while text[position] != "]":
+    while not text.startswith("]", position):
         node, position = _decode(text, position)
         readings.append(read_node(node))
         if len(readings) % _ITEMS_A_TURN == 0:

@@ -1,0 +1,211 @@
+"""The verdict on a cluster: what one look, several looks and looks of an unfit monitor lead to."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caravan_health.observation import MISSES, Kind, NodeReading, Observation
+from caravan_health.verdict import (
+    Belief,
+    NodeBelief,
+    NodesSummary,
+    Policy,
+    judge,
+    judge_nodes,
+    next_look_s,
+    nodes_out_of_sight,
+    summarise,
+    unasked,
+)
+from caravan_shared.contracts.states import Verdict
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = Policy()
+ALL_WELL = NodesSummary(3, 3)
+OK = Observation(Kind.OK)
+REFUSED = Observation(Kind.REFUSED, "refuses the connection")
+VOID = Observation(Kind.MONITOR_UNFIT, "its event loop stalled")
+ETCD = Observation(Kind.COMPONENT_NOT_READY, "answers 500", ("etcd",))
+
+kinds = st.sampled_from(Kind)
+looks = st.builds(lambda kind: Observation(kind, str(kind), ("etcd",)), kinds)
+verdicts = st.sampled_from(Verdict)
+
+
+def believing(verdict: Verdict) -> Belief:
+    return replace(unasked(START), verdict=verdict, reason="as before")
+
+
+def after(belief: Belief, *seen: Observation, nodes: NodesSummary | None = ALL_WELL, every_s: float = 1.0) -> Belief:
+    now = START
+    for look in seen:
+        now += timedelta(seconds=every_s)
+        belief = judge(belief, look, nodes, now, POLICY)
+    return belief
+
+
+def test_first_answer_makes_cluster_healthy() -> None:
+    belief = after(unasked(START), OK)
+    assert (belief.verdict, belief.reason) == (Verdict.HEALTHY, "ready, 3 of 3 nodes ready")
+    assert (belief.nodes_ready, belief.nodes_seen) == (3, 3)
+
+
+@pytest.mark.parametrize("kind", sorted(MISSES))
+def test_third_missed_look_marks_cluster_unreachable(kind: Kind) -> None:
+    miss = Observation(kind, "no answer")
+    assert after(believing(Verdict.HEALTHY), miss, miss).verdict is Verdict.HEALTHY
+    belief = after(believing(Verdict.HEALTHY), miss, miss, miss)
+    assert (belief.verdict, belief.reason) == (Verdict.UNREACHABLE, "no answer")
+    assert belief.since == START + timedelta(seconds=3)
+
+
+def test_misses_far_apart_do_not_add_up() -> None:
+    assert after(believing(Verdict.HEALTHY), REFUSED, REFUSED, REFUSED, every_s=45).verdict is Verdict.HEALTHY
+
+
+def test_void_look_between_misses_starts_the_count_again() -> None:
+    assert after(believing(Verdict.HEALTHY), REFUSED, REFUSED, VOID, REFUSED, REFUSED).verdict is Verdict.HEALTHY
+
+
+def test_failing_component_degrades_and_is_named() -> None:
+    belief = after(believing(Verdict.HEALTHY), ETCD, ETCD)
+    assert (belief.verdict, belief.reason) == (Verdict.DEGRADED, "not ready: etcd")
+
+
+def test_server_error_degrades() -> None:
+    error = Observation(Kind.SERVER_ERROR, "answers 503")
+    assert after(believing(Verdict.HEALTHY), error, error).verdict is Verdict.DEGRADED
+
+
+def test_unwell_node_degrades_and_is_named() -> None:
+    nodes = NodesSummary(2, 3, ("w-1 NotReady: its kubelet stopped posting status",))
+    belief = after(believing(Verdict.HEALTHY), OK, OK, nodes=nodes)
+    assert belief.verdict is Verdict.DEGRADED
+    assert belief.reason == "2 of 3 nodes ready: w-1 NotReady: its kubelet stopped posting status"
+
+
+def test_many_unwell_nodes_are_counted_not_listed() -> None:
+    nodes = NodesSummary(0, 5, tuple(f"w-{n} NotReady" for n in range(5)))
+    assert after(unasked(START), OK, nodes=nodes).reason.endswith("w-2 NotReady and 2 more")
+
+
+def test_list_of_nodes_that_fails_degrades() -> None:
+    belief = after(believing(Verdict.HEALTHY), OK, OK, nodes=NodesSummary(failure="does not answer in time"))
+    assert belief.verdict is Verdict.DEGRADED
+
+
+def test_refused_credentials_lead_to_unknown_never_to_a_fault_of_the_cluster() -> None:
+    refused = Observation(Kind.AUTH, "answers 401")
+    assert after(believing(Verdict.HEALTHY), refused, refused).verdict is Verdict.HEALTHY
+    belief = after(believing(Verdict.HEALTHY), refused, refused, refused)
+    assert (belief.verdict, belief.reason) == (Verdict.UNKNOWN, "it refuses our credentials: answers 401")
+
+
+def test_unreachable_cluster_needs_two_answers_to_be_believed_again() -> None:
+    assert after(believing(Verdict.UNREACHABLE), OK).verdict is Verdict.UNREACHABLE
+    assert after(believing(Verdict.UNREACHABLE), OK, OK).verdict is Verdict.HEALTHY
+
+
+def test_belief_goes_stale_while_the_monitor_is_unfit() -> None:
+    assert after(believing(Verdict.HEALTHY), VOID, every_s=15).verdict is Verdict.HEALTHY
+    belief = after(believing(Verdict.HEALTHY), VOID, VOID, every_s=15)
+    assert (belief.verdict, belief.reason) == (
+        Verdict.UNKNOWN,
+        "the monitor is not fit to judge: its event loop stalled",
+    )
+
+
+def test_changed_count_of_nodes_is_told_without_a_new_since() -> None:
+    before = after(unasked(START), OK)
+    later = after(before, OK, nodes=NodesSummary(4, 4))
+    assert not later.says_the_same_as(before)
+    assert later.since == before.since
+
+
+def test_open_question_is_looked_at_again_quickly() -> None:
+    assert next_look_s(after(believing(Verdict.HEALTHY), REFUSED), POLICY) == POLICY.recheck_s
+    assert next_look_s(after(believing(Verdict.HEALTHY), OK), POLICY) == POLICY.probe_every_s
+    unreachable = after(believing(Verdict.HEALTHY), REFUSED, REFUSED, REFUSED)
+    assert next_look_s(unreachable, POLICY) == POLICY.unreachable_every_s
+
+
+def test_hung_cluster_is_found_within_ten_seconds_with_the_default_settings() -> None:
+    look_s = 1.5
+    worst = POLICY.probe_every_s + POLICY.misses * max(look_s, POLICY.recheck_s)
+    assert worst < 10
+
+
+@given(start=verdicts, seen=st.lists(looks, max_size=30))
+@settings(deadline=None, max_examples=200)
+def test_unreachable_takes_three_misses_in_a_row_as_the_latest_looks(start: Verdict, seen: list[Observation]) -> None:
+    belief = believing(start)
+    for count in range(len(seen)):
+        held, belief = belief, judge(belief, seen[count], ALL_WELL, START + timedelta(seconds=count), POLICY)
+        if belief.verdict is Verdict.UNREACHABLE and held.verdict is not Verdict.UNREACHABLE:
+            assert count >= 2
+            assert all(look.is_miss for look in seen[count - 2 : count + 1])
+
+
+@given(start=verdicts, gaps=st.lists(st.floats(0, 3600), max_size=30))
+@settings(deadline=None, max_examples=100)
+def test_looks_of_an_unfit_monitor_never_lead_anywhere_but_unknown(start: Verdict, gaps: list[float]) -> None:
+    belief, now = believing(start), START
+    for gap in gaps:
+        now += timedelta(seconds=gap)
+        belief = judge(belief, VOID, ALL_WELL, now, POLICY)
+        assert belief.verdict in (start, Verdict.UNKNOWN)
+
+
+@given(verdicts, st.sampled_from([Verdict.HEALTHY, Verdict.DEGRADED, Verdict.UNREACHABLE]), looks)
+@settings(deadline=None, max_examples=200)
+def test_one_look_never_changes_a_settled_belief(start: Verdict, settled: Verdict, seen: Observation) -> None:
+    assert judge(believing(settled), seen, ALL_WELL, START + timedelta(seconds=5), POLICY).verdict is settled
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+@settings(deadline=None, max_examples=200)
+def test_verdict_changes_far_less_often_than_the_answers(answers: list[bool]) -> None:
+    belief, changes = believing(Verdict.HEALTHY), 0
+    for count, answered in enumerate(answers):
+        held, now = belief, START + timedelta(seconds=count)
+        belief = judge(belief, OK if answered else REFUSED, ALL_WELL, now, POLICY)
+        changes += belief.verdict is not held.verdict
+    assert changes <= len(answers) / 2.5
+
+
+def reading(name: str, verdict: Verdict = Verdict.HEALTHY, reason: str = "Ready") -> NodeReading:
+    return NodeReading(name, verdict, reason, ready=verdict is Verdict.HEALTHY)
+
+
+def test_node_on_its_way_out_does_not_degrade_the_cluster() -> None:
+    listed = [reading("w-1"), reading("w-2", Verdict.UNREACHABLE, "NotReady")]
+    assert summarise(listed, frozenset({"w-2"})) == NodesSummary(1, 1)
+
+
+def test_joined_node_that_is_not_listed_is_unknown() -> None:
+    changed = judge_nodes(
+        {}, [reading("w-1")], joined={"w-1", "w-2"}, wanted=frozenset({"w-1", "w-2", "w-3"}), now=START
+    )
+    assert changed["w-1"].verdict is Verdict.HEALTHY
+    assert changed["w-2"] == NodeBelief(Verdict.UNKNOWN, "not registered at the kube-apiserver", START)
+    assert "w-3" not in changed
+
+
+def test_node_that_caravan_did_not_make_is_not_told() -> None:
+    assert judge_nodes({}, [reading("stranger")], joined=(), wanted=frozenset(), now=START) == {}
+
+
+def test_unchanged_node_is_not_told_again_and_a_new_reason_keeps_its_since() -> None:
+    held = {"w-1": NodeBelief(Verdict.DEGRADED, "DiskPressure", START)}
+    later, wanted = START + timedelta(minutes=1), frozenset({"w-1"})
+    assert judge_nodes(held, [reading("w-1", Verdict.DEGRADED, "DiskPressure")], (), wanted, later) == {}
+    changed = judge_nodes(held, [reading("w-1", Verdict.DEGRADED, "PIDPressure")], (), wanted, later)
+    assert changed["w-1"].since == START
+
+
+def test_nodes_of_a_silent_cluster_are_unknown() -> None:
+    changed = nodes_out_of_sight({"w-1": NodeBelief(Verdict.HEALTHY, "Ready", START)}, START + timedelta(seconds=9))
+    assert changed["w-1"].verdict is Verdict.UNKNOWN
