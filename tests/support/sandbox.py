@@ -29,14 +29,13 @@ def restarted(sandbox: Sandbox, **changes: Any) -> Sandbox:
 class CloudClient:
     """The cloud API as a caller sees it."""
 
-    def __init__(self, sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
-        self.sandbox, self._http = sandbox, http
+    def __init__(self, url: str, http: aiohttp.ClientSession, token: str = "sandbox") -> None:
+        self._url, self._http, self._headers = url, http, {"Authorization": f"Bearer {token}"}
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, dict[str, Any]]:
         """Status and body."""
-        headers = {"Authorization": f"Bearer {self.sandbox.settings.token}"}
-        url = self.sandbox.url + path
-        async with self._http.request(method, url, json=body, params=query or None, headers=headers) as response:
+        options: dict[str, Any] = {"json": body, "params": query or None, "headers": self._headers}
+        async with self._http.request(method, self._url + path, **options) as response:
             return response.status, await response.json()
 
     async def create(self, *names: str, **fields: Any) -> list[dict[str, Any]]:
@@ -80,12 +79,28 @@ class Made:
         await self.cloud.create(*names, **fields)
         await eventually(lambda: self._all_run(names))
 
+    async def init(self, name: str) -> None:
+        """Order a machine and make the cluster on it."""
+        await self.add_machines(name)
+        await self.cloud.run(self.ids[name], "install", version=VERSION)
+        config = self.authority.init_config(name)
+        await self.cloud.run(self.ids[name], "kubeadm-init", config=config, pki=self.authority.pki())
+
+    async def add_workers(self, *names: str) -> None:
+        """Order machines that join by themselves, and wait until they have."""
+        await self.add_machines(*names, user_data=self.authority.user_data())
+        for name in names:
+            await eventually(lambda name=name: self._is_member(name))
+
     async def add_control_plane(self, name: str) -> None:
         """Order a machine and join it as a control plane."""
         await self.add_machines(name)
         await self.cloud.run(self.ids[name], "install", version=VERSION)
         config = self.authority.join_config(control_plane=True, name=name)
         await self.cloud.run(self.ids[name], "kubeadm-join", config=config, pki=self.authority.pki())
+
+    async def _is_member(self, name: str) -> bool:
+        return bool((await self.cloud.run(self.ids[name], "inspect"))["result"]["member"])
 
     async def _all_run(self, names: tuple[str, ...]) -> bool:
         machines = await self.cloud.machines()

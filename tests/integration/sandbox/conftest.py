@@ -5,8 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.support.authority import VERSION, Authority
-from tests.support.eventually import eventually
+from tests.support.authority import Authority
 from tests.support.sandbox import CloudClient, Made, sandbox_settings
 
 from caravan_sandbox.app import Sandbox
@@ -29,7 +28,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 def cloud(sandbox: Sandbox, http: aiohttp.ClientSession) -> CloudClient:
     """The sandbox's cloud API."""
-    return CloudClient(sandbox, http)
+    return CloudClient(sandbox.url, http)
 
 
 @pytest.fixture
@@ -41,12 +40,6 @@ async def empty(cloud: CloudClient) -> Made:
 @pytest.fixture
 async def made(empty: Made) -> Made:
     """One control plane and two workers, all joined."""
-    await empty.add_machines("cp-1")
-    await empty.add_machines("w-1", "w-2", user_data=empty.authority.user_data())
-    cloud, authority = empty.cloud, empty.authority
-    await cloud.run(empty.ids["cp-1"], "install", version=VERSION)
-    config = authority.init_config("cp-1")
-    await cloud.run(empty.ids["cp-1"], "kubeadm-init", config=config, pki=authority.pki())
-    workers = [empty.ids["w-1"], empty.ids["w-2"]]
-    await eventually(lambda: all(cloud.sandbox.cloud.machines[worker].node for worker in workers))
+    await empty.init("cp-1")
+    await empty.add_workers("w-1", "w-2")
     return empty

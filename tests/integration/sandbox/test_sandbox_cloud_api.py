@@ -42,7 +42,7 @@ async def test_find_by_all_tags_in_pages(cloud: CloudClient) -> None:
 
 async def test_quota_refuses_the_whole_order_and_says_what_is_free(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with Sandbox(sandbox_settings(tmp_path, machines_limit=3)).running() as sandbox:
-        cloud = CloudClient(sandbox, http)
+        cloud = CloudClient(sandbox.url, http)
         await cloud.create("a")
         status, body = await cloud.call("POST", "/v1/machines", {"names": ["b"] * 3, "machine_type": "small"})
         assert status == 403
@@ -129,7 +129,7 @@ async def test_calls_are_counted_by_route(cloud: CloudClient) -> None:
 
 async def test_console_of_a_machine_that_does_not_run_says_why(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with Sandbox(sandbox_settings(tmp_path, vm_boot_s=0.1)).running() as sandbox:
-        cloud = CloudClient(sandbox, http)
+        cloud = CloudClient(sandbox.url, http)
         (machine,) = await cloud.create("a")
         status, body = await cloud.try_to_run(machine["id"], "inspect")
         assert (status, body["error"]["code"]) == (409, "not_booted")
@@ -145,11 +145,11 @@ async def test_console_of_a_machine_that_does_not_run_says_why(tmp_path: Path, h
 async def test_machines_that_were_booting_boot_after_a_restart(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     first = Sandbox(sandbox_settings(tmp_path, vm_boot_s=0.3))
     async with first.running():
-        cloud = CloudClient(first, http)
+        cloud = CloudClient(first.url, http)
         (ordered,) = await cloud.create("a", tags={"k": "v"})
     second = restarted(first, http_port=0)
     async with second.running():
-        cloud = CloudClient(second, http)
+        cloud = CloudClient(second.url, http)
         assert (await cloud.machines())["a"]["state"] == "building"
 
         async def active() -> bool:
@@ -162,11 +162,11 @@ async def test_machines_that_were_booting_boot_after_a_restart(tmp_path: Path, h
 async def test_worker_ordered_before_a_restart_joins_after_it(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     first, authority = Sandbox(sandbox_settings(tmp_path)), Authority()
     async with first.running():
-        cloud = CloudClient(first, http)
+        cloud = CloudClient(first.url, http)
         await cloud.create("cp", "w", user_data=authority.user_data())
     second = restarted(first)
     async with second.running():
-        cloud = CloudClient(second, http)
+        cloud = CloudClient(second.url, http)
         machine = (await cloud.machines())["cp"]["id"]
         await cloud.run(machine, "install", version=VERSION)
         await cloud.run(machine, "kubeadm-init", config=authority.init_config("cp"), pki=authority.pki())

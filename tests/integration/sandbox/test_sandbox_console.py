@@ -1,22 +1,32 @@
 """What kubeadm's stand-in does on machines: init, join, upgrade, leave; each command twice is once."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from tests.support.authority import VERSION, Authority
 from tests.support.eventually import eventually
 from tests.support.sandbox import Made
 
+from caravan_sandbox.app import Sandbox
 from caravan_sandbox.kube.resources import NODES
 
-
-def nodes(made: Made) -> set[str]:
-    cluster = made.cloud.sandbox.membership.clusters[made.authority.ca_hash]
-    return {body["metadata"]["name"] for body in cluster.collection(NODES).bodies()}
+Nodes = Callable[[], set[str]]
 
 
-async def test_init_and_joins_make_the_nodes(made: Made) -> None:
-    assert nodes(made) == {"cp-1", "w-1", "w-2"}
+@pytest.fixture
+def nodes(sandbox: Sandbox, empty: Made) -> Nodes:
+    """The names of the cluster's nodes, on call."""
+
+    def names() -> set[str]:
+        cluster = sandbox.membership.clusters[empty.authority.ca_hash]
+        return {body["metadata"]["name"] for body in cluster.collection(NODES).bodies()}
+
+    return names
+
+
+async def test_init_and_joins_make_the_nodes(made: Made, nodes: Nodes) -> None:
+    assert nodes() == {"cp-1", "w-1", "w-2"}
     inspected = await made.cloud.run(made.ids["w-1"], "inspect")
     assert inspected["result"] == {
         "os": "Caravan sandbox (simulated)",
@@ -85,27 +95,29 @@ async def test_join_that_pins_another_ca_is_refused(made: Made) -> None:
     assert "none of its public keys is pinned" in body["error"]["message"]
 
 
-async def test_control_plane_joins_with_the_pki_only(made: Made) -> None:
+async def test_control_plane_joins_with_the_pki_only(made: Made, nodes: Nodes) -> None:
     await made.add_machines("cp-2")
     await made.cloud.run(made.ids["cp-2"], "install", version=VERSION)
     config = made.authority.join_config(control_plane=True, name="cp-2")
     status, _ = await made.cloud.try_to_run(made.ids["cp-2"], "kubeadm-join", config=config)
     assert status == 422
     await made.cloud.run(made.ids["cp-2"], "kubeadm-join", config=config, pki=made.authority.pki())
-    assert "cp-2" in nodes(made)
+    assert "cp-2" in nodes()
 
 
-async def test_deleting_a_machine_keeps_its_node_until_it_is_removed(made: Made) -> None:
+async def test_deleting_a_machine_keeps_its_node_until_it_is_removed(
+    made: Made, nodes: Nodes, sandbox: Sandbox
+) -> None:
     await made.cloud.call("POST", "/v1/machines/delete", {"ids": [made.ids["w-1"]]})
-    await eventually(lambda: made.ids["w-1"] not in made.cloud.sandbox.cloud.machines)
-    assert "w-1" in nodes(made)
+    await eventually(lambda: made.ids["w-1"] not in sandbox.cloud.machines)
+    assert "w-1" in nodes()
     await made.cloud.run(made.ids["cp-1"], "remove-node", node="w-1")
-    assert "w-1" not in nodes(made)
+    assert "w-1" not in nodes()
 
 
-async def test_cluster_is_gone_with_its_last_control_plane(made: Made) -> None:
+async def test_cluster_is_gone_with_its_last_control_plane(made: Made, sandbox: Sandbox) -> None:
     await made.cloud.call("POST", "/v1/machines/delete", {"ids": list(made.ids.values())})
-    await eventually(lambda: not made.cloud.sandbox.membership.clusters)
+    await eventually(lambda: not sandbox.membership.clusters)
 
 
 async def test_removing_the_last_etcd_member_is_refused(made: Made) -> None:
@@ -113,13 +125,13 @@ async def test_removing_the_last_etcd_member_is_refused(made: Made) -> None:
     assert (status, body["error"]["code"]) == (422, "kubeadm_failed")
 
 
-async def test_upgrade_goes_control_plane_first_and_one_minor_at_a_time(made: Made) -> None:
+async def test_upgrade_goes_control_plane_first_and_one_minor_at_a_time(made: Made, sandbox: Sandbox) -> None:
     first, worker = made.ids["cp-1"], made.ids["w-1"]
     assert (await made.cloud.try_to_run(worker, "upgrade", version="1.35.0"))[0] == 422
     assert (await made.cloud.try_to_run(first, "upgrade", version="1.36.0"))[0] == 422
     await made.cloud.run(first, "upgrade", version="1.35.0")
     await made.cloud.run(worker, "upgrade", version="1.35.0")
-    cluster = made.cloud.sandbox.membership.clusters[made.authority.ca_hash]
+    cluster = sandbox.membership.clusters[made.authority.ca_hash]
     versions = {
         b["metadata"]["name"]: b["status"]["nodeInfo"]["kubeletVersion"] for b in cluster.collection(NODES).bodies()
     }
@@ -133,7 +145,7 @@ async def test_reset_machine_is_no_member_and_can_join_again(made: Made) -> None
     assert joined["changed"] is True
 
 
-async def test_external_etcd_has_to_be_there_first(empty: Made) -> None:
+async def test_external_etcd_has_to_be_there_first(empty: Made, nodes: Nodes) -> None:
     await empty.add_machines("cp-1", "etcd-1")
     await empty.cloud.run(empty.ids["cp-1"], "install", version=VERSION)
     address = empty.addresses["etcd-1"]
@@ -144,7 +156,7 @@ async def test_external_etcd_has_to_be_there_first(empty: Made) -> None:
     assert "etcd does not answer" in body["error"]["message"]
     await empty.cloud.run(empty.ids["etcd-1"], "etcd", pki=empty.authority.pki(), members=[address])
     await empty.cloud.run(empty.ids["cp-1"], "kubeadm-init", **arguments)
-    assert nodes(empty) == {"cp-1"}
+    assert nodes() == {"cp-1"}
 
 
 @pytest.mark.parametrize(
