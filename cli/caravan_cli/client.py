@@ -1,0 +1,216 @@
+"""The REST API as Python: one method a route, typed answers, and errors from `errors` for everything that fails."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+from pydantic import ValidationError
+
+from caravan_cli.context import Target
+from caravan_cli.errors import CliError, Problem, Unavailable, from_problem
+from caravan_cli.sse import OpenStream
+from caravan_cli.views import Cluster, Kubeconfig, Node, Page, Plan, TimelineEntry
+
+TIMEOUT_S = 30.0  # one call; a long list on a busy laptop takes a few seconds
+SILENCE_S = 45.0  # a stream without even a heartbeat (every 15 s) for this long is dead
+PAGE_SIZE = 500
+PAUSES_S = (0.2, 0.5, 1.0)  # between tries of calls that are safe to repeat; an api that restarts takes a second or two
+
+Json = dict[str, Any]
+Action = Literal["create", "change", "delete"]
+
+
+class Client:
+    """A client for one target. Safe to use from one thread at a time."""
+
+    def __init__(self, target: Target, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.target = target
+        headers = {"Accept": "application/json", "User-Agent": "caravan-cli"}
+        if target.token:
+            headers["Authorization"] = f"Bearer {target.token}"
+        self._http = httpx.Client(base_url=target.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    # --- clusters ---
+
+    def create(self, name: str, spec: Json) -> Cluster:
+        """Ask for a cluster. Tries again under one Idempotency-Key, so it is never made twice."""
+        body = {"name": name, "spec": spec, **self._team()}
+        return Cluster.model_validate(
+            self._call("POST", "/v1/clusters", body, headers={"Idempotency-Key": str(uuid4())})
+        )
+
+    def clusters(self, filters: Mapping[str, str]) -> Iterator[Cluster]:
+        """Every cluster that the filters (`phase`, `health`, `version`, `cloud`, `q`, `sort`) let through."""
+        for item in self._pages("/v1/clusters", {**self._team(), **filters}):
+            yield Cluster.model_validate(item)
+
+    def cluster(self, name: str) -> Cluster:
+        """One cluster by name or id."""
+        return Cluster.model_validate(self._call("GET", _cluster(name)))
+
+    def delete(self, name: str) -> Cluster:
+        """Ask for a cluster's end."""
+        return Cluster.model_validate(self._call("DELETE", _cluster(name)))
+
+    def retry(self, name: str) -> Cluster:
+        """Lift a cluster's failure."""
+        return Cluster.model_validate(self._call("POST", f"{_cluster(name)}/retry", {}))
+
+    def scale(self, name: str, node_set: str, count: int) -> Cluster:
+        """Ask for another number of nodes in a set."""
+        path = f"{_cluster(name)}/node-sets/{quote(node_set, safe='')}"
+        return Cluster.model_validate(self._call("PATCH", path, {"count": count}))
+
+    def change(self, name: str, patch: Json, *, etag: str) -> Cluster:
+        """Merge a patch (RFC 7396) into the spec, unless the cluster changed since `etag`."""
+        return Cluster.model_validate(self._call("PATCH", _cluster(name), {"spec": patch}, headers={"If-Match": etag}))
+
+    def plan(
+        self, action: Action, *, name: str | None = None, cluster: str | None = None, spec: Json | None = None
+    ) -> Plan:
+        """What creating `name`, or changing or deleting `cluster`, would do."""
+        body = {"action": action, "name": name, "cluster": cluster, "spec": spec, **self._team()}
+        told = {key: value for key, value in body.items() if value is not None}
+        return Plan.model_validate(self._call("POST", "/v1/plans", told))
+
+    # --- parts of a cluster ---
+
+    def nodes(self, name: str, filters: Mapping[str, str]) -> Iterator[Node]:
+        """Every node of a cluster that the filters (`node_set`, `state`) let through."""
+        for item in self._pages(f"{_cluster(name)}/nodes", filters):
+            yield Node.model_validate(item)
+
+    def timeline(self, name: str, *, limit: int) -> tuple[TimelineEntry, ...]:
+        """What happened last to a cluster, in the order in which it happened."""
+        body = self._call("GET", f"{_cluster(name)}/timeline", query={"limit": str(limit)})
+        entries = Page[TimelineEntry].model_validate(body).items
+        return tuple(sorted(entries, key=lambda entry: entry.id))
+
+    def kubeconfig(self, name: str, *, role: str, ttl_s: int) -> Kubeconfig:
+        """A new kubeconfig for the caller."""
+        body = {"role": role, "ttl_s": ttl_s}
+        return Kubeconfig.model_validate(self._call("POST", f"{_cluster(name)}/kubeconfig", body))
+
+    # --- what there is besides ---
+
+    def versions(self) -> list[str]:
+        """The Kubernetes versions on offer, newest first."""
+        return [str(item) for item in self._call("GET", "/v1/versions")["items"]]
+
+    def clouds(self) -> list[Json]:
+        """The clouds on offer."""
+        return list(self._call("GET", "/v1/clouds")["items"])
+
+    def dead_letters(self) -> list[Json]:
+        """The messages that no service could handle."""
+        return list(self._pages("/v1/dead-letters", {}))
+
+    def replay(self, letter: str) -> Json:
+        """Deliver a dead letter again."""
+        return self._call("POST", f"/v1/dead-letters/{quote(letter, safe='')}/replay", {})
+
+    def whoami(self) -> Json:
+        """Whom the API takes the caller for."""
+        return self._call("GET", "/v1/whoami")
+
+    def stream(self, name: str | None = None, *, silence_s: float = SILENCE_S) -> OpenStream:
+        """The events of one cluster, or of all; to be read with `sse.follow`."""
+        path = f"{_cluster(name)}/events" if name else "/v1/events"
+
+        @contextmanager
+        def opened(last_id: str | None) -> Iterator[httpx.Response]:
+            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+            timeout = httpx.Timeout(TIMEOUT_S, read=silence_s)
+            with self._http.stream("GET", path, params=self._team(), headers=headers, timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    raise _error(response)
+                yield response
+
+        return opened
+
+    # --- the ways of HTTP ---
+
+    def _team(self) -> dict[str, str]:
+        return {"team": self.target.team} if self.target.team else {}
+
+    def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[Json]:
+        asked = {"limit": str(PAGE_SIZE), **query}
+        while True:
+            body = self._call("GET", path, query=asked)
+            yield from body["items"]
+            if not body.get("next"):
+                return
+            asked["after"] = body["next"]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        request = self._http.build_request(
+            method, path, params={**self._team(), **(query or {})}, json=body, headers=dict(headers or {})
+        )
+        repeatable = method in {"GET", "DELETE"} or "Idempotency-Key" in request.headers
+        response = self._send(request, PAUSES_S if repeatable else ())
+        if response.is_error:
+            raise _error(response)
+        try:
+            answer = response.json() if response.content else {}
+        except json.JSONDecodeError as error:
+            raise CliError(f"{self.target.url} did not answer as Caravan's API does: no JSON at {path}") from error
+        if not isinstance(answer, dict):
+            raise CliError(f"{self.target.url} did not answer as Caravan's API does: no JSON object at {path}")
+        return answer
+
+    def _send(self, request: httpx.Request, pauses: tuple[float, ...]) -> httpx.Response:
+        for pause in (*pauses, None):
+            try:
+                response = self._http.send(request)
+                if response.status_code not in {502, 503, 504} or pause is None:
+                    return response
+            except httpx.TransportError as error:
+                if pause is None:
+                    raise Unavailable(self._nobody_answers(error)) from error
+            time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _nobody_answers(self, error: httpx.TransportError) -> str:
+        return (
+            f"Nobody answers at {self.target.url} (from {self.target.source}): {str(error) or type(error).__name__}. "
+            "Start a local stack with `caravan up`, or name another API with --url or CARAVAN_URL."
+        )
+
+
+def _cluster(name: str) -> str:
+    return f"/v1/clusters/{quote(name, safe='')}"
+
+
+def _error(response: httpx.Response) -> CliError:
+    fallback = Problem(
+        title=f"The API answered {response.status_code} {response.reason_phrase}", status=response.status_code
+    )
+    if "json" not in response.headers.get("content-type", ""):
+        return from_problem(fallback)
+    try:
+        return from_problem(Problem.model_validate({**fallback.model_dump(), **response.json()}))
+    except (ValidationError, json.JSONDecodeError, TypeError):
+        return from_problem(fallback)

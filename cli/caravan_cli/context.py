@@ -1,0 +1,77 @@
+"""Where the API is and who is asking.
+
+Each of url, token and team is taken from the first place that names it: the flags, the environment (`CARAVAN_URL`,
+`CARAVAN_TOKEN`, `CARAVAN_TEAM`), then one file: the credentials of a local stack (`.caravan/credentials`, or in the
+directory that `CARAVAN_STATE_DIR` names) if there is one, else `~/.config/caravan/config.yaml`. Both are YAML with
+these three keys. A file's token never goes to another url than the file's own.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from caravan_cli.errors import UsageProblem
+
+DEFAULT_URL = "http://127.0.0.1:8780"
+CREDENTIALS = "credentials"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which API to talk to, as whom, and for which team (None: the token's own)."""
+
+    url: str
+    token: str | None
+    team: str | None
+    source: str
+    """Where the url came from, for error messages."""
+
+
+def find_target(
+    *, url: str | None = None, token: str | None = None, team: str | None = None, env: Mapping[str, str], home: Path
+) -> Target:
+    """The target that flags (the keyword arguments), environment and files add up to. UsageProblem on a broken file."""
+    said_url = url or env.get("CARAVAN_URL")
+    said_token = token or env.get("CARAVAN_TOKEN")
+    said_team = team or env.get("CARAVAN_TEAM")
+    for path in _files(env, home):
+        found = _read(path)
+        if said_url and found.get("url", said_url).rstrip("/") != said_url.rstrip("/"):
+            continue
+        return Target(
+            url=(said_url or found.get("url") or DEFAULT_URL).rstrip("/"),
+            token=said_token or found.get("token"),
+            team=said_team or found.get("team"),
+            source="the flags or the environment" if said_url else str(path),
+        )
+    source = "the flags or the environment" if said_url else "the default"
+    return Target((said_url or DEFAULT_URL).rstrip("/"), said_token, said_team, source)
+
+
+def write_credentials(path: Path, *, url: str, token: str, nats_url: str) -> None:
+    """Write a credentials file that only its owner can read. `nats_url` is where the team publishes its requests."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        yaml.safe_dump({"url": url, "token": token, "nats_url": nats_url}, file)
+
+
+def _files(env: Mapping[str, str], home: Path) -> Iterator[Path]:
+    config_home = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+    for path in (Path(env.get("CARAVAN_STATE_DIR", ".caravan")) / CREDENTIALS, config_home / "caravan" / "config.yaml"):
+        if path.is_file():
+            yield path
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageProblem(f"{path} cannot be read: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise UsageProblem(f"{path} is no mapping of url, token and team to texts")
+    return content

@@ -1,0 +1,86 @@
+"""The `caravan` command: which commands there are, the flags before them, and how errors become exit codes."""
+
+from importlib.metadata import version as package_version
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from caravan_cli import catalogue, clusters, deadletters, demo, requests, up
+from caravan_cli.complain import complain
+from caravan_cli.errors import EXIT_CODES, CliError
+from caravan_cli.render import stderr
+from caravan_cli.session import Session
+
+EPILOG = "Exit codes: " + ", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+
+class Commands(TyperGroup):
+    """A command group that turns our errors into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command; typer itself sees to wrong usage and to interrupts."""
+        try:
+            return super().invoke(ctx)
+        except CliError as error:
+            complain(stderr(), error)
+            raise typer.Exit(error.exit_code) from error
+        except ValidationError as error:
+            fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors()[:3])
+            complain(
+                stderr(), CliError(f"The API's answer is not what this version of caravan understands (at {fields}).")
+            )
+            raise typer.Exit(CliError.exit_code) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Kubernetes clusters on request.
+
+Start a stack on this machine with `caravan up`, then ask for a cluster with `caravan cluster create demo --wait`.
+The API and your token come from the flags, else CARAVAN_URL, CARAVAN_TOKEN and CARAVAN_TEAM, else
+./.caravan/credentials (which `caravan up` writes), else ~/.config/caravan/config.yaml.""",
+)
+cluster = typer.Typer(no_args_is_help=True, help="Ask for clusters, look at them, change and delete them.")
+
+cluster.command()(requests.create)
+cluster.command("list")(clusters.list_clusters)
+cluster.command()(clusters.get)
+cluster.command()(clusters.describe)
+cluster.command()(clusters.nodes)
+cluster.command()(clusters.events)
+cluster.command()(clusters.kubeconfig)
+cluster.command()(requests.plan)
+cluster.command()(requests.scale)
+cluster.command()(requests.upgrade)
+cluster.command()(requests.retry)
+cluster.command()(requests.delete)
+app.add_typer(cluster, name="cluster")
+app.command()(catalogue.versions)
+app.command()(catalogue.clouds)
+app.command()(catalogue.whoami)
+app.add_typer(deadletters.app, name="dead-letters")
+app.command("up")(up.command.up)
+app.command("demo")(demo.demo)
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this command."""
+    typer.echo(package_version("caravan-cli"))
+
+
+@app.callback()
+def target(
+    ctx: typer.Context,
+    url: Annotated[str | None, typer.Option(help="The API's URL.")] = None,
+    token: Annotated[str | None, typer.Option(help="Bearer token; CARAVAN_TOKEN shows up in no process list.")] = None,
+    team: Annotated[str | None, typer.Option(help="Team to act for, where yours may act for others.")] = None,
+) -> None:
+    """Where to and as whom."""
+    ctx.obj = Session(url=url, token=token, team=team, transport=ctx.obj)

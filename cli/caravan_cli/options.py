@@ -1,0 +1,53 @@
+"""Arguments and options that several commands share, so that they are named and explained the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+from caravan_cli.render import Output
+from caravan_shared.contracts.spec import Cni
+
+_SPEC = "Spec"
+
+Name = Annotated[str, typer.Argument(help="The cluster's name or id.", show_default=False)]
+OutputForm = Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is so, showing progress.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Longest wait, seconds; the work goes on after it.")]
+SpecFile = Annotated[
+    str | None,
+    typer.Option("--file", "-f", help="YAML file with a spec, or with name and spec; `-` reads standard input."),
+]
+Version = Annotated[
+    str | None,
+    typer.Option("--version", help="Kubernetes version. [default: the newest on offer]", rich_help_panel=_SPEC),
+]
+CloudName = Annotated[
+    str | None,
+    typer.Option("--cloud", help="Where the machines come from; see `caravan clouds`.", rich_help_panel=_SPEC),
+]
+ControlPlanes = Annotated[
+    int | None, typer.Option("--control-planes", help="Control-plane nodes; an odd number.", rich_help_panel=_SPEC)
+]
+Workers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workers", help="Worker nodes: `3`, or `gpu=2` for a set of that name. Repeat it.", rich_help_panel=_SPEC
+    ),
+]
+MachineTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--machine-type",
+        help="Machine type: `large` for every set, `gpu=large` for one. Repeat it.",
+        rich_help_panel=_SPEC,
+    ),
+]
+EtcdNodes = Annotated[
+    int | None,
+    typer.Option("--etcd", help="Give etcd this many nodes of its own; an odd number.", rich_help_panel=_SPEC),
+]
+PodNetwork = Annotated[Cni | None, typer.Option("--cni", help="Pod network to install.", rich_help_panel=_SPEC)]
+PodCidr = Annotated[str | None, typer.Option("--pod-cidr", help="Addresses of pods, a CIDR.", rich_help_panel=_SPEC)]
+ServiceCidr = Annotated[
+    str | None, typer.Option("--service-cidr", help="Addresses of services, a CIDR.", rich_help_panel=_SPEC)
+]

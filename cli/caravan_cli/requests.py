@@ -1,0 +1,276 @@
+"""`caravan cluster create`, `plan`, `scale`, `upgrade`, `delete` and `retry`: what asks for a change."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from caravan_cli import options, specs
+from caravan_cli.client import Client, Json
+from caravan_cli.errors import NotFound, Unavailable, UsageProblem
+from caravan_cli.progress import progress_on
+from caravan_cli.render import Output, document, stderr, stdout, table
+from caravan_cli.session import client
+from caravan_cli.specs import SpecFlags
+from caravan_cli.views import Cluster, Plan
+from caravan_cli.waiting import until_deleted, until_settled
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
+OptionalName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="The cluster's name; may stand in the file.", show_default=False)
+]
+
+
+def create(
+    ctx: typer.Context,
+    name: OptionalName = None,
+    version: options.Version = None,
+    cloud: options.CloudName = None,
+    control_planes: options.ControlPlanes = None,
+    workers: options.Workers = None,
+    machine_type: options.MachineTypes = None,
+    etcd: options.EtcdNodes = None,
+    cni: options.PodNetwork = None,
+    pod_cidr: options.PodCidr = None,
+    service_cidr: options.ServiceCidr = None,
+    file: options.SpecFile = None,
+    wait: options.Wait = False,
+    timeout: options.Timeout = 1800,
+    dry_run: DryRun = False,
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Ask for a cluster.
+
+    Examples:
+
+      caravan cluster create demo --wait
+
+      caravan cluster create big --control-planes 3 --workers 10 --workers gpu=2 --machine-type gpu=large
+
+      caravan cluster create -f cluster.yaml --dry-run
+    """
+    flags = _flags(version, cloud, control_planes, workers, machine_type, etcd, cni, pod_cidr, service_cidr)
+    with client(ctx) as api:
+        name, spec = _asked(name, flags, file)
+        spec = _with_version(api, spec)
+        if dry_run:
+            _show_plan(api.plan("create", name=name, spec=spec), output)
+            return
+        cluster = api.create(name, spec)
+        _tell(f"Cluster {cluster.name} is asked for.")
+        _settle(api, cluster, output, wait=wait, timeout=timeout)
+
+
+def plan(
+    ctx: typer.Context,
+    name: OptionalName = None,
+    version: options.Version = None,
+    cloud: options.CloudName = None,
+    control_planes: options.ControlPlanes = None,
+    workers: options.Workers = None,
+    machine_type: options.MachineTypes = None,
+    etcd: options.EtcdNodes = None,
+    cni: options.PodNetwork = None,
+    pod_cidr: options.PodCidr = None,
+    service_cidr: options.ServiceCidr = None,
+    file: options.SpecFile = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Plan the end of the cluster NAME.")] = False,
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Say what creating a cluster, or changing or deleting the one of that name, would do; do nothing.
+
+    Examples:
+
+      caravan cluster plan demo --workers 4
+
+      caravan cluster plan demo --delete
+    """
+    flags = _flags(version, cloud, control_planes, workers, machine_type, etcd, cni, pod_cidr, service_cidr)
+    with client(ctx) as api:
+        if delete:
+            _show_plan(api.plan("delete", cluster=_named(name)), output)
+            return
+        name, spec = _asked(name, flags, file)
+        try:
+            planned = api.plan("change", cluster=api.cluster(name).id, spec=spec)
+        except NotFound:
+            planned = api.plan("create", name=name, spec=_with_version(api, spec))
+        _show_plan(planned, output)
+
+
+def scale(
+    ctx: typer.Context,
+    name: options.Name,
+    sets: Annotated[
+        list[str], typer.Argument(metavar="SET=COUNT…", help="Node sets and how many nodes each shall have.")
+    ],
+    wait: options.Wait = False,
+    timeout: options.Timeout = 1800,
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Ask for another number of nodes in node sets.
+
+    Example:
+
+      caravan cluster scale demo workers=4 --wait
+    """
+    wanted = specs.counts(sets)
+    with client(ctx) as api:
+        for node_set, count in wanted.items():
+            cluster = api.scale(name, node_set, count)
+            _tell(f"Set {node_set} of cluster {cluster.name} shall have {count} nodes.")
+        _settle(api, cluster, output, wait=wait, timeout=timeout)
+
+
+def upgrade(
+    ctx: typer.Context,
+    name: options.Name,
+    version: Annotated[str, typer.Argument(help="The Kubernetes version to go to; see `caravan versions`.")],
+    wait: options.Wait = False,
+    timeout: options.Timeout = 3600,
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Ask for another Kubernetes version.
+
+    Example:
+
+      caravan cluster upgrade demo 1.34.2 --wait
+    """
+    with client(ctx) as api:
+        cluster = api.change(name, {"version": version}, etag=api.cluster(name).etag)
+        _tell(f"Cluster {cluster.name} shall run {version}.")
+        _settle(api, cluster, output, wait=wait, timeout=timeout)
+
+
+def delete(
+    ctx: typer.Context,
+    name: options.Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you mean it.")] = False,
+    wait: options.Wait = False,
+    timeout: options.Timeout = 900,
+) -> None:
+    """Ask for a cluster's end: its machines, its name and every kubeconfig.
+
+    Example:
+
+      caravan cluster delete demo --yes --wait
+    """
+    with client(ctx) as api:
+        cluster = api.cluster(name)
+        if not yes:
+            typer.confirm(
+                f"Delete {cluster.name} of team {cluster.team} with {cluster.nodes.made} machines?", abort=True
+            )
+        cluster = api.delete(cluster.id)
+        _tell(f"Cluster {cluster.name} is being deleted.")
+        if wait:
+            until_deleted(api, cluster, progress_on(stderr()), timeout_s=timeout)
+            _tell(f"Cluster {cluster.name} is gone.")
+
+
+def retry(
+    ctx: typer.Context,
+    name: options.Name,
+    wait: options.Wait = False,
+    timeout: options.Timeout = 1800,
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Try again after a failure, once what caused it is mended.
+
+    Example:
+
+      caravan cluster retry demo --wait
+    """
+    with client(ctx) as api:
+        cluster = api.retry(name)
+        _tell(f"Cluster {cluster.name} is tried again.")
+        _settle(api, cluster, output, wait=wait, timeout=timeout)
+
+
+def _flags(
+    version: str | None,
+    cloud: str | None,
+    control_planes: int | None,
+    workers: list[str] | None,
+    machine_types: list[str] | None,
+    etcd: int | None,
+    cni: str | None,
+    pod_cidr: str | None,
+    service_cidr: str | None,
+) -> SpecFlags:
+    return SpecFlags(
+        version=version,
+        cloud=cloud,
+        control_planes=control_planes,
+        workers=tuple(workers or ()),
+        machine_types=tuple(machine_types or ()),
+        etcd=etcd,
+        cni=cni,
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+    )
+
+
+def _asked(name: str | None, flags: SpecFlags, file: str | None) -> tuple[str, Json]:
+    """The name and spec that flags or a file ask for."""
+    if file and flags != SpecFlags():
+        raise UsageProblem("Give either a file or flags for the spec, not both.")
+    request: Json = specs.from_file(file) if file else {"spec": specs.from_flags(flags)}
+    return _named(name or request.get("name")), request["spec"] or {}
+
+
+def _with_version(api: Client, spec: Json) -> Json:
+    """The spec, with the newest version on offer where it names none."""
+    if "version" in spec:
+        return spec
+    offered = api.versions()
+    if not offered:
+        raise Unavailable("No Kubernetes version is on offer yet; try again in a moment, or name one with --version.")
+    return {"version": offered[0], **spec}
+
+
+def _named(name: str | None) -> str:
+    if not name:
+        raise UsageProblem("Which cluster? Give its NAME.")
+    return name
+
+
+def _settle(api: Client, cluster: Cluster, output: Output, *, wait: bool, timeout: float) -> None:
+    if wait:
+        cluster = until_settled(api, cluster, progress_on(stderr()), timeout_s=timeout)
+        _tell(
+            f"Cluster {cluster.name} is {cluster.phase}. Next: caravan cluster kubeconfig {cluster.name} -f kubeconfig"
+        )
+    elif output in {Output.TABLE, Output.WIDE}:
+        _tell(f"Follow it with: caravan cluster events {cluster.name} --follow")
+    if output is Output.NAME:
+        typer.echo(cluster.name)
+    elif output in {Output.JSON, Output.YAML}:
+        document(cluster, output)
+
+
+def _show_plan(planned: Plan, output: Output) -> None:
+    if output in {Output.JSON, Output.YAML}:
+        document(planned, output)
+        return
+    console = stdout()
+    heads = ("SET", "MACHINE TYPE", "NOW", "WANTED", "CREATE", "REMOVE", "CHANGE")
+    rows = [
+        (s.name, s.machine_type, str(s.current), str(s.wanted), f"+{s.create}", f"-{s.remove}", "; ".join(s.change))
+        for s in planned.node_sets
+    ]
+    table(console, heads, rows)
+    quota = planned.quota
+    free = "no limit" if quota.free is None else f"{quota.free} free"
+    console.print(
+        Text(f"Quota: {quota.need} {quota.resource} needed, {free}{'' if quota.fits else ': it does NOT fit'}.")
+    )
+    if planned.upgrade:
+        console.print(Text(f"Upgrade: {planned.upgrade}."))
+    simulated = " (simulated machines)" if planned.simulated else ""
+    console.print(Text(f"It usually takes about {planned.estimate_s:.0f} s{simulated}. Nothing was done."))
+
+
+def _tell(text: str) -> None:
+    """Say something beside the answer: on stderr, so that the answer can be piped."""
+    stderr().print(Text(text), soft_wrap=True)

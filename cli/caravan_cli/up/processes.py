@@ -1,0 +1,147 @@
+"""One process of the stack: in a session of its own, its output in a log file, ended by its id and no other way."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+LOG_LIMIT_BYTES = 10 * 1024 * 1024  # then the log moves to <name>.log.1 and the one before is gone
+TAIL_BYTES = 16 * 1024
+BIRTH_TOLERANCE_S = 0.05  # the kernel counts in hundredths
+
+Wait = Callable[[float], bool]
+"""Waits up to so many seconds for a process to end; says whether it did."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run as a part of the stack, and where it says that it is ready (None: when its port accepts)."""
+
+    name: str
+    argv: Sequence[str]
+    port: int
+    ready_path: str | None
+
+
+class Process:
+    """A program that runs, or ran."""
+
+    def __init__(self, program: Program, log: Path, env: Mapping[str, str]) -> None:
+        self.program, self.log = program, log
+        rotate(log)
+        with log.open("ab") as out:
+            # A session of its own: Ctrl-C goes to the supervisor alone, which then ends its processes in order.
+            self._popen = subprocess.Popen(  # noqa: S603  # our own modules and nats-server
+                list(program.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=dict(env),
+                start_new_session=True,
+            )
+        self.born = birth(self.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
+    def ended(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._popen.poll()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting."""
+        self._popen.terminate()
+
+    def stop(self, within_s: float) -> None:
+        """Ask it to end, then make it."""
+        if self.ended() is not None:
+            return
+        end(self.pid, within_s, wait=self._wait)
+
+    def kill(self) -> None:
+        """End it as a crash would: at once, and only this process."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def _wait(self, timeout_s: float) -> bool:
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def birth(pid: int) -> float | None:
+    """When the process of this id was made (epoch seconds); None if there is none, or only a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_same(pid: int, born: float) -> bool:
+    """Whether the process of this id is the one that was born then: ids are used again."""
+    now = birth(pid)
+    return now is not None and abs(now - born) < BIRTH_TOLERANCE_S
+
+
+def end_stray(pid: int, born: float, within_s: float) -> None:
+    """End a process that a killed supervisor left behind, if it is really that one."""
+    if is_same(pid, born):
+        end(pid, within_s, wait=lambda timeout_s: _gone(pid, born, timeout_s))
+
+
+def end(pid: int, within_s: float, *, wait: Wait) -> None:
+    """SIGTERM, and after `within_s` seconds SIGKILL, also for what it started in turn."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if wait(within_s):
+        return
+    children = _children(pid)
+    for each in (pid, *(child.pid for child in children if child.is_running())):
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    wait(within_s)
+
+
+def rotate(log: Path) -> None:
+    """Move a log that has grown too large aside. The writer appends, so it goes on at the file's new beginning."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.with_suffix(".log.1").write_bytes(log.read_bytes())
+        os.truncate(log, 0)
+
+
+def tail(log: Path, lines: int) -> str:
+    """The last lines of a log; empty where there is none."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+def _gone(pid: int, born: float, timeout_s: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        if is_same(pid, born):
+            process.wait(timeout_s)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True

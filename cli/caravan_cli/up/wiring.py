@@ -1,0 +1,50 @@
+"""Which processes make a stack, in the order in which they start, and what each is told by its environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from caravan_cli.up.layout import Layout
+from caravan_cli.up.nats import binary
+from caravan_cli.up.processes import Program
+
+NATS, SANDBOX = "nats", "sandbox"
+SERVICES = ("dns", "provisioner", "bootstrapper", "health", "api")
+PARTS = (NATS, SANDBOX, *SERVICES)
+
+NATS_CONFIG = "nats.conf"
+NATS_STORE = "nats"
+
+_CLIENTS_OWN = ("CARAVAN_URL", "CARAVAN_TOKEN", "CARAVAN_TEAM")
+
+
+def program(part: str, layout: Layout, state_dir: Path) -> Program:
+    """How a part is started. StackError without a nats-server."""
+    port: int = getattr(layout.ports, part)
+    if part == NATS:
+        return Program(part, [str(binary()), "--config", str(state_dir / NATS_CONFIG)], port, None)
+    ready = "/livez" if part == SANDBOX else "/readyz"
+    return Program(part, [sys.executable, "-m", f"caravan_{part}"], port, ready)
+
+
+def common_env(layout: Layout, state_dir: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """What every process of the stack is told: our environment, `extra`, and how the parts find each other."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _CLIENTS_OWN}
+    ports = {f"CARAVAN_{part.upper()}_HTTP_PORT": str(getattr(layout.ports, part)) for part in (SANDBOX, *SERVICES)}
+    wiring = {
+        "CARAVAN_STATE_DIR": str(state_dir),
+        "CARAVAN_NATS_URL": layout.nats_url,
+        "CARAVAN_SANDBOX_URL": layout.sandbox_url,
+        "CARAVAN_SANDBOX_TOKEN": layout.sandbox_token,
+        "CARAVAN_SANDBOX_NETWORK": layout.network,
+        "CARAVAN_DNS_EMBEDDED_PORT": str(layout.ports.zone),
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+    }
+    return {**inherited, **extra, **ports, **wiring}
+
+
+def own_env(part: str, layout: Layout) -> dict[str, str]:
+    """What only this part is told."""
+    return {"CARAVAN_API_BOOTSTRAP_TOKEN": layout.api_token} if part == "api" else {}

@@ -1,0 +1,178 @@
+"""The API's answers as the CLI reads them: what it shows has a type, the rest is kept for `-o json`."""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from caravan_shared.contracts.states import ClusterPhase
+
+
+class View(BaseModel):
+    """Tolerant of fields that a newer API adds; `model_dump` gives them back."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Failure(View):
+    """Why a service gave up, and who can do what about it."""
+
+    reason: str
+    who_can_fix: str
+    retry_helps: bool = True
+
+
+class Health(View):
+    """What health believes, and since when."""
+
+    verdict: str
+    reason: str = ""
+    since: datetime | None = None
+
+
+class Endpoint(View):
+    """Where the cluster's kube-apiserver is reached."""
+
+    host: str
+    port: int
+    addresses: tuple[str, ...] = ()
+    resolvable: bool = False
+
+
+class NodeCounts(View):
+    """How many nodes there are in each state."""
+
+    wanted: int = 0
+    creating: int = 0
+    made: int = 0
+    joined: int = 0
+    ready: int = 0
+    failed: int = 0
+
+
+class NodeSet(View):
+    """One set of equal nodes and how far it is."""
+
+    name: str
+    role: str
+    machine_type: str = ""
+    wanted: int = 0
+    creating: int = 0
+    made: int = 0
+    joined: int = 0
+    leaving: int = 0
+    failed: int = 0
+
+
+class Step(View):
+    """What is being done now."""
+
+    text: str
+    at: datetime | None = None
+
+
+class Cluster(View):
+    """A cluster: what is wanted and how far it is."""
+
+    id: str
+    name: str
+    team: str
+    generation: int
+    phase: ClusterPhase
+    failure: Failure | None = None
+    spec: dict[str, Any]
+    version: str | None = None
+    health: Health | None = None
+    endpoint: Endpoint | None = None
+    nodes: NodeCounts = NodeCounts()
+    node_sets: tuple[NodeSet, ...] = ()
+    step: Step | None = None
+    simulated: bool = False
+    created_at: datetime
+    created_by: str | None = None
+    updated_at: datetime | None = None
+    etag: str = ""
+
+    def settled(self, generation: int) -> bool:
+        """Whether the cluster is as this generation of its spec wants it, and nothing is on its way out."""
+        return (
+            self.generation >= generation
+            and self.phase is ClusterPhase.READY
+            and not any(node_set.leaving for node_set in self.node_sets)
+        )
+
+
+class Node(View):
+    """One member of a node set."""
+
+    name: str
+    node_set: str
+    role: str
+    state: str
+    machine_id: str | None = None
+    address: str | None = None
+    version: str | None = None
+    health: Health | None = None
+    reason: str | None = None
+    simulated: bool = False
+
+
+class TimelineEntry(View):
+    """One thing that happened to a cluster; a later one has a higher id."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    source: str = ""
+
+
+class SetPlan(View):
+    """What would happen to one node set."""
+
+    name: str
+    machine_type: str = ""
+    current: int = 0
+    wanted: int = 0
+    create: int = 0
+    remove: int = 0
+    change: tuple[str, ...] = ()
+
+
+class QuotaPlan(View):
+    """Machines needed beyond those there are, against what the cloud still grants (None: no limit)."""
+
+    resource: str = "machines"
+    need: int = 0
+    free: int | None = None
+    limit: int | None = None
+    fits: bool = True
+
+
+class Plan(View):
+    """What a request would do."""
+
+    action: str
+    node_sets: tuple[SetPlan, ...] = ()
+    upgrade: str | None = None
+    quota: QuotaPlan = QuotaPlan()
+    estimate_s: float = 0
+    simulated: bool = False
+
+
+class Kubeconfig(View):
+    """An issued kubeconfig: YAML text, and until when it opens anything."""
+
+    grant_id: str
+    kubeconfig: str
+    expires_at: datetime
+
+
+Item = TypeVar("Item", bound=BaseModel)
+
+
+class Page(BaseModel, Generic[Item]):
+    """Some items, and where the next ones start (None: these were the last)."""
+
+    items: tuple[Item, ...]
+    next: str | None = None

@@ -1,0 +1,107 @@
+"""Wait until a cluster is as it was asked to be, and show how it gets there.
+
+The stream of events wakes us; what counts is always the whole cluster as the API tells it, so a missed one
+costs nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from caravan_cli.client import SILENCE_S, Client
+from caravan_cli.errors import CliError, NotFound, Problem, TimedOut, Unavailable
+from caravan_cli.progress import Progress
+from caravan_cli.sse import follow
+from caravan_cli.views import Cluster, TimelineEntry
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+LOOK_EVERY_S = 10.0  # of silence on the stream, then ask: a proxy may hold events back
+
+Change = Cluster | TimelineEntry
+
+
+class ClusterFailed(CliError):
+    """A service gave up on the cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        failure = cluster.failure
+        reason = failure.reason if failure else "the API names no reason"
+        problem = Problem(
+            title=f"Cluster {cluster.name} failed",
+            detail=reason,
+            who_can_fix=failure.who_can_fix if failure else None,
+            retry_helps=failure.retry_helps if failure else None,
+        )
+        super().__init__(f"Cluster {cluster.name} failed: {reason}", problem=problem)
+
+
+def changes(
+    client: Client, name: str, *, deadline: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Change]:
+    """The cluster now, then every change of it and entry of its timeline. NotFound once it is gone.
+
+    `deadline` is in `clock` seconds; past it, TimedOut at the next sign of life or after `LOOK_EVERY_S`.
+    """
+    silence_s = max(0.1, min(LOOK_EVERY_S, SILENCE_S, deadline - clock()))
+    for event in follow(client.stream(name, silence_s=silence_s)):
+        if event is None:
+            try:
+                yield client.cluster(name)
+            except Unavailable:
+                if clock() > deadline:
+                    raise
+        elif event.type == "cluster":
+            yield Cluster.model_validate_json(event.data)
+        elif event.type == "timeline":
+            yield TimelineEntry.model_validate_json(event.data)
+        if clock() > deadline:
+            raise TimedOut(f"Cluster {name} is not there yet, and --timeout has passed. The work goes on.")
+
+
+def until_settled(client: Client, wanted: Cluster, progress: Progress, *, timeout_s: float) -> Cluster:
+    """Wait until the cluster is Ready at the wanted generation or a later one. ClusterFailed, TimedOut."""
+    return _until(client, wanted, progress, lambda cluster: _settled(cluster, wanted), timeout_s=timeout_s)
+
+
+def until_healthy(client: Client, wanted: Cluster, progress: Progress, *, timeout_s: float) -> Cluster:
+    """Wait until the cluster is Ready as in `until_settled`, and health says Healthy."""
+
+    def healthy(cluster: Cluster) -> bool:
+        verdict = cluster.health.verdict if cluster.health else Verdict.UNKNOWN
+        return _settled(cluster, wanted) and verdict == Verdict.HEALTHY and cluster.nodes.ready == cluster.nodes.wanted
+
+    return _until(client, wanted, progress, healthy, timeout_s=timeout_s)
+
+
+def until_deleted(client: Client, wanted: Cluster, progress: Progress, *, timeout_s: float) -> None:
+    """Wait until nothing of the cluster is left. ClusterFailed where a service cannot take its part away, TimedOut."""
+
+    def deleted(cluster: Cluster) -> bool:
+        return cluster.phase is ClusterPhase.DELETED
+
+    try:
+        _until(client, wanted, progress, deleted, timeout_s=timeout_s)
+    except NotFound:
+        return
+
+
+def _settled(cluster: Cluster, wanted: Cluster) -> bool:
+    if cluster.phase is ClusterPhase.FAILED and cluster.generation >= wanted.generation:
+        raise ClusterFailed(cluster)
+    if cluster.phase in {ClusterPhase.DELETING, ClusterPhase.DELETED}:
+        raise CliError(f"Cluster {cluster.name} is being deleted.")
+    return cluster.settled(wanted.generation)
+
+
+def _until(
+    client: Client, wanted: Cluster, progress: Progress, reached: Callable[[Cluster], bool], *, timeout_s: float
+) -> Cluster:
+    # By id: while the old one is deleted, another cluster may already have the name.
+    with progress:
+        for change in changes(client, wanted.id, deadline=time.monotonic() + timeout_s):
+            if isinstance(change, TimelineEntry):
+                progress.happened(change)
+            else:
+                progress.now(change)
+                if reached(change):
+                    return change
+    raise AssertionError("the stream of changes has no end")
