@@ -66,7 +66,8 @@ async def _read(bus: Bus, sequence: int) -> DeadLetter | None:
         message = await bus.js.get_msg(DEAD, sequence)
     except NotFoundError:
         return None
-    headers = dict(message.headers or {})
+    # A header that is not ASCII comes as an email.header.Header, which is no text.
+    headers = {name: str(value) for name, value in (message.headers or {}).items()}
     return DeadLetter(
         id=sequence,
         service=headers.get("caravan-dead-service", ""),
