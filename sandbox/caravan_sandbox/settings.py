@@ -12,7 +12,7 @@ from caravan_shared.plumbing.settings import CaravanSettings, settings_config
 class Settings(CaravanSettings):
     """The sandbox's knobs, each with its unit and its reason."""
 
-    model_config = settings_config("sandbox") | {"validate_by_name": True}
+    model_config = settings_config("sandbox")
 
     state_dir: Path = Field(
         Path(".caravan"),

@@ -244,7 +244,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type == protobuf.CONTENT_TYPE:
         try:
             return protobuf.decode(raw)
-        except ValueError as error:
+        except protobuf.UnreadableProtobuf as error:
             raise UnsupportedMediaType(str(error)) from error
     if request.method != "PATCH" and request.content_type != "application/json":
         raise UnsupportedMediaType(f"the sandbox reads application/json, not {request.content_type}")

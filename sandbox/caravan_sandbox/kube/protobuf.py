@@ -94,12 +94,19 @@ def _message(data: bytes, schema: _Schema) -> dict[str, Any]:
             entry = _message(value, {1: _Field("key"), 2: _Field("value")})
             message.setdefault(field.name, {})[entry.get("key", "")] = entry.get("value", "")
             continue
-        decoded = value.decode() if isinstance(field.shape, _Shape) else _message(value, field.shape)
+        decoded = _text(value) if isinstance(field.shape, _Shape) else _message(value, field.shape)
         if field.repeated:
             message.setdefault(field.name, []).append(decoded)
         elif decoded != "":  # what JSON leaves out, protobuf writes as the empty text
             message[field.name] = decoded
     return message
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableProtobuf("a text is not UTF-8") from error
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
