@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.integration.api.conftest import ADMIN, Stack
 
-CASES_A_ROUTE = int(os.environ.get("CARAVAN_TEST_CASES_A_ROUTE", "6"))
+CASES_A_ROUTE = int(os.environ.get("CARAVAN_TEST_CASES_A_ROUTE", "4"))
 CHECKS: Sequence[Any] = (
     not_a_server_error,
     status_code_conformance,

@@ -183,7 +183,7 @@ _json = st.recursive(
 _fields = st.sampled_from(["version", "cloud", "topology", "control_plane", "etcd", "workers", "network", "x"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(changes=st.dictionaries(_fields, _json, max_size=4), name=_json)
 def test_any_shape_is_either_admitted_or_refused_with_problems(changes: dict[str, Any], name: object) -> None:
     found = problems(spec(**changes), name=name)
