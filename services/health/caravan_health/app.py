@@ -73,9 +73,5 @@ def build(settings: Settings) -> Service:
 
 def monitor_for(settings: Settings) -> Monitor:
     """The monitor's own watchers, by the settings."""
-    fleet = Fleet(
-        window_s=settings.recheck_s * (settings.misses - 1),
-        share=settings.mass_failure_share,
-        at_least=settings.mass_failure_at_least,
-    )
+    fleet = Fleet(share=settings.mass_failure_share, at_least=settings.mass_failure_at_least)
     return Monitor(LoopLag(settings.max_lag_s), Canary(settings.probe_timeout_s), fleet)

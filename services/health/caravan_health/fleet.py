@@ -1,59 +1,54 @@
-"""Tell an outage of clusters from an outage of ours: did a large share of the fleet stop answering together? Pure.
+"""Tell an outage of clusters from an outage of ours: did a large share of the fleet fall silent together? Pure.
 
-Only fresh outcomes are compared: of the clusters that had been answering until just now, how many missed this time.
-Clusters already known to miss are looked at more often and would tip the scale; clusters long believed Unreachable
-would hide that the rest fell silent. While the fleet is failing together, misses count for nothing (the verdict then is
-Unknown, never Unreachable), until most of the fleet answers again.
+Before a cluster's misses count, others must have been seen to answer since it fell silent: enough of them against the
+number that is silent too. Answers from before that moment prove nothing (our network may have broken in between), and
+clusters long believed Unreachable are left out, or they would hide that the rest fell silent. So when the monitor is
+cut off nobody is condemned, and when a third of the fleet really is gone, the other two thirds vouch for the monitor.
 """
 
-from collections import deque
+from itertools import islice
 from uuid import UUID
 
 
 class Fleet:
-    """Remembers who answers. `window_s` must not exceed the time from a first miss to the last one that condemns."""
+    """Remembers who is silent since when, and who answered last when. Times are monotonic seconds."""
 
-    def __init__(self, *, window_s: float, share: float, at_least: int) -> None:
-        self._window_s, self._share, self._at_least = window_s, share, at_least
-        self._fresh: deque[tuple[float, UUID, bool]] = deque()
-        self._missed_lately = 0
-        self._answering: set[UUID] = set()
-        self._failing: set[UUID] = set()
-        self.fails_together = False
+    def __init__(self, *, share: float, at_least: int) -> None:
+        self._share, self._at_least = share, at_least
+        self._silent_since: dict[UUID, float] = {}
+        self._answered_at: dict[UUID, float] = {}
+        """The latest at the end."""
 
     def saw(self, cluster_id: UUID, missed: bool, now: float) -> bool:
-        """Note a look; True if it is the first miss of a cluster that had been answering. `now`: monotonic seconds."""
-        first_miss = missed and cluster_id not in self._failing
-        if first_miss or not missed:
-            self._fresh.append((now, cluster_id, missed))
-            self._missed_lately += missed
-        here, there = (self._failing, self._answering) if missed else (self._answering, self._failing)
-        here.add(cluster_id)
-        there.discard(cluster_id)
-        self._weigh(now)
-        return first_miss
+        """Note a look; True if it is the first miss of a cluster that had been answering."""
+        if not missed:
+            self.forget(cluster_id)
+            self._answered_at[cluster_id] = now
+            return False
+        self._answered_at.pop(cluster_id, None)
+        first = cluster_id not in self._silent_since
+        self._silent_since.setdefault(cluster_id, now)
+        return first
 
     def forget(self, cluster_id: UUID) -> None:
         """Leave a cluster out: it is believed Unreachable, or watched no more."""
-        self._answering.discard(cluster_id)
-        self._failing.discard(cluster_id)
+        self._silent_since.pop(cluster_id, None)
+        self._answered_at.pop(cluster_id, None)
 
-    def quiet_lately(self, now: float, count: int) -> list[UUID]:
-        """Up to `count` answering clusters without a fresh outcome: whom to ask for comparison."""
-        fresh = {cluster_id for at, cluster_id, _ in self._fresh if at > now - self._window_s}
-        return [cluster_id for cluster_id in self._answering if cluster_id not in fresh][:count]
+    def vouches_for(self, cluster_id: UUID) -> bool:
+        """Whether the misses of this silent cluster may count: too few are silent, or enough others answered since."""
+        silent = len(self._silent_since)
+        if silent < self._at_least or self._share >= 1:
+            return True
+        needed = int(silent * (1 - self._share) / self._share) + 1
+        latest = islice(reversed(self._answered_at.values()), needed)
+        since = self._silent_since[cluster_id]
+        return sum(answered_at >= since for answered_at in latest) >= needed
+
+    def control_group(self, now: float, count: int) -> list[UUID]:
+        """Up to `count` answering clusters that were not looked at for the longest: whom to ask for comparison."""
+        return [key for key, at in islice(self._answered_at.items(), count) if at < now]
 
     def __str__(self) -> str:
-        return (
-            f"{len(self._failing)} of {len(self._failing) + len(self._answering)} clusters stopped answering together"
-        )
-
-    def _weigh(self, now: float) -> None:
-        while self._fresh and self._fresh[0][0] <= now - self._window_s:
-            self._missed_lately -= self._fresh.popleft()[2]
-        if self.fails_together:
-            whole = len(self._failing) + len(self._answering)
-            self.fails_together = len(self._failing) > whole * self._share / 2
-        else:
-            enough = self._missed_lately >= self._at_least
-            self.fails_together = enough and self._missed_lately >= len(self._fresh) * self._share
+        silent = len(self._silent_since)
+        return f"{silent} of {silent + len(self._answered_at)} clusters fell silent together"

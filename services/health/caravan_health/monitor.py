@@ -7,6 +7,7 @@ routes run out (seen by the looks themselves, see `classify`), and a large share
 
 import asyncio
 import resource
+from uuid import UUID
 
 from caravan_health import metrics
 from caravan_health.canary import Canary
@@ -27,7 +28,7 @@ class Monitor:
 
     def __init__(self, lag: LoopLag, canary: Canary, fleet: Fleet) -> None:
         self._lag, self._canary, self.fleet = lag, canary, fleet
-        self._exhausted = ("", float("-inf"))
+        self._noticed = ("", float("-inf"))
         self._told = ""
         self._troubled_at = float("-inf")
 
@@ -40,29 +41,34 @@ class Monitor:
             tasks.create_task(self._canary.run())
             tasks.create_task(self._tell())
 
-    def weigh(self, seen: Observation, started: float, now: float) -> Observation:
-        """The look as it may be used: a miss while the monitor was in trouble is void. An answer is an answer."""
-        if seen.kind is Kind.MONITOR_UNFIT:
-            self._exhausted = (seen.detail, now)
+    def weigh(self, cluster_id: UUID, seen: Observation, alone: bool, started: float, now: float) -> Observation:
+        """The look as it may be used: a miss while the monitor was in trouble is void. An answer is an answer.
+
+        `alone`: do not compare with the fleet: nobody was asked since (a first miss), or it is known to be gone.
+        """
+        if seen.kind is not Kind.MONITOR_UNFIT and not seen.is_miss:
             return seen
-        trouble = self.trouble(started, now) if seen.is_miss else ""
-        return Observation(Kind.MONITOR_UNFIT, trouble) if trouble else seen
+        trouble = seen.detail if seen.kind is Kind.MONITOR_UNFIT else self.trouble(started, now)
+        if not trouble and not alone and not self.fleet.vouches_for(cluster_id):
+            trouble = str(self.fleet)
+        if not trouble:
+            return seen
+        self._noticed = (trouble, now)
+        return Observation(Kind.MONITOR_UNFIT, trouble)
 
     def trouble(self, started: float, now: float) -> str:
-        """Why nothing between `started` and `now` (the loop's time) may count as a miss; empty if all is well."""
-        if self._lag.worst_since(started, now):
-            return "its event loop stalled"
-        return self._canary.trouble(now) or (str(self.fleet) if self.fleet.fails_together else "")
+        """Why nothing between `started` and `now` (the loop's time) may count as a miss; empty if all is well here."""
+        return "its event loop stalled" if self._lag.worst_since(started, now) else self._canary.trouble(now)
 
     async def _tell(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            now = loop.time()
-            exhausted, at = self._exhausted
-            self._tell_change(
-                self.trouble(now - _CHECK_EVERY_S, now) or (exhausted if at > now - _CALM_FOR_S else ""), now
-            )
             await asyncio.sleep(_CHECK_EVERY_S)
+            now = loop.time()
+            noticed, at = self._noticed
+            self._tell_change(
+                self.trouble(now - _CHECK_EVERY_S, now) or (noticed if at > now - _CALM_FOR_S else ""), now
+            )
 
     def _tell_change(self, trouble: str, now: float) -> None:
         if trouble:

@@ -50,7 +50,7 @@ class Settings(ServiceSettings):
         0.5,
         gt=0,
         description="Share of the answering clusters that must fall silent together for the monitor to suspect its "
-        "own network. Above 1 it never does.",
+        "own network. From 1 on it never does.",
     )
     mass_failure_at_least: int = Field(3, ge=2, description="Fewer clusters than this never are a mass failure.")
     replica_silent_after_s: float = Field(

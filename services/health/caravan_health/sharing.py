@@ -25,6 +25,7 @@ log = get_logger(__name__)
 
 _LOOK_AGAIN_S = 2.0
 _AT_ONCE = 200  # clusters loaded in one transaction
+_APART_S = 0.01  # a first look costs a TLS handshake, some milliseconds
 
 
 class Sharing:
@@ -100,7 +101,7 @@ class Sharing:
 
     def _first_look_in_s(self, newcomers: int) -> float:
         """Many at once are spread over one round, so that they stay spread; a few are looked at now."""
-        return random.uniform(0, self._spread_s) if newcomers > _AT_ONCE else 0.0  # noqa: S311 (spreads load)
+        return random.uniform(0, min(self._spread_s, newcomers * _APART_S))  # noqa: S311 (spreads load)
 
     async def _leave(self) -> None:
         async with self._db.transaction() as tx:

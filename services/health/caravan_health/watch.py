@@ -101,12 +101,13 @@ class Watch:
     def _weigh(self, vigil: Vigil, seen: Observation, started: float, ended: float) -> Observation:
         """Void what was seen if the monitor was in trouble; have others looked at when this one just fell silent."""
         fleet, cluster_id = self._monitor.fleet, vigil.target.cluster_id
-        if vigil.belief.verdict is Verdict.UNREACHABLE and seen.is_miss:
-            fleet.forget(cluster_id)
-        elif seen.kind is not Kind.MONITOR_UNFIT and fleet.saw(cluster_id, seen.is_miss, ended):
-            for other in fleet.quiet_lately(ended, _CONTROL_GROUP):
+        if seen.kind is Kind.MONITOR_UNFIT or (seen.is_miss and vigil.belief.verdict is Verdict.UNREACHABLE):
+            return self._monitor.weigh(cluster_id, seen, True, started, ended)
+        first = fleet.saw(cluster_id, seen.is_miss, ended)
+        if first:
+            for other in fleet.control_group(ended, _CONTROL_GROUP):
                 self._agenda.hurry(other, ended)
-        return self._monitor.weigh(seen, started, ended)
+        return self._monitor.weigh(cluster_id, seen, first, started, ended)
 
     def _judge(self, vigil: Vigil, seen: Observation) -> None:
         held = vigil.belief.verdict
@@ -114,6 +115,8 @@ class Watch:
         if change != Change():
             self._take(vigil.target.cluster_id, change)
         if vigil.belief.verdict is not held:
+            if vigil.belief.verdict is Verdict.UNREACHABLE:
+                self._monitor.fleet.forget(vigil.target.cluster_id)
             told = {"cluster": str(vigil.target.cluster_id), "was": held, "verdict": vigil.belief.verdict}
             log.info("verdict changed", **told, why=vigil.belief.reason)
 

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,11 +16,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from tests.support.authority import Authority as ClusterAuthority
+from tests.support.nats import free_port
 
 from caravan_health.probe import present
+from caravan_health.settings import Settings
 from caravan_health.target import Target
-from caravan_shared.contracts.requests import ClientCertificate
+from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.requests import AskClientCertificate, ClientCertificate
+from caravan_shared.plumbing import requests
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.envelope import headers_of
+from caravan_shared.plumbing.errors import Retry
+from caravan_shared.plumbing.sealing import KeyRing
 
 HOST = "demo.default.caravan.test"
 CHECKS = b"[+]ping ok\n[+]etcd ok\nreadyz check passed\n"
@@ -27,52 +36,38 @@ FAILED = b"[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
 NEVER_S = 3600
 
 
-class Authority:
-    """A cluster's CA."""
+class Authority(ClusterAuthority):
+    """A cluster's CA that also signs for servers."""
 
     def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cluster CA")])
-        self.ca_certificate, _ = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
+        super().__init__(host=HOST)
 
-    def server_context(self, host: str = HOST, *, wants_client: bool = True) -> ssl.SSLContext:
+    def server_context(self) -> ssl.SSLContext:
+        """A context that presents a certificate for the endpoint's name and wants one of the same CA."""
         key = ec.generate_private_key(ec.SECP256R1())
-        cert, pem = self._sign(_named("server"), key, x509.SubjectAlternativeName([x509.DNSName(host)]))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        present(context, cert, pem)
-        if wants_client:
-            context.load_verify_locations(cadata=self.ca_certificate)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def client(self, lasts: timedelta = timedelta(hours=8)) -> ClientCertificate:
-        key = ec.generate_private_key(ec.SECP256R1())
-        usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
-        cert, pem = self._sign(_named("health", "caravan:health"), key, usage)
-        return ClientCertificate(ca_cert=self.ca_certificate, cert=cert, key=pem, not_after=datetime.now(UTC) + lasts)
-
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
-    ) -> tuple[str, str]:
-        now = datetime.now(UTC)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kube-apiserver")])
         certificate = (
-            x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(extension, critical=False)
+            self._builder(name, key, timedelta(days=1))
+            .issuer_name(self._certificate.subject)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(self.host)]), critical=False)
             .sign(self._key, SHA256())
         )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        return certificate.public_bytes(Encoding.PEM).decode(), pem
+        present(context, certificate.public_bytes(Encoding.PEM).decode(), pem)
+        context.load_verify_locations(cadata=self.ca_cert)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def for_health(self, lasts: timedelta = timedelta(hours=8)) -> ClientCertificate:
+        """What dns answers when health asks for a certificate."""
+        return certificate_for_health(self, lasts)
 
 
-def _named(name: str, organisation: str = "tests") -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation),
-        ]
-    )
+def certificate_for_health(authority: ClusterAuthority, lasts: timedelta = timedelta(hours=8)) -> ClientCertificate:
+    """A certificate that may only read, as dns signs it."""
+    cert, key = authority.client("health", "caravan:health", lifetime=lasts)
+    return ClientCertificate(ca_cert=authority.ca_cert, cert=cert, key=key, not_after=datetime.now(UTC) + lasts)
 
 
 @dataclass
@@ -106,7 +101,7 @@ class Apiserver:
 
     def target(self, *addresses: str, cluster_id: UUID | None = None, **more: Any) -> Target:
         where = addresses or (self.address,)
-        return Target(cluster_id or uuid4(), 1, HOST, self.port, where, self.authority.ca_certificate, **more)
+        return Target(cluster_id or uuid4(), 1, HOST, self.port, where, self.authority.ca_cert, **more)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -183,3 +178,57 @@ async def apiserver(authority: Authority) -> AsyncIterator[Apiserver]:
     await server.restart()
     yield server
     await server.stop()
+
+
+@dataclass
+class Dns:
+    """The other services, as far as health can tell: their facts, and dns's answers about certificates."""
+
+    bus: Bus
+    certificates: dict[UUID, ClientCertificate] = field(default_factory=dict)
+    sequence: int = 0
+
+    async def say(self, event: Event) -> None:
+        self.sequence += 1
+        headers = headers_of(
+            event_id=str(uuid4()),
+            sequence=self.sequence,
+            source="test",
+            subject=event.subject,
+            about="",
+            schema_version=event.schema_version,
+            at=datetime.now(UTC),
+        )
+        await self.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+
+    async def answer(self, question: AskClientCertificate) -> ClientCertificate:
+        if question.cluster_id not in self.certificates:
+            raise Retry("dns does not know this cluster")
+        return self.certificates[question.cluster_id]
+
+
+@pytest.fixture
+async def around(nats_url: str, tmp_path: Path) -> AsyncIterator[Dns]:
+    """The others, connected."""
+    bus = Bus(nats_url, "dns", 1)
+    around = Dns(bus)
+    requests.answer(bus, KeyRing.load(tmp_path / "keys.json"), AskClientCertificate, around.answer)
+    await bus.start()
+    yield around
+    await bus.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, nats_url: str) -> Settings:
+    """Everything ten times as fast."""
+    return Settings(
+        state_dir=tmp_path,
+        nats_url=nats_url,
+        http_port=free_port(),
+        probe_every_s=0.5,
+        recheck_s=0.1,
+        unreachable_every_s=0.5,
+        probe_timeout_s=0.4,
+        stale_after_s=2.0,
+        nodes_every=2,
+    )

@@ -43,19 +43,19 @@ async def prober() -> AsyncIterator[Prober]:
 )
 async def test_each_habit_is_told_apart(apiserver: Apiserver, prober: Prober, habit: str, kind: Kind) -> None:
     apiserver.habit = habit
-    seen = await prober.ready(open_door(apiserver.target(), apiserver.authority.client()))
+    seen = await prober.ready(open_door(apiserver.target(), apiserver.authority.for_health()))
     assert seen.kind is kind, seen
 
 
 async def test_connection_is_used_again(apiserver: Apiserver, prober: Prober) -> None:
-    door = open_door(apiserver.target(), apiserver.authority.client())
+    door = open_door(apiserver.target(), apiserver.authority.for_health())
     for _ in range(5):
         assert (await prober.ready(door)).kind is Kind.OK
     assert len(apiserver._writers) == 1
 
 
 async def test_restarted_apiserver_is_well_at_once(apiserver: Apiserver, prober: Prober) -> None:
-    door = open_door(apiserver.target(), apiserver.authority.client())
+    door = open_door(apiserver.target(), apiserver.authority.for_health())
     assert (await prober.ready(door)).kind is Kind.OK
     await apiserver.stop()
     assert (await prober.ready(door)).kind is Kind.REFUSED
@@ -64,13 +64,13 @@ async def test_restarted_apiserver_is_well_at_once(apiserver: Apiserver, prober:
 
 
 async def test_certificate_of_another_ca_is_a_tls_fault(apiserver: Apiserver, prober: Prober) -> None:
-    stranger = replace(apiserver.target(), ca_certificate=Authority().ca_certificate)
+    stranger = replace(apiserver.target(), ca_certificate=Authority().ca_cert)
     assert (await prober.ready(open_door(stranger, None))).kind is Kind.TLS
 
 
 async def test_certificate_for_another_name_is_a_tls_fault(apiserver: Apiserver, prober: Prober) -> None:
     elsewhere = replace(apiserver.target(), host="other.default.caravan.test")
-    assert (await prober.ready(open_door(elsewhere, apiserver.authority.client()))).kind is Kind.TLS
+    assert (await prober.ready(open_door(elsewhere, apiserver.authority.for_health()))).kind is Kind.TLS
 
 
 async def test_plain_http_is_a_tls_fault(authority: Authority, prober: Prober) -> None:
@@ -107,7 +107,7 @@ def strict_port(authority: Authority) -> Iterator[int]:
 async def test_alert_about_our_certificate_is_our_trouble(
     authority: Authority, strict_port: int, prober: Prober, presented: str
 ) -> None:
-    certificate = None if presented == "nothing" else Authority().client()
+    certificate = None if presented == "nothing" else Authority().for_health()
     seen = await prober.ready(open_door(Apiserver(authority, port=strict_port).target(), certificate))
     assert seen.kind is Kind.AUTH, seen
 
@@ -129,7 +129,7 @@ async def test_next_address_is_asked_when_one_is_dead_and_stays_in_front(
 ) -> None:
     hung = Apiserver(apiserver.authority, habit="hangs", address="127.0.0.4", port=apiserver.port)
     await hung.restart()
-    door = open_door(apiserver.target(dead, apiserver.address), apiserver.authority.client())
+    door = open_door(apiserver.target(dead, apiserver.address), apiserver.authority.for_health())
     assert (await prober.ready(door)).kind is Kind.OK
     assert door.bases[0].host == apiserver.address
     await hung.stop()
@@ -137,14 +137,14 @@ async def test_next_address_is_asked_when_one_is_dead_and_stays_in_front(
 
 async def test_cluster_is_a_miss_only_when_no_address_answers(apiserver: Apiserver, prober: Prober) -> None:
     started = asyncio.get_running_loop().time()
-    door = open_door(apiserver.target("127.0.0.3", "127.0.0.5"), apiserver.authority.client())
+    door = open_door(apiserver.target("127.0.0.3", "127.0.0.5"), apiserver.authority.for_health())
     assert (await prober.ready(door)).kind is Kind.REFUSED
     assert asyncio.get_running_loop().time() - started < TIMEOUT_S * 1.5
 
 
 async def test_nodes_are_listed_with_their_conditions(apiserver: Apiserver, prober: Prober) -> None:
     apiserver.nodes["w-2"] = {"Ready": "Unknown"}
-    listed = await prober.nodes(open_door(apiserver.target(), apiserver.authority.client()))
+    listed = await prober.nodes(open_door(apiserver.target(), apiserver.authority.for_health()))
     assert listed.failure is None
     assert [(node.name, node.ready) for node in listed.readings] == [("w-1", True), ("w-2", False)]
     assert apiserver.asked[-1] == "/api/v1/nodes?limit=500&resourceVersion=0"
@@ -156,7 +156,7 @@ async def test_nodes_are_listed_with_their_conditions(apiserver: Apiserver, prob
 async def test_failing_list_of_nodes_is_told_apart(apiserver: Apiserver, habit: str, kind: Kind) -> None:
     apiserver.habit = habit
     async with Prober(timeout_s=TIMEOUT_S, nodes_timeout_s=0.2) as prober:
-        listed = await prober.nodes(open_door(apiserver.target(), apiserver.authority.client()))
+        listed = await prober.nodes(open_door(apiserver.target(), apiserver.authority.for_health()))
     assert listed.failure is not None
     assert listed.failure.kind is kind
 
@@ -180,7 +180,7 @@ def no_files_left() -> Iterator[None]:
 async def test_lack_of_file_descriptors_is_the_monitors_trouble(
     apiserver: Apiserver, prober: Prober, request: pytest.FixtureRequest
 ) -> None:
-    door = open_door(apiserver.target(), apiserver.authority.client())
+    door = open_door(apiserver.target(), apiserver.authority.for_health())
     request.getfixturevalue("no_files_left")
     seen = await prober.ready(door)
     assert (seen.kind, seen.detail) == (Kind.MONITOR_UNFIT, "no file descriptors left")
@@ -188,5 +188,5 @@ async def test_lack_of_file_descriptors_is_the_monitors_trouble(
 
 def test_key_of_a_client_certificate_touches_no_disk(authority: Authority, tmp_path: object) -> None:
     before = len(os.listdir("/tmp"))
-    client_context(authority.ca_certificate, authority.client())
+    client_context(authority.ca_cert, authority.for_health())
     assert len(os.listdir("/tmp")) == before

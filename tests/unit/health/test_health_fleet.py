@@ -3,85 +3,113 @@
 import random
 from uuid import UUID, uuid5
 
+import pytest
+
 from caravan_health.fleet import Fleet
 
 SPACE = UUID(int=7)
+EVERY_S = 5.0
 
 
 def clusters(count: int) -> list[UUID]:
     return [uuid5(SPACE, str(number)) for number in range(count)]
 
 
-def fleet() -> Fleet:
-    return Fleet(window_s=2.0, share=0.5, at_least=3)
-
-
-def one_round(whom: list[UUID], watch: Fleet, start: float, silent: set[UUID]) -> bool:
-    """Look at each once within 5 s; whether the fleet ever was seen failing together."""
-    together = False
+def fleet_of(whom: list[UUID]) -> Fleet:
+    """All answered in the round before second 0."""
+    watch = Fleet(share=0.5, at_least=3)
     for number, cluster_id in enumerate(whom):
-        watch.saw(cluster_id, cluster_id in silent, start + 5.0 * number / len(whom))
-        together |= watch.fails_together
-    return together
+        watch.saw(cluster_id, False, EVERY_S * (number / len(whom) - 1))
+    return watch
 
 
-def test_lone_outage_is_no_outage_of_ours() -> None:
-    whom, watch = clusters(1000), fleet()
-    one_round(whom, watch, 0, set())
-    random.Random(1).shuffle(whom)
-    assert not one_round(whom, watch, 5, set(whom[::3]))
-
-
-def test_monitor_cut_off_is_noticed_before_the_third_miss_of_anyone() -> None:
-    whom, watch = clusters(1000), fleet()
-    one_round(whom, watch, 0, set())
+def look(watch: Fleet, whom: list[UUID], silent: set[UUID], until: float) -> None:
+    """One round of looks from second 0 on, cut short at `until`."""
     for number, cluster_id in enumerate(whom):
-        now = 5.0 + number / 200
-        watch.saw(cluster_id, True, now)
-        if now >= 7.0:  # the first to miss misses for the third time
-            break
-    assert watch.fails_together
-    assert "stopped answering together" in str(watch)
+        now = EVERY_S * number / len(whom)
+        if now <= until:
+            watch.saw(cluster_id, cluster_id in silent, now)
 
 
-def test_fleet_thaws_when_most_answer_again() -> None:
-    whom, watch = clusters(100), fleet()
-    one_round(whom, watch, 0, set())
-    one_round(whom, watch, 5, set(whom))
-    assert watch.fails_together
-    one_round(whom, watch, 10, set(whom[:20]))
-    assert not watch.fails_together
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.45])
+def test_real_outage_of_a_part_is_vouched_for_by_the_rest(share: float) -> None:
+    whom = clusters(1000)
+    watch = fleet_of(whom)
+    lost = set(random.Random(1).sample(whom, int(1000 * share)))
+    look(watch, whom, lost, until=2.5)
+    first = next(cluster_id for cluster_id in whom if cluster_id in lost)
+    assert watch.vouches_for(first)
 
 
-def test_repeated_misses_of_a_few_do_not_look_like_many() -> None:
-    whom, watch = clusters(50), fleet()
-    one_round(whom, watch, 0, set())
-    for second in range(60):
-        for cluster_id in whom[:5]:
-            watch.saw(cluster_id, True, 5 + second)
-    assert not watch.fails_together
+def test_nobody_vouches_for_a_monitor_that_is_cut_off() -> None:
+    whom = clusters(1000)
+    watch = fleet_of(whom)
+    look(watch, whom, set(whom), until=2.0)  # the first to miss misses for the third time
+    assert not any(watch.vouches_for(cluster_id) for cluster_id in whom[:400])
+    assert str(watch) == "401 of 1000 clusters fell silent together"
+
+
+def test_clusters_that_fall_silent_side_by_side_wait_for_the_control_group() -> None:
+    whom = clusters(30)
+    watch = fleet_of(whom)
+    for cluster_id in whom[:10]:
+        assert watch.saw(cluster_id, True, 0.0)
+    assert not watch.vouches_for(whom[0])
+    for cluster_id in watch.control_group(0.0, 11):
+        watch.saw(cluster_id, False, 0.1)
+    assert watch.vouches_for(whom[0])
+
+
+def test_control_group_is_whoever_was_not_looked_at_for_the_longest() -> None:
+    whom = clusters(10)
+    watch = fleet_of(whom)
+    watch.saw(whom[0], True, 1.0)
+    watch.saw(whom[1], False, 1.0)
+    assert watch.control_group(1.0, 3) == whom[2:5]
+    assert set(watch.control_group(1.0, 20)) == set(whom[2:])
+
+
+def test_fleet_vouches_again_when_most_answer_again() -> None:
+    whom = clusters(100)
+    watch = fleet_of(whom)
+    look(watch, whom, set(whom), until=5.0)
+    look(watch, whom, set(whom[:20]), until=5.0)
+    assert watch.vouches_for(whom[0])
+
+
+def test_answers_from_before_the_silence_prove_nothing() -> None:
+    whom = clusters(10)
+    watch = fleet_of(whom)
+    for cluster_id in whom[:3]:
+        watch.saw(cluster_id, True, 0.0)
+    assert not watch.vouches_for(whom[0])
 
 
 def test_two_clusters_are_too_few_to_suspect_ourselves() -> None:
-    whom, watch = clusters(2), fleet()
-    one_round(whom, watch, 0, set())
-    assert not one_round(whom, watch, 5, set(whom))
+    whom = clusters(2)
+    watch = fleet_of(whom)
+    look(watch, whom, set(whom), until=5.0)
+    assert watch.vouches_for(whom[0])
 
 
-def test_first_miss_is_told_once_and_names_whom_to_compare_with() -> None:
-    whom, watch = clusters(10), fleet()
-    one_round(whom, watch, 0, set())
-    assert watch.saw(whom[0], True, 10)
-    assert not watch.saw(whom[0], True, 11)
-    assert set(watch.quiet_lately(11, 20)) == set(whom[1:])
-    assert len(watch.quiet_lately(11, 3)) == 3
+def test_share_above_one_switches_the_suspicion_off() -> None:
+    whom = clusters(10)
+    watch = Fleet(share=1.1, at_least=3)
+    look(watch, whom, set(whom), until=5.0)
+    assert watch.vouches_for(whom[0])
 
 
-def test_forgotten_cluster_counts_no_more() -> None:
-    whom, watch = clusters(4), fleet()
-    one_round(whom, watch, 0, set())
-    one_round(whom, watch, 5, set(whom))
-    for cluster_id in whom:
+def test_first_miss_is_told_once() -> None:
+    whom = clusters(3)
+    watch = fleet_of(whom)
+    assert watch.saw(whom[0], True, 1.0)
+    assert not watch.saw(whom[0], True, 2.0)
+
+
+def test_cluster_believed_unreachable_counts_no_more() -> None:
+    whom = clusters(10)
+    watch = fleet_of(whom)
+    look(watch, whom, set(whom), until=5.0)
+    for cluster_id in whom[1:]:
         watch.forget(cluster_id)
-    watch.saw(whom[0], False, 20)
-    assert not watch.fails_together
+    assert watch.vouches_for(whom[0])
