@@ -175,13 +175,13 @@ def _keep_up(seen: ClusterView, now: datetime, policy: Policy) -> Step:
         return _after_backoff(seen, now, StartRun(Play.REMOVE_NODES, leaving, manager))
     if seen.tokens_to_ensure and seen.endpoint_addresses:
         return EnsureTokens()
+    if behind := _behind(seen):  # before anybody joins: a kubelet must not be newer than its kube-apiserver
+        return _after_backoff(seen, now, StartRun(Play.UPGRADE, behind, manager))
     waiting = tuple(n for n in seen.nodes if n.live and n.state is M.WAITING and not n.joins_by_itself)
     if waiting:
         if wait := _wait_for_more(seen, waiting, now, policy):
             return Rest(wait)
         return _after_backoff(seen, now, StartRun(Play.ADD_NODES, waiting, manager))
-    if behind := _behind(seen):
-        return _after_backoff(seen, now, StartRun(Play.UPGRADE, behind, manager))
     if outstanding := _outstanding(seen):
         late = [node for node in outstanding if _is_late(seen, node, now, policy)]
         if late:

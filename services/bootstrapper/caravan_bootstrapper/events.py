@@ -40,9 +40,10 @@ class EventReader:
         return None
 
     def _start(self, name: str) -> None:
-        if not name.startswith("Ensure ") or _as_step(name) == self.step:
-            return  # Ansible's own tasks, and the telling of a failure
-        self.step, self.number = _as_step(name), self.number + 1
+        step = _as_step(name)
+        if not step.startswith("ensure ") or step == self.step:
+            return  # one of Ansible's own tasks, such as checking a role's arguments
+        self.step, self.number = step, self.number + 1
         self._on_step(self.step, self.number)
 
     def _fail(self, host: str, task: str, message: str | None) -> None:
@@ -59,7 +60,9 @@ def last_line(output: str) -> str:
 
 
 def _as_step(name: str) -> str:
-    return name[:1].lower() + name[1:]
+    """`sandbox : Ensure etcd runs` → `ensure etcd runs`: which role it is in is of no interest to a user."""
+    task = name.rpartition(" : ")[2]
+    return task[:1].lower() + task[1:]
 
 
 def _message(result: Any) -> str | None:

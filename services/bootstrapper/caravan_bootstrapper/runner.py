@@ -52,16 +52,18 @@ class Runner:
     def __init__(self, playbooks_dir: Path, root: Path, *, max_runs: int, timeout_s: float) -> None:
         self._playbooks, self._root, self._timeout_s = playbooks_dir, root, timeout_s
         self._threads = ThreadPoolExecutor(max_workers=max_runs, thread_name_prefix="run")
-        self._cancelled: dict[UUID, threading.Event] = {}
 
     def secrets_dir(self, run_id: UUID) -> Path:
         """Where the secrets of a run will be."""
         return self._directory(run_id) / "secrets"
 
     async def run(self, order: Order, on_step: OnStep) -> Outcome:
-        """Run to the end. `on_step` is called in the event loop. Cancelling this task ends the run as well."""
+        """Run to the end. `on_step` is called in the event loop.
+
+        Cancelling the task that waits here ends the run, within seconds and with everything it started.
+        """
         loop = asyncio.get_running_loop()
-        cancelled = self._cancelled.setdefault(order.run_id, threading.Event())
+        cancelled = threading.Event()
         reader = EventReader(lambda step, number: loop.call_soon_threadsafe(on_step, step, number))
         work = loop.run_in_executor(self._threads, self._execute, order, reader, cancelled)
         try:
@@ -70,13 +72,6 @@ class Runner:
             cancelled.set()
             await work
             raise
-        finally:
-            self._cancelled.pop(order.run_id, None)
-
-    def cancel(self, run_id: UUID) -> None:
-        """End a run; its `run` returns within seconds, with everything it started ended."""
-        if event := self._cancelled.get(run_id):
-            event.set()
 
     def clear_leftovers(self) -> None:
         """End what runs of a dead predecessor left at work, and remove their files. Call before the first run."""
@@ -135,7 +130,8 @@ class Runner:
             return Outcome(RunState.FAILED, f"{order.play} took longer than {self._timeout_s:g} s: {reader.step}")
         if result.status == "successful":
             return Outcome(RunState.SUCCEEDED)
-        return Outcome(RunState.FAILED, reader.sentence() or last_line(result.stdout.read()))
+        with result.stdout as output:
+            return Outcome(RunState.FAILED, reader.sentence() or last_line(output.read()))
 
     def _environment(self, directory: Path) -> dict[str, str]:
         """Ansible's own paths; and none of our settings, for ansible-runner writes its environment to a file."""

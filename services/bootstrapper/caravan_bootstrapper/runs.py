@@ -29,6 +29,9 @@ BEAT_EVERY_S = 5.0
 SILENT_FOR = timedelta(seconds=30)  # six beats missed: another replica's process is gone
 REPORT_EVERY_S = 0.5  # a step a play flies through is no news to anybody
 
+CANCELLED = Outcome(RunState.CANCELLED, "its cluster is no longer wanted")
+STOPPED = Outcome(RunState.INTERRUPTED, "the bootstrapper was stopped")
+
 log = get_logger(__name__)
 
 AskPki = Callable[[AskClusterPki], Awaitable[ClusterPki]]
@@ -44,6 +47,7 @@ class Runs:
         self._db, self._keys, self._clock = db, keys, clock
         self._ask_pki, self._wake, self._settings, self._runner = ask_pki, wake, settings, runner
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._unwanted: set[UUID] = set()
         self._places = asyncio.Semaphore(settings.max_runs)
 
     @property
@@ -78,10 +82,12 @@ class Runs:
     def cancel(self, run_id: UUID) -> None:
         """End a run of ours; another replica's ends when that one reads the same fact."""
         if task := self._tasks.get(run_id):
+            self._unwanted.add(run_id)
             task.cancel()
 
     def _ended(self, run: Run) -> None:
         self._tasks.pop(run.id, None)
+        self._unwanted.discard(run.id)
         self._wake(str(run.cluster_id), 0.0)
 
     async def _drive(self, run: Run) -> None:
@@ -90,7 +96,8 @@ class Runs:
                 async with self._places:
                     outcome = await self._outcome(run)
             except asyncio.CancelledError:
-                await self._close(run, Outcome(RunState.CANCELLED, "cancelled"))
+                unwanted = run.id in self._unwanted
+                await self._close(run, CANCELLED if unwanted else STOPPED)
                 raise
             await self._close(run, outcome)
 

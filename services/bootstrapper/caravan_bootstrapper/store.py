@@ -171,7 +171,7 @@ async def nodes(session: AsyncSession, cluster_id: UUID) -> tuple[NodeView, ...]
     table: Any = Node
     over = and_(table.gone, table.state.not_in([MembershipState.JOINED, MembershipState.DRAINING]))
     columns = [getattr(table, name) for name in NodeView.__dataclass_fields__]
-    rows = await session.execute(select(*columns).where(table.cluster_id == cluster_id, ~over).order_by(table.name))
+    rows = await session.exec(select(*columns).where(table.cluster_id == cluster_id, ~over).order_by(table.name))
     return tuple(_node_view(dict(row)) for row in rows.mappings())
 
 

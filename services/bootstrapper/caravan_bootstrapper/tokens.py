@@ -3,6 +3,7 @@
 Format and Secret: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
 """
 
+import base64
 import secrets
 import string
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from caravan_shared.plumbing.sealing import KeyRing
 
 LIFETIME = timedelta(hours=24)  # kubeadm's own default
 RENEWED_BEFORE = timedelta(hours=12)  # a machine booted with it may still be retrying
+DESCRIPTION = "Caravan: nodes join with it"
 NODE_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 _ALPHABET = string.ascii_lowercase + string.digits
 
@@ -74,27 +76,28 @@ def init_entry(token: str, expires_at: datetime) -> dict[str, Any]:
         "expires": _rfc3339(expires_at),
         "usages": ["signing", "authentication"],
         "groups": [NODE_GROUP],
-        "description": "Caravan: nodes join with it",
+        "description": DESCRIPTION,
     }
 
 
 def secret(token: str, expires_at: datetime) -> dict[str, Any]:
     """The token as the Secret that a running cluster reads it from."""
     token_id, token_secret = token.split(".")
+    values = {
+        "token-id": token_id,
+        "token-secret": token_secret,
+        "expiration": _rfc3339(expires_at),
+        "usage-bootstrap-authentication": "true",
+        "usage-bootstrap-signing": "true",
+        "auth-extra-groups": NODE_GROUP,
+        "description": DESCRIPTION,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": f"bootstrap-token-{token_id}", "namespace": "kube-system"},
         "type": "bootstrap.kubernetes.io/token",
-        "stringData": {
-            "token-id": token_id,
-            "token-secret": token_secret,
-            "expiration": _rfc3339(expires_at),
-            "usage-bootstrap-authentication": "true",
-            "usage-bootstrap-signing": "true",
-            "auth-extra-groups": NODE_GROUP,
-            "description": "Caravan: nodes join with it",
-        },
+        "data": {name: base64.b64encode(value.encode()).decode() for name, value in values.items()},
     }
 
 

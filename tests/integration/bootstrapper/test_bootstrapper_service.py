@@ -1,0 +1,193 @@
+"""From machines to a cluster and on: site, add, remove, upgrade, over the real bus with real playbook runs."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from sqlmodel import select
+from tests.integration.bootstrapper.conftest import Subject, World
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
+
+from caravan_bootstrapper.settings import Settings
+from caravan_bootstrapper.store import Run
+from caravan_shared.contracts.events import (
+    BootstrapDone,
+    BootstrapFailed,
+    BootstrapProgress,
+    BootstrapStarted,
+    NodesDrained,
+    NodesJoined,
+)
+from caravan_shared.plumbing.service import Service
+
+SMALL = {
+    "version": "1.34.1",
+    "control_plane": {"count": 1},
+    "workers": [{"name": "workers", "count": 2, "labels": {"team": "blue"}}],
+}
+
+
+def cluster(world: World, service: Service | None = None, **changes: Any) -> Subject:
+    """A cluster that nobody has asked for yet."""
+    return Subject(world, service, SMALL | changes)
+
+
+def names(events: list[Any]) -> set[str]:
+    """The nodes that these events name."""
+    return {node.name for event in events for node in event.nodes}
+
+
+async def test_cluster_comes_up_grows_shrinks_and_is_upgraded(world: World, service: Service) -> None:
+    subject = cluster(world, service)
+    await subject.request()
+    pulled = await subject.make("workers", 1, 2, pull=True, complete=False)
+    pushed = await subject.make("control-plane", 1)
+    (done,) = await subject.until(BootstrapDone)
+    assert (done.generation, done.version, done.nodes) == (1, "1.34.1", 3)
+    assert names(await subject.told(NodesJoined)) == {*pulled, *pushed}
+    (started,) = await subject.told(BootstrapStarted)
+    assert started.first_node == pushed[0]
+    steps = [event.step for event in await subject.told(BootstrapProgress)]
+    assert steps
+    assert all(step.startswith("ensure ") for step in steps)
+    assert len(steps) == len(set(steps))
+
+    await subject.change(workers=[{"name": "workers", "count": 3}, {"name": "more", "count": 2}])
+    third = await subject.make("workers", 3, pull=True, complete=False)
+    more = await subject.make("more", 1, 2)
+    done = (await subject.until(BootstrapDone, count=2))[-1]
+    assert (done.generation, done.nodes) == (2, 6)
+    assert all((await subject.members()).values())
+
+    await subject.change(workers=[{"name": "workers", "count": 3}, {"name": "more", "count": 1}])
+    await subject.leave("more", more[1])
+    await subject.make("more", complete=True)
+    assert names(await subject.until(NodesDrained)) == {more[1]}
+    assert not (await subject.members())[more[1]]
+    done = (await subject.until(BootstrapDone, count=3))[-1]
+    assert (done.generation, done.nodes) == (3, 5)
+
+    await subject.change(version="1.34.2")
+    await subject.make("more", complete=True)
+    done = (await subject.until(BootstrapDone, count=4))[-1]
+    assert (done.generation, done.version, done.nodes) == (4, "1.34.2", 5)
+    for name in (*pulled, *third, *pushed, more[0]):
+        assert (await subject.command(name, "inspect"))["kubelet_version"] == "1.34.2"
+    assert await subject.told(BootstrapFailed) == []
+
+
+async def test_three_control_planes_with_external_etcd(world: World, service: Service) -> None:
+    subject = cluster(world, service, control_plane={"count": 3}, topology="external", etcd={"count": 3}, workers=[])
+    await subject.request()
+    await subject.make("control-plane", 1, 2, 3, complete=False)
+    await subject.make("etcd", 1, 2, 3)
+    (done,) = await subject.until(BootstrapDone)
+    assert done.nodes == 6
+    assert len(names(await subject.told(NodesJoined))) == 6
+
+
+async def test_control_plane_that_comes_late_joins_afterwards(world: World, service: Service) -> None:
+    subject = cluster(world, service, control_plane={"count": 3}, workers=[])
+    await subject.request()
+    await subject.make("control-plane", 1, 2, complete=False)
+    await subject.until(NodesJoined)
+    await subject.make("control-plane", 3)
+    (done,) = await subject.until(BootstrapDone)
+    assert done.nodes == 3
+
+
+async def test_failing_run_is_told_with_its_reason_and_a_retry_mends_it(world: World, service: Service) -> None:
+    subject = cluster(world, service, workers=[])
+    await subject.request()
+    fault = {"kind": "command_error", "times": 1, "command": "kubeadm-init"}
+    await world.cloud.call("POST", "/v1/faults", fault)
+    (first,) = await subject.make("control-plane", 1)
+    (failed,) = await subject.until(BootstrapFailed)
+    assert failed.reason == (
+        f"{first}: failed to ensure the first control plane is initialised: simulated fault: kubeadm-init failed"
+    )
+    assert failed.run_id
+    subject.retry += 1
+    await subject.request()
+    await subject.until(BootstrapDone)
+
+
+async def test_higher_announcement_has_everything_said_again(world: World, service: Service) -> None:
+    subject = cluster(world, service, workers=[])
+    await subject.request()
+    await subject.make("control-plane", 1)
+    await subject.until(BootstrapDone)
+    subject.announcement += 1
+    await subject.request()
+    again = await subject.until(BootstrapDone, count=2)
+    assert again[0] == again[1]
+    assert len(await subject.told(NodesJoined)) == 2
+    assert len(await subject.told(BootstrapStarted)) == 2
+
+
+async def test_leaving_a_cluster_that_never_ran_needs_no_run(world: World, service: Service) -> None:
+    subject = cluster(world, service)
+    await subject.request()
+    waiting = await subject.make("workers", 1, 2, pull=True, complete=False)
+    await subject.leave("workers", waiting[0])
+    assert names(await subject.until(NodesDrained)) == {waiting[0]}
+    assert await subject.told(BootstrapProgress) == []
+
+
+async def test_run_of_a_killed_process_is_done_again_by_the_next(lonely_world: World) -> None:
+    settings = lonely_world.settings
+    first_life = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "caravan_bootstrapper", env=_environment(settings), stderr=subprocess.DEVNULL
+    )
+    subject = cluster(lonely_world, workers=[])
+    await subject.request()
+    await subject.make("control-plane", 1)
+    await eventually(lambda: list(settings.runs_dir.rglob("hosts.yml")), within=20)
+    first_life.kill()
+    await first_life.wait()
+    assert list(settings.runs_dir.rglob("pki.json"))
+    async with lonely_world.bootstrapper() as second_life:
+        subject.service = second_life
+        assert not list(settings.runs_dir.rglob("pki.json"))
+        await subject.until(BootstrapDone)
+        assert await subject.told(BootstrapFailed) == []
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    told = {f"CARAVAN_BOOTSTRAPPER_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    return os.environ | told | {"CARAVAN_BOOTSTRAPPER_HTTP_PORT": str(free_port())}
+
+
+async def test_deletion_ends_the_run_and_starts_no_other(world: World, service: Service) -> None:
+    subject = cluster(world, service, workers=[])
+    await subject.request()
+    await subject.make("control-plane", 1)
+    await subject.until(BootstrapProgress)
+    await subject.delete()
+
+
+    async def ended() -> list[str]:
+        async with service.db.reading() as session:
+            runs = (await session.exec(select(Run).where(Run.cluster_id == subject.id))).all()
+        return [run.state for run in runs] if all(run.ended_at for run in runs) else []
+
+    assert await eventually(ended) in (["Cancelled"], ["Succeeded"])
+
+
+async def test_user_data_is_the_same_text_until_its_token_is_renewed(world: World, service: Service) -> None:
+    subject = cluster(world, service)
+    await subject.request()
+    first = await subject.user_data("workers")
+    assert first == await subject.user_data("workers")
+    assert first.startswith("#cloud-config\n")
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_left_behind(world: World) -> Any:
+    """Whatever a test does, no run's directory outlives it."""
+    yield
+    assert not list(world.settings.state_dir.rglob("join-token-*"))
