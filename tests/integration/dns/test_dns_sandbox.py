@@ -9,8 +9,9 @@ import pytest
 import yaml
 from kubernetes.aio import client, config
 from tests.integration.dns.conftest import Subject, Told
+from tests.support.authority import VERSION, Authority
 from tests.support.eventually import eventually
-from tests.support.sandbox import VERSION, Authority, CloudClient, sandbox_settings
+from tests.support.sandbox import CloudClient, sandbox_settings
 
 from caravan_dns.settings import Settings
 from caravan_sandbox.app import Sandbox
@@ -34,7 +35,7 @@ async def made(service: Service, told: Told, cluster: Subject, tmp_path: Path) -
         Sandbox(sandbox_settings(tmp_path / "sandbox")).running() as sandbox,
         aiohttp.ClientSession() as http,
     ):
-        cloud, node = CloudClient(sandbox, http), cluster.node(1).name
+        cloud, node = CloudClient(sandbox.url, http), cluster.node(1).name
         await cloud.create(node)
         machine = await eventually(lambda: _active(cloud, node))
         assert machine
