@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -309,10 +310,10 @@ class Apiserver:
     def _tls(self, address: str) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=self.pki.ca_cert)
         context.verify_mode = ssl.CERT_REQUIRED
-        certificate = Path(f"/dev/shm/{uuid4()}.pem")
-        certificate.write_text(_serving_certificate(self.pki, self.host, address))
-        context.load_cert_chain(certificate)
-        certificate.unlink()
+        with NamedTemporaryFile("w", suffix=".pem") as file:
+            file.write(_serving_certificate(self.pki, self.host, address))
+            file.flush()
+            context.load_cert_chain(file.name)
         return context
 
 
