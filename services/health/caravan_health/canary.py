@@ -23,7 +23,7 @@ from caravan_health.target import Target
 _NAME = "canary.caravan.internal"
 _EVERY_S = 1.0
 _STALE_AFTER_S = 3.0  # looks take a few milliseconds; three missing ones are no chance
-_ANSWER = b"[+]ping ok\nreadyz check passed\n"
+_ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\nreadyz check passed\n"
 
 
 class Canary:
@@ -59,18 +59,20 @@ class Canary:
 @contextlib.asynccontextmanager
 async def _serving() -> AsyncIterator[Target]:
     certificate, context = _self_signed()
-    server = await asyncio.start_server(_answer, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.get_running_loop().create_server(_Answering, "127.0.0.1", 0, ssl=context)
     async with server:
         port = server.sockets[0].getsockname()[1]
         yield Target(UUID(int=0), 0, _NAME, port, ("127.0.0.1",), certificate)
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(_ANSWER) + _ANSWER)
-        await writer.drain()
-    writer.close()
+class _Answering(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(_ANSWER)
+        self._transport.close()
 
 
 def _self_signed() -> tuple[str, ssl.SSLContext]:

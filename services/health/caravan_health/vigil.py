@@ -39,6 +39,10 @@ class Vigil:
     _readings: tuple[NodeReading, ...] = ()
     _door: Door | None = field(default=None)
 
+    def has_door(self) -> bool:
+        """`door` costs nothing."""
+        return self._door is not None
+
     def door(self) -> Door:
         """The way in, prepared anew when endpoint or certificate changed."""
         if self._door is None:
