@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, TypeDecorator, event
-from sqlalchemy.engine import Connection
+from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -19,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import upgrade
+from caravan_shared.plumbing.sqlite import sqlite_engine
 from caravan_shared.plumbing.tables import plumbing_tables
 
 _NAMING = {
@@ -29,7 +29,6 @@ _NAMING = {
     "pk": "pk_%(table_name)s",
 }
 _PARAMETERS_A_STATEMENT = 30_000  # PostgreSQL takes 32,767, SQLite 32,766
-_WRITES = "caravan_writes"
 _AFTER_COMMIT = "after_commit"
 
 
@@ -72,11 +71,10 @@ class Database:
     async def start(self) -> None:
         """Open the store and bring its tables to the newest version."""
         if self.is_sqlite:
-            Path(self.url.split(":///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_async_engine(self.url, pool_pre_ping=not self.is_sqlite)
-        if self.is_sqlite:
-            _speak_sqlite(self._engine.sync_engine)
-            self._writer = GroupCommit(self._engine.execution_options(**{_WRITES: True}))
+            self._engine = sqlite_engine(self.url)
+            self._writer = GroupCommit(self._engine)
+        else:
+            self._engine = create_async_engine(self.url, pool_pre_ping=True)
         await upgrade(self._engine, self.metadata, self._migrations)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
 
@@ -105,23 +103,6 @@ class Database:
 
     def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         return self._writer.transaction() if self._writer else self._sessions.begin()
-
-
-def _speak_sqlite(engine: Engine) -> None:
-    """Take transaction control from the driver (it begins too late) and set the durability we promise."""
-
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def after_commit(tx: AsyncSession, call: Callable[[], None]) -> None:

@@ -3,6 +3,9 @@
 SQLite takes one writer at a time and every commit waits for the disk. So the transactions that queue up while one is at
 work join it: each runs in a savepoint of its own (an error undoes only its own part), and the last one commits for all.
 Nobody is told "done" before that commit. PostgreSQL does this by itself.
+
+A transaction that is cancelled in the middle of a statement takes the connection with it: then the whole group fails,
+its members raise, and the next group starts on a new connection.
 """
 
 import asyncio
@@ -12,6 +15,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_shared.plumbing.sqlite import WRITES
 
 _LARGEST_GROUP = 64
 _OLDEST_GROUP_S = 0.05  # a member never waits much longer than this for the others' parts
@@ -64,7 +69,8 @@ class GroupCommit:
                     yield session
                     await session.commit()
             finally:
-                if not self._waiting or group.is_full(asyncio.get_running_loop().time()):
+                full = group.is_full(asyncio.get_running_loop().time())
+                if full or not self._waiting or self._connection.invalidated:
                     self._committing = asyncio.create_task(self._commit(group))
                     await asyncio.shield(self._committing)
         finally:
@@ -74,9 +80,14 @@ class GroupCommit:
     async def _join(self) -> _Group:
         await self._commit_under_way()
         if self._connection is None:
-            self._connection = await self._engine.connect()
+            self._connection = await self._engine.execution_options(**{WRITES: True}).connect()
         if self._group is None:
-            self._group = _Group(await self._connection.begin(), asyncio.get_running_loop().time())
+            try:
+                transaction = await self._connection.begin()
+            except BaseException:
+                await asyncio.shield(self._drop_connection())
+                raise
+            self._group = _Group(transaction, asyncio.get_running_loop().time())
         self._group.members += 1
         return self._group
 
@@ -90,7 +101,15 @@ class GroupCommit:
         try:
             await group.transaction.commit()
         except BaseException as error:
+            await self._drop_connection()
             group.committed.set_exception(error)
             group.committed.exception()  # seen: a member that was cancelled will not ask for it
             return
         group.committed.set_result(None)
+
+    async def _drop_connection(self) -> None:
+        """Close the connection for good; SQLite undoes what it had not committed."""
+        connection, self._connection = self._connection, None
+        if connection:
+            await connection.invalidate()
+            await connection.close()
