@@ -34,12 +34,12 @@ class _Connection(aiosqlite.Connection):
     """The driver's connection, whose statements end before a cancellation goes on."""
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        work = asyncio.ensure_future(super()._execute(fn, *args, **kwargs))
+        work = asyncio.ensure_future(super()._execute(fn, *args, **kwargs))  # type: ignore[no-untyped-call]
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             await asyncio.wait([work])
-            await super()._execute(self._conn.rollback)
+            await super()._execute(self._conn.rollback)  # type: ignore[no-untyped-call]
             raise
 
 
