@@ -3,8 +3,9 @@
 from typing import Any, Literal
 
 from alembic import context
-from caravan_shared.plumbing.database import UtcDateTime
 from sqlmodel.sql.sqltypes import AutoString
+
+from caravan_shared.plumbing.database import UtcDateTime
 
 
 def _render(kind: str, item: Any, _context: object) -> str | Literal[False]:
