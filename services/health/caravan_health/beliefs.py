@@ -6,10 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import update
-from sqlmodel import col, select
+from sqlmodel import and_, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_health.store import ClusterHealth, NodeHealth, Transition
+from caravan_health.store import ClusterHealth, NodeHealth, Transition, WatchedNode
 from caravan_health.verdict import Belief, NodeBelief, unasked
 from caravan_shared.contracts.events import HealthChanged, NodesHealthChanged
 from caravan_shared.contracts.facts import Event, NodeVerdict
@@ -59,9 +59,14 @@ def _believed(row: ClusterHealth, now: datetime) -> Belief:
 
 
 async def nodes_believed(session: AsyncSession, cluster_ids: Sequence[UUID]) -> dict[UUID, dict[str, NodeBelief]]:
-    """What was believed of these clusters' nodes."""
+    """What was believed of these clusters' nodes, but for those on their way out."""
     believed: dict[UUID, dict[str, NodeBelief]] = {cluster_id: {} for cluster_id in cluster_ids}
-    for row in await session.exec(select(NodeHealth).where(col(NodeHealth.cluster_id).in_(cluster_ids))):
+    same_node = and_(
+        col(WatchedNode.cluster_id) == col(NodeHealth.cluster_id), col(WatchedNode.name) == col(NodeHealth.name)
+    )
+    stays = ~col(WatchedNode.leaving), col(WatchedNode.removed_at).is_(None)
+    rows = select(NodeHealth).join(WatchedNode, same_node).where(col(NodeHealth.cluster_id).in_(cluster_ids), *stays)
+    for row in await session.exec(rows):
         believed[row.cluster_id][row.name] = NodeBelief(row.verdict, row.reason, row.since)
     return believed
 

@@ -1,9 +1,10 @@
 """Facts in: record whom to watch. A statement or two each; facts may come doubled, late or out of order."""
 
+from sqlalchemy import delete
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_health.store import Watched, change_nodes, change_watched
+from caravan_health.store import NodeHealth, Watched, change_nodes, change_watched
 from caravan_shared.contracts.events import (
     BootstrapDone,
     ClusterDeleted,
@@ -76,4 +77,7 @@ async def nodes_leaving(heard: Heard[NodesLeaving] | Heard[NodesDrained], tx: As
 
 async def nodes_removed(heard: Heard[NodesRemoved], tx: AsyncSession) -> None:
     """Forget these nodes for good: names are never used again."""
-    await change_nodes(tx, heard.event.cluster_id, (node.name for node in heard.event.nodes), removed_at=heard.at)
+    cluster_id, names = heard.event.cluster_id, [node.name for node in heard.event.nodes]
+    await change_nodes(tx, cluster_id, names, removed_at=heard.at)
+    of_them = col(NodeHealth.cluster_id) == cluster_id, col(NodeHealth.name).in_(names)
+    await tx.exec(delete(NodeHealth).where(*of_them))

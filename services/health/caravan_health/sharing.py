@@ -89,8 +89,8 @@ class Sharing:
                 beliefs = await claim(tx, ids, self._replica, self._clock.now())
                 nodes = await nodes_believed(tx, ids)
             for target in found:
-                kept = {name: held for name, held in nodes[target.cluster_id].items() if name in target.nodes}
-                self._watch.follow(target, beliefs[target.cluster_id], kept, self._first_look_in_s(len(cluster_ids)))
+                first_look_in_s = self._first_look_in_s(len(cluster_ids))
+                self._watch.follow(target, beliefs[target.cluster_id], nodes[target.cluster_id], first_look_in_s)
 
     async def _update(self, cluster_ids: list[UUID]) -> None:
         for start in range(0, len(cluster_ids), _AT_ONCE):
