@@ -16,6 +16,10 @@ from uuid import UUID, uuid4
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+from tests.support.nats import NatsServer
+from tests.support.store import create_tables
+
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import service_metadata
@@ -23,10 +27,6 @@ from caravan_shared.plumbing.log import configure_logging
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from tests.support.nats import NatsServer
-from tests.support.store import create_tables
 
 
 class Settings(ServiceSettings):
