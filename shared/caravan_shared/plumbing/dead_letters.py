@@ -11,6 +11,8 @@ from caravan_shared.plumbing.envelope import MESSAGE_ID
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.streams import DEAD, FACTS, intake_stream
 
+_ADDED_BY_SERVER = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"})
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -63,11 +65,11 @@ async def replay(bus: Bus, letter_id: int) -> DeadLetter | None:
 
 async def _read(bus: Bus, sequence: int) -> DeadLetter | None:
     try:
-        message = await bus.js.get_msg(DEAD, sequence)
+        # Directly: the other way decodes headers as an email's, and loses what is not ASCII.
+        message = await bus.js.get_msg(DEAD, sequence, direct=True)
     except NotFoundError:
         return None
-    # A header that is not ASCII comes as an email.header.Header, which is no text.
-    headers = {name: str(value) for name, value in (message.headers or {}).items()}
+    headers = {name: value for name, value in (message.headers or {}).items() if name not in _ADDED_BY_SERVER}
     return DeadLetter(
         id=sequence,
         service=headers.get("caravan-dead-service", ""),

@@ -20,7 +20,10 @@ KEPT_FOR_S = 24 * 3600.0
 """Facts are kept for a day: a service that was away longer catches up by resync."""
 _DEAD_KEPT_FOR_S = 30 * 24 * 3600.0
 _DUPLICATE_WINDOW_S = 120.0
-_MAX_EVENT_BYTES = 1024 * 1024  # nats-server's default max_payload
+_MAX_PAYLOAD = 1024 * 1024
+"""nats-server's default; it ends the connection of whoever sends more, headers included."""
+MAX_EVENT_BYTES = _MAX_PAYLOAD - 64 * 1024
+"""An event with its headers; what is left lets it become a dead letter, which has some more."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def stream_config(name: str, replicas: int) -> StreamConfig:
         storage=StorageType.FILE,
         num_replicas=replicas,
         duplicate_window=_DUPLICATE_WINDOW_S,
-        max_msg_size=_MAX_EVENT_BYTES,
+        max_msg_size=_MAX_PAYLOAD if name == DEAD else MAX_EVENT_BYTES,
         allow_direct=True,
     )
 
