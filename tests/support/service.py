@@ -1,0 +1,162 @@
+"""A small service with one table, wired like the real ones, for tests of what every service gets from the plumbing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel import Field, SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from tests.support.nats import free_port
+
+from caravan_shared.contracts.events import BootstrapDone
+from caravan_shared.contracts.facts import ClusterEvent, Event
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database, UtcDateTime, service_metadata
+from caravan_shared.plumbing.delivery import Patience
+from caravan_shared.plumbing.envelope import Heard, headers_of
+from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.settings import ServiceSettings, settings_config
+
+
+class Settings(ServiceSettings):
+    """The example service's settings: those of every service."""
+
+    model_config = settings_config("example")
+
+
+class Table(SQLModel):
+    """Base of the example service's tables."""
+
+    metadata = service_metadata()
+
+
+class Noted(Table, table=True):
+    """One row for each time that an event took effect, so that a double shows."""
+
+    id: int | None = Field(None, primary_key=True)
+    event_id: str
+    cluster_id: str
+    number: int
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Item(Table, table=True):
+    """Something with a key, a value and a time."""
+
+    name: str = Field(primary_key=True)
+    value: int = 0
+    at: datetime | None = Field(None, sa_type=UtcDateTime)
+
+
+async def make_tables(url: str, metadata: MetaData = Table.metadata) -> None:
+    """Create the tables in an empty store, where there are no migrations to do it."""
+    if url.startswith("sqlite"):
+        Path(url.split(":///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def open_store(url: str, metadata: MetaData = Table.metadata) -> AsyncIterator[Database]:
+    """The example service's store, without the service."""
+    await make_tables(url, metadata)
+    async with opened(Database(url, metadata, _no_migrations())) as db:
+        yield db
+
+
+@asynccontextmanager
+async def opened(db: Database) -> AsyncIterator[Database]:
+    """A store that is started for as long as the block runs."""
+    await db.start()
+    try:
+        yield db
+    finally:
+        await db.stop()
+
+
+class Example:
+    """The service: notes every `bootstrap.done` it hears. Wire more into `service` before `running()`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        nats_url: str,
+        *,
+        name: str = "example",
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings(
+            **{"state_dir": folder, "nats_url": nats_url, "http_port": free_port(), "log_level": "ERROR", **settings}
+        )
+        self.service = Service(
+            name,
+            self.settings,
+            metadata=Table.metadata,
+            migrations=_no_migrations(),
+            clock=clock,
+            patience=patience or Patience(),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Example"]:
+        """Start it on a store with its tables; stop it at the end."""
+        await make_tables(self.settings.database_url)
+        async with self.service.running():
+            yield self
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP routes are."""
+        return f"http://127.0.0.1:{self.service.http_port}"
+
+    async def noted(self) -> list[Noted]:
+        """What took effect so far, in that order."""
+        async with self.service.db.reading() as session:
+            return list(await session.exec(select(Noted).order_by(col(Noted.id))))
+
+    async def numbers(self) -> list[int]:
+        """The numbers of the events that took effect so far."""
+        return [row.number for row in await self.noted()]
+
+
+async def note(heard: Heard[BootstrapDone], tx: AsyncSession) -> None:
+    """Handle `bootstrap.done` by a row; `nodes` of the event serves as its number."""
+    tx.add(
+        Noted(event_id=heard.id, cluster_id=str(heard.event.cluster_id), number=heard.event.nodes, at=datetime.now(UTC))
+    )
+
+
+def done(number: int = 0, cluster_id: UUID | None = None) -> BootstrapDone:
+    """A `bootstrap.done` that can be told from others by its number."""
+    return BootstrapDone(cluster_id=cluster_id or uuid4(), generation=1, version="1.34.2", nodes=number)
+
+
+async def tell(bus: Bus, *events: Event, event_id: str | None = None, message_id: str | None = None) -> None:
+    """Publish events as another service would; `message_id` other than the event's id gets a double past JetStream."""
+    for event in events:
+        headers = headers_of(
+            event_id=event_id or str(uuid4()),
+            sequence=1,
+            source="test",
+            subject=event.subject,
+            about=str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
+            schema_version=event.schema_version,
+            at=datetime.now(UTC),
+        )
+        if message_id:
+            headers["Nats-Msg-Id"] = message_id
+        await bus.publish(event.subject, event.model_dump_json().encode(), headers)
+
+
+def _no_migrations() -> Path:
+    return Path(__file__).with_name("no_migrations")
