@@ -43,7 +43,7 @@ def of_answer(status: int, body: bytes) -> Observation:
 def of_refusal(status: int) -> Observation:
     """What a status other than 200 says, whatever was asked."""
     if status in (401, 403):
-        return Observation(Kind.AUTH, f"answers {status}")
+        return Observation(Kind.AUTH, f"it refuses our credentials ({status})")
     if status == 429 or status >= 500:
         return Observation(Kind.SERVER_ERROR, f"answers {status}")
     if 300 <= status < 400:
@@ -88,7 +88,7 @@ def _of_tls(error: Exception) -> Observation:
         reason = str(getattr(error, "reason", None) or "no reason given")  # only OpenSSL's own errors name one
         readable = reason.lower().replace("_", " ")
         if _ALERT_ON_OUR_CERTIFICATE.search(reason):
-            return Observation(Kind.AUTH, f"TLS alert: {readable}")
+            return Observation(Kind.AUTH, f"it refuses our certificate ({readable})")
         return Observation(Kind.TLS, f"TLS fails: {readable}")
     return Observation(Kind.TLS, "TLS fails")
 

@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from caravan_health.classify import of_answer, of_error, of_refusal
-from caravan_health.errors import NotAKubeApiserver
+from caravan_health.errors import CannotAsk, NotAKubeApiserver
 from caravan_health.nodes import FIRST_PAGE, PAGE, read_page
 from caravan_health.observation import NodeReading, Observation
 from caravan_health.target import Target
@@ -51,12 +51,13 @@ class NodesSeen:
 
 
 def open_door(target: Target, certificate: ClientCertificate | None) -> Door:
-    """Prepare to ask `target`; without a certificate only what it tells everyone can be asked."""
-    return Door(
-        server_name=target.host,
-        context=client_context(target.ca_certificate, certificate),
-        bases=[URL.build(scheme="https", host=address, port=target.port) for address in target.dialled()],
-    )
+    """Prepare to ask `target`; without a certificate only what it tells everyone can be asked. Raises CannotAsk."""
+    try:
+        context = client_context(target.ca_certificate, certificate)
+        bases = [URL.build(scheme="https", host=address, port=target.port) for address in target.dialled()]
+    except (ssl.SSLError, ValueError) as error:
+        raise CannotAsk(f"it cannot be asked: its address, CA or our certificate is malformed ({error})") from error
+    return Door(target.host, context, bases)
 
 
 def client_context(ca_certificate: str, certificate: ClientCertificate | None) -> ssl.SSLContext:

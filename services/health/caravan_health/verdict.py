@@ -9,7 +9,7 @@ was unfit counts for nothing; when there was nothing but such looks for a while,
     ok, a node unwell or the list of nodes fails   Degraded       2 (1 from Unknown)
     component_not_ready, server_error              Degraded       2 (1 from Unknown)
     dns refused tls timeout redirect garbage       Unreachable    3 within a minute
-    auth                                           Unknown        3: our credentials are not the cluster's fault
+    auth, or we may not list its nodes             Unknown        3: our credentials are not the cluster's fault
     monitor_unfit                                  –              never; Unknown once the last usable look is stale
 """
 
@@ -44,6 +44,13 @@ class NodesSummary:
     seen: int = 0
     unwell: tuple[str, ...] = ()
     failure: str = ""
+    refusal: str = ""
+    """Why we may not list them: our credentials, not the cluster's health."""
+
+    @property
+    def is_list(self) -> bool:
+        """There was a list to count."""
+        return not self.failure and not self.refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def _lean(seen: Observation, nodes: NodesSummary | None) -> tuple[Verdict, str]:
         return Verdict.UNREACHABLE, seen.detail
     match seen.kind:
         case Kind.AUTH:
-            return Verdict.UNKNOWN, f"it refuses our credentials: {seen.detail}"
+            return Verdict.UNKNOWN, seen.detail
         case Kind.COMPONENT_NOT_READY:
             return Verdict.DEGRADED, f"not ready: {_some(seen.components)}"
         case Kind.SERVER_ERROR:
@@ -165,6 +172,8 @@ def _lean_on_nodes(nodes: NodesSummary | None) -> tuple[Verdict, str]:
         return Verdict.HEALTHY, "ready; its nodes were not listed yet"
     if nodes.failure:
         return Verdict.DEGRADED, f"ready, but listing its nodes fails: {nodes.failure}"
+    if nodes.refusal:
+        return Verdict.UNKNOWN, f"ready, but its nodes cannot be listed: {nodes.refusal}"
     count = f"{nodes.ready} of {nodes.seen} nodes ready"
     if nodes.unwell:
         return Verdict.DEGRADED, f"{count}: {_some(nodes.unwell)}"
@@ -192,7 +201,7 @@ def _needed(held: Verdict, leaning: Verdict, policy: Policy) -> int:
 
 def _told(belief: Belief, nodes: NodesSummary | None) -> Belief:
     """Counts of nodes are told with a belief that rests on a list of them; else the last known stand."""
-    if nodes is None or nodes.failure or belief.verdict in (Verdict.UNREACHABLE, Verdict.UNKNOWN):
+    if nodes is None or not nodes.is_list or belief.verdict in (Verdict.UNREACHABLE, Verdict.UNKNOWN):
         return belief
     return replace(belief, nodes_ready=nodes.ready, nodes_seen=nodes.seen)
 

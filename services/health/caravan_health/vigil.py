@@ -65,7 +65,7 @@ class Vigil:
         self.target = target
         self.node_beliefs = {name: held for name, held in self.node_beliefs.items() if name in target.nodes}
         self.looks_until_nodes = 0
-        if self.nodes and not self.nodes.failure:
+        if self.nodes and self.nodes.is_list:
             self.nodes = summarise(self._readings, target.leaving)
 
     def present(self, certificate: ClientCertificate | None) -> None:
@@ -96,11 +96,13 @@ class Vigil:
         return change
 
     def listed(self, listed: NodesSeen, now: datetime) -> Change:
-        """Judge a list of nodes. Where the list fails for our own reasons, what was known stands."""
+        """Judge a list of nodes. While the monitor is in trouble, what was known stands."""
         failure = listed.failure
+        if failure and failure.kind is Kind.AUTH:
+            self.nodes = NodesSummary(refusal=failure.detail)
+        elif failure and failure.kind is not Kind.MONITOR_UNFIT:
+            self.nodes = NodesSummary(failure=failure.detail)
         if failure:
-            if failure.kind not in (Kind.AUTH, Kind.MONITOR_UNFIT):
-                self.nodes = NodesSummary(failure=failure.detail)
             return Change()
         self._readings = listed.readings
         self.nodes = summarise(listed.readings, self.target.leaving)

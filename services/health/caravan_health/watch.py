@@ -13,6 +13,7 @@ from caravan_health import metrics
 from caravan_health.agenda import Agenda
 from caravan_health.beliefs import Change
 from caravan_health.credentials import Credentials
+from caravan_health.errors import CannotAsk
 from caravan_health.monitor import Monitor
 from caravan_health.observation import Kind, Observation
 from caravan_health.probe import Prober
@@ -82,11 +83,10 @@ class Watch:
     async def _keep(self, vigil: Vigil, due: float) -> None:
         """Look once, weigh, judge, record, list nodes when it is time, and appoint the next look."""
         await self._have_certificate(vigil)
-        if not vigil.has_door():
-            await self._open(vigil)
+        unusable = "" if vigil.has_door() else await self._open(vigil)
         async with self._slow_lane if vigil.is_slow() else self._lane:
             started = asyncio.get_running_loop().time()
-            seen = await self._prober.ready(vigil.door())
+            seen = Observation(Kind.AUTH, unusable) if unusable else await self._prober.ready(vigil.door())
         ended = asyncio.get_running_loop().time()
         _measure(seen, due, started, ended)
         if not self._is_followed(vigil):
@@ -95,10 +95,11 @@ class Watch:
         if vigil.wants_nodes(seen, self._settings.nodes_every):
             vigil.lists_nodes = True
             self._tasks.create_task(self._list_nodes(vigil, seen))
-        if not (vigil.lists_nodes and vigil.nodes is None):  # the first word on a cluster is a whole one
+        first_word = seen.kind is Kind.OK and vigil.lists_nodes and vigil.nodes is None
+        if not first_word:  # that waits for the list, so that it is a whole one
             self._judge(vigil, seen)
         if seen.kind is Kind.AUTH:
-            vigil.certificate_due = min(vigil.certificate_due, ended + _REFUSED_AGAIN_S)
+            self._replace_certificate(vigil)
         self._agenda.put(vigil.target.cluster_id, max(started + next_look_s(vigil.belief, self._policy), ended))
 
     def _weigh(self, vigil: Vigil, seen: Observation, started: float, ended: float) -> Observation:
@@ -133,17 +134,26 @@ class Watch:
             vigil.lists_nodes = False
         if not self._is_followed(vigil):
             return
+        if listed.failure and listed.failure.kind is Kind.AUTH:
+            self._replace_certificate(vigil)
         change = vigil.listed(listed, self._clock.now())
         if change != Change():
             self._take(vigil.target.cluster_id, change)
         if first:
             self._judge(vigil, seen)
 
-    async def _open(self, vigil: Vigil) -> None:
-        """Prepare a way in, one a turn of the event loop: each takes about 2 ms, and after a start all are new."""
+    async def _open(self, vigil: Vigil) -> str:
+        """Prepare a way in, one a turn of the event loop: each takes about 2 ms, and after a start all are new.
+
+        Returns why there is none, or nothing.
+        """
         async with self._opening:
-            vigil.door()
+            try:
+                vigil.door()
+            except CannotAsk as error:
+                return str(error)
             await asyncio.sleep(0)
+        return ""
 
     def _is_followed(self, vigil: Vigil) -> bool:
         return self._vigils.get(vigil.target.cluster_id) is vigil
@@ -159,6 +169,10 @@ class Watch:
         fetching = self._tasks.create_task(self._fetch_certificate(vigil))
         if vigil.certificate is None:
             await asyncio.wait([fetching], timeout=_CERTIFICATE_PATIENCE_S)
+
+    def _replace_certificate(self, vigil: Vigil) -> None:
+        soon = asyncio.get_running_loop().time() + _REFUSED_AGAIN_S
+        vigil.certificate_due = min(vigil.certificate_due, soon)
 
     async def _fetch_certificate(self, vigil: Vigil) -> None:
         certificate, again_in_s = await self._credentials.fetch(vigil.target.cluster_id)

@@ -12,15 +12,24 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.eventually import eventually
 from tests.support.nats import free_port
 from tests.support.tls import HOST, Authority
 
+from caravan_health.app import monitor_for
+from caravan_health.beliefs import Change
+from caravan_health.credentials import Credentials
+from caravan_health.monitor import Monitor
 from caravan_health.settings import Settings
 from caravan_health.target import Target
+from caravan_health.verdict import unasked
+from caravan_health.watch import Watch
 from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.requests import AskClientCertificate, ClientCertificate
+from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
@@ -102,6 +111,8 @@ class Apiserver:
                 _write(writer, 500, FAILED)
             case "refuses us":
                 _write(writer, 401, b"{}")
+            case "lists for ever" if path.startswith("/api"):
+                await asyncio.sleep(NEVER_S)
             case _ if path.startswith("/readyz"):
                 _write(writer, 200, CHECKS)
             case _:
@@ -138,6 +149,54 @@ async def apiserver(authority: Authority) -> AsyncIterator[Apiserver]:
     await server.restart()
     yield server
     await server.stop()
+
+
+@dataclass
+class Watching:
+    """A running watch, and all it ever said."""
+
+    watch: Watch
+    monitor: Monitor
+    said: list[tuple[UUID, Verdict]] = field(default_factory=list)
+    nodes: dict[str, Verdict] = field(default_factory=dict)
+
+    def take(self, cluster_id: UUID, change: Change) -> None:
+        if change.belief:
+            self.said.append((cluster_id, change.belief.verdict))
+        self.nodes |= {name: node.verdict for name, node in change.nodes.items()}
+
+    def follow(self, *targets: Target) -> None:
+        for target in targets:
+            self.watch.follow(target, unasked(SystemClock().now()), {}, 0.0)
+
+    def verdict(self, target: Target) -> Verdict:
+        told = [verdict for cluster_id, verdict in self.said if cluster_id == target.cluster_id]
+        return told[-1] if told else Verdict.UNKNOWN
+
+    async def until(self, verdict: Verdict, *targets: Target, within: float = 5.0) -> None:
+        await eventually(
+            lambda: all(self.verdict(target) is verdict for target in targets), within=within, saying=verdict
+        )
+
+    def ever(self, verdict: Verdict) -> bool:
+        return any(said is verdict for _, said in self.said)
+
+
+@contextlib.asynccontextmanager
+async def watching(settings: Settings, certificate: ClientCertificate) -> AsyncIterator[Watching]:
+    async def ask(_: AskClientCertificate, __: type[ClientCertificate]) -> ClientCertificate:
+        return certificate
+
+    monitor = monitor_for(settings)
+    clock = SystemClock()
+    running = Watching(
+        Watch(settings, monitor, Credentials(ask, clock), clock, lambda *said: running.take(*said)), monitor
+    )
+    tasks = [asyncio.create_task(part) for part in (monitor.run(), running.watch.run())]
+    yield running
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass

@@ -1,22 +1,19 @@
 """The probing loop against real TLS servers: outages are found, the monitor's own trouble is not one."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from uuid import UUID
+from dataclasses import replace
 
 import pytest
-from tests.integration.health.conftest import Apiserver, Authority
+from tests.integration.health.conftest import Apiserver, Watching, watching
 from tests.support.eventually import eventually
+from tests.support.tls import Authority
 
 from caravan_health.app import monitor_for
 from caravan_health.beliefs import Change
 from caravan_health.credentials import Credentials
-from caravan_health.monitor import Monitor
 from caravan_health.settings import Settings
-from caravan_health.target import Target
 from caravan_health.verdict import unasked
 from caravan_health.watch import Watch
 from caravan_shared.contracts.requests import AskClientCertificate, ClientCertificate
@@ -25,59 +22,9 @@ from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.errors import Retry
 
 
-@dataclass
-class Watching:
-    """A running watch, and all it ever said."""
-
-    watch: Watch
-    monitor: Monitor
-    said: list[tuple[UUID, Verdict]] = field(default_factory=list)
-    nodes: dict[str, Verdict] = field(default_factory=dict)
-
-    def take(self, cluster_id: UUID, change: Change) -> None:
-        if change.belief:
-            self.said.append((cluster_id, change.belief.verdict))
-        self.nodes |= {name: node.verdict for name, node in change.nodes.items()}
-
-    def follow(self, *targets: Target) -> None:
-        for target in targets:
-            self.watch.follow(target, unasked(SystemClock().now()), {}, 0.0)
-
-    def verdict(self, target: Target) -> Verdict:
-        told = [verdict for cluster_id, verdict in self.said if cluster_id == target.cluster_id]
-        return told[-1] if told else Verdict.UNKNOWN
-
-    async def until(self, verdict: Verdict, *targets: Target, within: float = 5.0) -> None:
-        await eventually(
-            lambda: all(self.verdict(target) is verdict for target in targets), within=within, saying=verdict
-        )
-
-    def ever(self, verdict: Verdict) -> bool:
-        return any(said is verdict for _, said in self.said)
-
-
-@contextlib.asynccontextmanager
-async def watching(settings: Settings, authority: Authority) -> AsyncIterator[Watching]:
-    certificate = authority.for_health()
-
-    async def ask(_: AskClientCertificate, __: type[ClientCertificate]) -> ClientCertificate:
-        return certificate
-
-    monitor = monitor_for(settings)
-    clock = SystemClock()
-    running = Watching(
-        Watch(settings, monitor, Credentials(ask, clock), clock, lambda *said: running.take(*said)), monitor
-    )
-    tasks = [asyncio.create_task(part) for part in (monitor.run(), running.watch.run())]
-    yield running
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 @pytest.fixture
 async def watched(settings: Settings, authority: Authority) -> AsyncIterator[Watching]:
-    async with watching(settings, authority) as running:
+    async with watching(settings, authority.for_health()) as running:
         yield running
 
 
@@ -188,7 +135,7 @@ async def test_hanging_clusters_hold_nobody_up(settings: Settings, authority: Au
     hanging = Apiserver(authority, habit="hangs")
     await hanging.restart()
     narrow = settings.model_copy(update={"looks_at_once": 4, "mass_failure_share": 2.0})
-    async with watching(narrow, authority) as watched:
+    async with watching(narrow, authority.for_health()) as watched:
         well, stuck = [apiserver.target() for _ in range(10)], [hanging.target() for _ in range(8)]
         watched.follow(*stuck)
         await watched.until(Verdict.UNREACHABLE, *stuck, within=20)
@@ -199,6 +146,24 @@ async def test_hanging_clusters_hold_nobody_up(settings: Settings, authority: Au
         looks = (len(apiserver.asked) - before) / (time.monotonic() - started)
     assert looks > 10 / settings.probe_every_s * 0.8
     await hanging.stop()
+
+
+async def test_malformed_ca_is_our_trouble_and_stops_nobody_else(apiserver: Apiserver, watched: Watching) -> None:
+    broken, well = replace(apiserver.target(), ca_certificate="no PEM"), apiserver.target()
+    watched.follow(broken, well)
+    await watched.until(Verdict.HEALTHY, well)
+    await eventually(lambda: (broken.cluster_id, Verdict.UNKNOWN) in watched.said)
+    watched.watch.retarget(replace(broken, version=2, ca_certificate=apiserver.authority.ca_cert))
+    await watched.until(Verdict.HEALTHY, broken)
+
+
+async def test_cluster_that_dies_while_its_nodes_are_listed_is_found(apiserver: Apiserver, watched: Watching) -> None:
+    apiserver.habit = "lists for ever"
+    target = apiserver.target()
+    watched.follow(target)
+    await eventually(lambda: any("nodes" in path for path in apiserver.asked))
+    await apiserver.stop()
+    await watched.until(Verdict.UNREACHABLE, target)
 
 
 async def test_dropped_cluster_is_asked_no_more(apiserver: Apiserver, watched: Watching) -> None:

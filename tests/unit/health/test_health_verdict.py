@@ -98,10 +98,16 @@ def test_list_of_nodes_that_fails_degrades() -> None:
 
 
 def test_refused_credentials_lead_to_unknown_never_to_a_fault_of_the_cluster() -> None:
-    refused = Observation(Kind.AUTH, "answers 401")
+    refused = Observation(Kind.AUTH, "it refuses our credentials (401)")
     assert after(believing(Verdict.HEALTHY), refused, refused).verdict is Verdict.HEALTHY
     belief = after(believing(Verdict.HEALTHY), refused, refused, refused)
-    assert (belief.verdict, belief.reason) == (Verdict.UNKNOWN, "it refuses our credentials: answers 401")
+    assert (belief.verdict, belief.reason) == (Verdict.UNKNOWN, "it refuses our credentials (401)")
+
+
+def test_cluster_that_hides_its_nodes_from_us_is_unknown() -> None:
+    belief = after(unasked(START), OK, nodes=NodesSummary(refusal="it refuses our credentials (403)"))
+    assert belief.verdict is Verdict.UNKNOWN
+    assert belief.reason == "ready, but its nodes cannot be listed: it refuses our credentials (403)"
 
 
 def test_unreachable_cluster_needs_two_answers_to_be_believed_again() -> None:
