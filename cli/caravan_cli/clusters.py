@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from caravan_cli import options
 from caravan_cli.client import Client
@@ -23,6 +22,7 @@ from caravan_cli.render import (
     cluster_row,
     document,
     node_row,
+    say,
     stderr,
     stdout,
     table,
@@ -138,10 +138,10 @@ def events(
         shown = 0
         for entry in api.timeline(cluster.id, limit=limit):
             shown = entry.id
-            typer.echo(timeline_line(entry))
+            say(stdout(), timeline_line(entry))
         if follow_on:
             for entry in _happening(api, cluster, shown):
-                typer.echo(timeline_line(entry))
+                say(stdout(), timeline_line(entry))
 
 
 def kubeconfig(
@@ -166,7 +166,7 @@ def kubeconfig(
     else:
         write_private(Path(file), issued.kubeconfig)
     until = f"{issued.expires_at.astimezone():%H:%M:%S}"
-    stderr().print(Text(f"{role.capitalize()} of {name} until {until} (grant {issued.grant_id})."), soft_wrap=True)
+    say(stderr(), f"{role.capitalize()} of {name} until {until} (grant {issued.grant_id}).")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -187,7 +187,7 @@ def _print_clusters(clusters: list[Cluster], output: Output, *, heads: bool = Tr
     elif output is Output.NAME:
         typer.echo("\n".join(cluster.name for cluster in clusters), nl=bool(clusters))
     elif not clusters:
-        stderr().print(Text("There are no clusters. Ask for one: caravan cluster create demo --wait"), soft_wrap=True)
+        say(stderr(), "There are no clusters. Ask for one: caravan cluster create demo --wait")
     else:
         wide = output is Output.WIDE
         now = datetime.now(UTC)

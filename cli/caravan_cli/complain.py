@@ -1,9 +1,9 @@
 """Tell a person what went wrong: what, where, what would be right, who can fix it, and whether trying again helps."""
 
 from rich.console import Console
-from rich.text import Text
 
 from caravan_cli.errors import CliError, Problem
+from caravan_cli.render import say
 
 _WHO = {
     "user": "you, by asking for something else",
@@ -14,17 +14,17 @@ _WHO = {
 def complain(console: Console, error: CliError) -> None:
     """Print an error as the API gives it, or the sentence of one of our own."""
     problem = error.problem
-    _line(console, Text.assemble(("Error: ", "bold red"), problem.title if problem else str(error)))
+    say(console, f"Error: {problem.title if problem else error}", style="bold red")
     if problem is None:
         return
-    if problem.detail and problem.detail != problem.title:
-        _line(console, Text(f"  {problem.detail}"))
+    if problem.detail and not problem.problems:  # with problems, the detail is only their summary
+        say(console, f"  {problem.detail}")
     for each in problem.problems:
-        _line(console, Text.assemble("  ", (each.field, "bold"), f": {each.problem}"))
+        say(console, f"  {each.field}: {each.problem}")
         if each.remedy:
-            _line(console, Text.assemble("    → ", each.remedy))
+            say(console, f"    → {each.remedy}")
     for sentence in who_and_whether(problem):
-        _line(console, Text(sentence))
+        say(console, sentence)
 
 
 def who_and_whether(problem: Problem) -> list[str]:
@@ -37,7 +37,3 @@ def who_and_whether(problem: Problem) -> list[str]:
     if problem.trace_id:
         told.append(f"Trace: {problem.trace_id}")
     return told
-
-
-def _line(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True)

@@ -13,13 +13,12 @@ import typer
 import urllib3.exceptions
 import yaml
 from rich.console import Console
-from rich.text import Text
 
 from caravan_cli.client import Client
 from caravan_cli.context import Target
 from caravan_cli.errors import CliError, Unavailable
 from caravan_cli.progress import progress_on
-from caravan_cli.render import CLUSTER_HEADS, NODE_HEADS, cluster_row, node_row, stderr, stdout, table
+from caravan_cli.render import CLUSTER_HEADS, NODE_HEADS, cluster_row, node_row, say, stderr, stdout, table
 from caravan_cli.up import Stack, StackError
 from caravan_cli.up.layout import FILE as STACK_FILE
 from caravan_cli.views import Cluster
@@ -44,7 +43,7 @@ class Story:
     def tell(self, step: str) -> Iterator[None]:
         """Announce a step and time it."""
         self.step = step
-        self.console.print(Text(f"\n{len(self.seconds) + 1}. {step}", style="bold"))
+        say(self.console, f"\n{len(self.seconds) + 1}. {step}", style="bold")
         started = time.monotonic()
         yield
         self.seconds[step] = time.monotonic() - started
@@ -63,11 +62,11 @@ def demo(
     """
     story = Story(stdout())
     _make_afresh(state_dir)
-    stack = Stack(state_dir, ports="auto", say=lambda text: stderr().print(Text(text), soft_wrap=True))
+    stack = Stack(state_dir, ports="auto", say=lambda text: say(stderr(), text))
     try:
         with story.tell("Start NATS, the five services and a SIMULATED cloud"):
             stack.start()
-            story.console.print(Text(f"They run; the API is {stack.url}, their logs are in {stack.log('api').parent}."))
+            say(story.console, f"They run; the API is {stack.url}, their logs are in {stack.log('api').parent}.")
         with stack.tended(), Client(Target(stack.url, stack.token, None, "the demo's stack")) as api:
             _main_job(api, story)
     except CliError as error:
@@ -101,7 +100,7 @@ def _main_job(api: Client, story: Story) -> None:
         table(console, NODE_HEADS, [node_row(node) for node in api.nodes(cluster.id, {})])
     with story.tell("Delete it"):
         until_deleted(api, api.delete(cluster.id), progress_on(console), timeout_s=STEP_TIMEOUT_S)
-        console.print(Text("Its machines, its name and its credentials are gone."))
+        say(console, "Its machines, its name and its credentials are gone.")
 
 
 def _offered_version(api: Client) -> str:
@@ -155,9 +154,9 @@ def _make_afresh(state_dir: Path) -> None:
 def _explain(story: Story, stack: Stack, error: CliError) -> None:
     part = error.part if isinstance(error, StackError) and error.part else _part_at_fault(stack)
     console = stderr()
-    console.print(Text(f"\nThe demo failed at: {story.step}", style="bold red"), soft_wrap=True)
-    console.print(Text(f"The end of {part}'s log ({stack.log(part)}):"), soft_wrap=True)
-    console.print(Text(stack.log_tail(part, LOG_LINES)), soft_wrap=True)
+    say(console, f"\nThe demo failed at: {story.step}", style="bold red")
+    say(console, f"The end of {part}'s log ({stack.log(part)}):")
+    say(console, stack.log_tail(part, LOG_LINES))
 
 
 def _part_at_fault(stack: Stack) -> str:
@@ -175,7 +174,7 @@ def _part_at_fault(stack: Stack) -> str:
 
 def _sum_up(story: Story, state_dir: Path) -> None:
     console = story.console
-    console.print(Text("\nDone.", style="bold green"))
+    say(console, "\nDone.", style="bold green")
     table(console, ("STEP", "SECONDS"), [(step, f"{seconds:.1f}") for step, seconds in story.seconds.items()])
     for line in (
         "",
@@ -185,4 +184,4 @@ def _sum_up(story: Story, state_dir: Path) -> None:
         "  .venv/bin/caravan cluster create demo --wait",
         "  .venv/bin/caravan cluster --help",
     ):
-        console.print(Text(line), soft_wrap=True)
+        say(console, line)

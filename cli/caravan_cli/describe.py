@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from rich.console import Console
-from rich.text import Text
 
 from caravan_cli.complain import who_and_whether
 from caravan_cli.errors import Problem
@@ -15,6 +14,7 @@ from caravan_cli.render import (
     cloud_text,
     node_row,
     phase_text,
+    say,
     table,
     timeline_line,
     verdict_text,
@@ -43,10 +43,10 @@ def describe(
     _heading(console, "Nodes")
     table(console, NODE_HEADS, [node_row(node) for node in nodes[:NODES_SHOWN]])
     if cluster.nodes.wanted > NODES_SHOWN:
-        console.print(Text(f"… all of them: caravan cluster nodes {cluster.name}"))
+        say(console, f"… all of them: caravan cluster nodes {cluster.name}")
     _heading(console, "What happened last")
     for entry in timeline:
-        console.print(Text(timeline_line(entry)), soft_wrap=True)
+        say(console, timeline_line(entry))
 
 
 def _facts(cluster: Cluster, now: datetime) -> Iterable[tuple[Cell, Cell]]:
@@ -78,13 +78,13 @@ def _version(cluster: Cluster) -> str:
 def _failure(console: Console, cluster: Cluster) -> None:
     assert cluster.failure is not None
     _heading(console, "Failure", "bold red")
-    console.print(Text(cluster.failure.reason), soft_wrap=True)
+    say(console, cluster.failure.reason)
     problem = Problem(who_can_fix=cluster.failure.who_can_fix, retry_helps=cluster.failure.retry_helps)
     for sentence in who_and_whether(problem):
-        console.print(Text(sentence), soft_wrap=True)
-    console.print(Text(f"When it is mended: caravan cluster retry {cluster.name}"), soft_wrap=True)
+        say(console, sentence)
+    say(console, f"When it is mended: caravan cluster retry {cluster.name}")
 
 
 def _heading(console: Console, text: str, style: str = "bold") -> None:
     console.print()
-    console.print(Text(text, style=style))
+    say(console, text, style=style)

@@ -19,7 +19,7 @@ SpecFile = Annotated[
 ]
 Version = Annotated[
     str | None,
-    typer.Option("--version", help="Kubernetes version. [default: the newest on offer]", rich_help_panel=_SPEC),
+    typer.Option("--version", help="Kubernetes version; the newest on offer if you name none.", rich_help_panel=_SPEC),
 ]
 CloudName = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from caravan_cli.render import phase_text
+from caravan_cli.render import phase_text, say, visible
 from caravan_cli.views import Cluster, NodeSet, TimelineEntry
 from caravan_shared.contracts.spec import Role
 
@@ -73,13 +73,15 @@ class Bars:
         for node_set in cluster.node_sets:
             done, wanted = _done(node_set), max(node_set.wanted, 1)
             grid.add_row(
-                Text(f"  {node_set.name}"),
+                Text(f"  {visible(node_set.name)}"),
                 ProgressBar(total=wanted, completed=min(done, wanted), width=BAR_WIDTH),
                 Text(_counted(node_set)),
             )
         head = Text.assemble(f"{cluster.name}  ", phase_text(cluster))
         return Group(
-            head, grid, Spinner("dots", Text(_current_step(cluster, self._last), overflow="ellipsis", no_wrap=True))
+            head,
+            grid,
+            Spinner("dots", Text(visible(_current_step(cluster, self._last)), overflow="ellipsis", no_wrap=True)),
         )
 
 
@@ -113,7 +115,7 @@ class Lines:
         self._say(entry.text)
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        say(self._console, text)
 
 
 def _done(node_set: NodeSet) -> int:

@@ -17,8 +17,6 @@ from caravan_cli.views import Cluster, Node, TimelineEntry
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 LEAST_WIDTH = 9  # columns; keeps the rows of `--watch`, printed one by one, mostly aligned
-
-
 GAP = "   "
 
 
@@ -62,6 +60,16 @@ def _console(file: TextIO) -> Console:
     return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print lines of text, never cut or broken to the width."""
+    console.print(Text(visible(text), style=style), soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """The text with control characters shown as escapes, so that foreign text cannot steer a terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
 def document(value: Any, form: Output) -> None:
     """Print models or JSON values as one YAML or JSON document, every field included."""
     plain = _plain(value)
@@ -79,7 +87,7 @@ def table(console: Console, heads: Sequence[str], rows: Sequence[Row], *, show_h
     lines = [list(heads)] * show_heads + [[str(cell) for cell in row] for row in rows]
     widths = [max([LEAST_WIDTH, *map(len, column)]) for column in zip(*lines, strict=True)]
     for line in lines:
-        console.print(Text(GAP.join(map(str.ljust, line, widths)).rstrip()), soft_wrap=True)
+        say(console, GAP.join(map(str.ljust, line, widths)).rstrip())
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Row], *, show_heads: bool) -> Table:
@@ -87,7 +95,7 @@ def _grid(heads: Sequence[str], rows: Sequence[Row], *, show_heads: bool) -> Tab
     for head in heads:
         grid.add_column(head, no_wrap=True, overflow="ellipsis", min_width=LEAST_WIDTH)
     for row in rows:
-        grid.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        grid.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
     return grid
 
 

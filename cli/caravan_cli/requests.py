@@ -9,7 +9,7 @@ from caravan_cli import options, specs
 from caravan_cli.client import Client, Json
 from caravan_cli.errors import NotFound, Unavailable, UsageProblem
 from caravan_cli.progress import progress_on
-from caravan_cli.render import Output, document, stderr, stdout, table
+from caravan_cli.render import Output, document, say, stderr, stdout, table
 from caravan_cli.session import client
 from caravan_cli.specs import SpecFlags
 from caravan_cli.views import Cluster, Plan
@@ -17,7 +17,7 @@ from caravan_cli.waiting import until_deleted, until_settled
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 OptionalName = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="The cluster's name; may stand in the file.", show_default=False)
+    str | None, typer.Argument(metavar="NAME", help="The cluster's name; may stand in the file.", show_default=False)
 ]
 
 
@@ -266,11 +266,11 @@ def _show_plan(planned: Plan, output: Output) -> None:
         Text(f"Quota: {quota.need} {quota.resource} needed, {free}{'' if quota.fits else ': it does NOT fit'}.")
     )
     if planned.upgrade:
-        console.print(Text(f"Upgrade: {planned.upgrade}."))
+        say(console, f"Upgrade: {planned.upgrade}.")
     simulated = " (simulated machines)" if planned.simulated else ""
-    console.print(Text(f"It usually takes about {planned.estimate_s:.0f} s{simulated}. Nothing was done."))
+    say(console, f"It usually takes about {planned.estimate_s:.0f} s{simulated}. Nothing was done.")
 
 
 def _tell(text: str) -> None:
     """Say something beside the answer: on stderr, so that the answer can be piped."""
-    stderr().print(Text(text), soft_wrap=True)
+    say(stderr(), text)

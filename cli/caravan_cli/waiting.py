@@ -15,6 +15,7 @@ from caravan_cli.views import Cluster, TimelineEntry
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 LOOK_EVERY_S = 10.0  # of silence on the stream, then ask: a proxy may hold events back
+NAME_POLL_S = 0.1  # the api frees the name right after the last fact; no event tells of it
 
 Change = Cluster | TimelineEntry
 
@@ -73,23 +74,20 @@ def until_healthy(client: Client, wanted: Cluster, progress: Progress, *, timeou
 
 
 def until_deleted(client: Client, wanted: Cluster, progress: Progress, *, timeout_s: float) -> None:
-    """Wait until nothing of the cluster is left. ClusterFailed where a service cannot take its part away, TimedOut."""
+    """Wait until nothing of the cluster is left and its name is free. TimedOut."""
 
     def deleted(cluster: Cluster) -> bool:
         return cluster.phase is ClusterPhase.DELETED
 
+    deadline = time.monotonic() + timeout_s
     try:
         _until(client, wanted, progress, deleted, timeout_s=timeout_s)
+        while client.cluster(wanted.name).id == wanted.id:
+            if time.monotonic() > deadline:
+                raise TimedOut(f"Cluster {wanted.name} is deleted, but its name is not free yet.")
+            time.sleep(NAME_POLL_S)
     except NotFound:
         return
-
-
-def _settled(cluster: Cluster, wanted: Cluster) -> bool:
-    if cluster.phase is ClusterPhase.FAILED and cluster.generation >= wanted.generation:
-        raise ClusterFailed(cluster)
-    if cluster.phase in {ClusterPhase.DELETING, ClusterPhase.DELETED}:
-        raise CliError(f"Cluster {cluster.name} is being deleted.")
-    return cluster.settled(wanted.generation)
 
 
 def _until(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from caravan_cli.up.errors import StackTaken
-from caravan_cli.up.processes import Process, end_stray
+from caravan_cli.up.processes import Process, Stray, is_same
 
 LOCK = "lock"
 PROCESSES = "processes.json"
@@ -19,6 +19,11 @@ class Claim:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._lock: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the directory is ours."""
+        return self._lock is not None
 
     def take(self) -> None:
         """Lock the directory, making it if need be; StackTaken where another supervisor has it."""
@@ -45,17 +50,13 @@ class Claim:
 
     def note(self, processes: Mapping[str, Process]) -> None:
         """Remember what runs, so that a later supervisor can end what a killed one left."""
-        running = {name: [each.pid, each.born] for name, each in processes.items() if each.ended() is None}
+        running = {name: (each.pid, each.born) for name, each in processes.items() if each.ended() is None}
         draft = self._state_dir / f"{PROCESSES}.new"
         draft.write_text(json.dumps(running))
         draft.replace(self._state_dir / PROCESSES)
 
-    def end_strays(self, within_s: float) -> None:
-        """End what a killed supervisor left behind."""
+    def strays(self) -> dict[str, Stray]:
+        """What a killed supervisor left running, by part."""
         path = self._state_dir / PROCESSES
-        if not path.exists():
-            return
-        for pid, born in json.loads(path.read_text()).values():
-            if born is not None:
-                end_stray(pid, born, within_s)
-        path.unlink()
+        noted = json.loads(path.read_text()) if path.exists() else {}
+        return {name: Stray(pid, born) for name, (pid, born) in noted.items() if born and is_same(pid, born)}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from caravan_cli.context import CREDENTIALS
 from caravan_cli.errors import UsageProblem
-from caravan_cli.render import stderr, stdout, table
+from caravan_cli.render import say, stderr, stdout, table
 from caravan_cli.up.errors import StackError
 from caravan_cli.up.layout import Ports
 from caravan_cli.up.stack import TEND_EVERY_S, Stack
@@ -31,7 +31,7 @@ def up(
     ] = None,
     port_offset: Annotated[int, typer.Option(help="Added to every usual port.")] = 0,
     network: Annotated[
-        str | None, typer.Option(help="Addresses of the sandbox's machines, 127.N.0.0/16. [default: 127.64.0.0/16]")
+        str | None, typer.Option(help="Addresses of the sandbox's machines, such as 127.64.0.0/16.")
     ] = None,
 ) -> None:
     """Run Caravan on this machine: NATS, the five services and a SIMULATED cloud. Ctrl-C stops all of it.
@@ -47,19 +47,19 @@ def up(
         state_dir,
         ports=_chosen(ports, port_offset),
         network=_checked(network),
-        say=lambda text: console.print(Text(text), soft_wrap=True),
+        say=lambda text: say(console, text),
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        console.print(Text(f"Starting the local stack in {stack.state_dir} …"), soft_wrap=True)
+        say(console, f"Starting the local stack in {stack.state_dir} …")
         stack.start()
         welcome(stack)
         while True:
             time.sleep(TEND_EVERY_S)
             stack.tend()
     except KeyboardInterrupt:
-        console.print(Text("Stopping …"))
+        say(console, "Stopping …")
     except StackError as error:
         show_tail(error)
         raise
@@ -67,7 +67,7 @@ def up(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         stack.stop()
-    console.print(Text("All of it is stopped; the next `caravan up` finds it as it was."))
+    say(console, "All of it is stopped; the next `caravan up` finds it as it was.")
 
 
 def welcome(stack: Stack) -> None:
@@ -100,13 +100,13 @@ def welcome(stack: Stack) -> None:
         "",
         "Ctrl-C stops everything.",
     ):
-        console.print(Text(line), soft_wrap=True)
+        say(console, line)
 
 
 def show_tail(error: StackError) -> None:
     """Print the end of the log of the part at fault."""
     if error.tail:
-        stderr().print(Text(f"The end of {error.part}'s log:\n{error.tail}"), soft_wrap=True)
+        say(stderr(), f"The end of {error.part}'s log:\n{error.tail}")
 
 
 def _chosen(ports: str | None, offset: int) -> Ports | Literal["auto"] | None:

@@ -14,9 +14,6 @@ LOG_LIMIT_BYTES = 10 * 1024 * 1024  # then the log moves to <name>.log.1 and the
 TAIL_BYTES = 16 * 1024
 BIRTH_TOLERANCE_S = 0.05  # the kernel counts in hundredths
 
-Wait = Callable[[float], bool]
-"""Waits up to so many seconds for a process to end; says whether it did."""
-
 
 @dataclass(frozen=True)
 class Program:
@@ -63,7 +60,7 @@ class Process:
         """Ask it to end, then make it."""
         if self.ended() is not None:
             return
-        end(self.pid, within_s, wait=self._wait)
+        _end(self.pid, within_s, self._wait)
 
     def kill(self) -> None:
         """End it as a crash would: at once, and only this process."""
@@ -93,23 +90,51 @@ def is_same(pid: int, born: float) -> bool:
     return now is not None and abs(now - born) < BIRTH_TOLERANCE_S
 
 
-def end_stray(pid: int, born: float, within_s: float) -> None:
-    """End a process that a killed supervisor left behind, if it is really that one."""
-    if is_same(pid, born):
-        end(pid, within_s, wait=lambda timeout_s: _gone(pid, born, timeout_s))
+class Stray:
+    """A process that a killed supervisor left behind: nobody's child, known by its id and its birth."""
+
+    def __init__(self, pid: int, born: float) -> None:
+        self.pid, self.born = pid, born
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting, if it is still that process."""
+        if is_same(self.pid, self.born):
+            _send(self.pid, signal.SIGTERM)
+
+    def stop(self, within_s: float) -> None:
+        """Ask it to end, then make it, if it is still that process."""
+        if is_same(self.pid, self.born):
+            _end(self.pid, within_s, self._wait)
+
+    def _wait(self, timeout_s: float) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            if is_same(self.pid, self.born):
+                process.wait(timeout_s)
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.TimeoutExpired:
+            return False
+        return True
 
 
-def end(pid: int, within_s: float, *, wait: Wait) -> None:
+def _end(pid: int, within_s: float, wait: Callable[[float], bool]) -> None:
     """SIGTERM, and after `within_s` seconds SIGKILL, also for what it started in turn."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+    _send(pid, signal.SIGTERM)
     if wait(within_s):
         return
     children = _children(pid)
-    for each in (pid, *(child.pid for child in children if child.is_running())):
-        with suppress(ProcessLookupError):
-            os.kill(each, signal.SIGKILL)
+    _send(pid, signal.SIGKILL)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     wait(within_s)
+    psutil.wait_procs(children, timeout=within_s)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def rotate(log: Path) -> None:
@@ -133,15 +158,3 @@ def _children(pid: int) -> list[psutil.Process]:
         return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
         return []
-
-
-def _gone(pid: int, born: float, timeout_s: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        if is_same(pid, born):
-            process.wait(timeout_s)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return False
-    return True

@@ -24,8 +24,8 @@ from caravan_cli.up.claim import Claim
 from caravan_cli.up.errors import StackError, StackTaken
 from caravan_cli.up.layout import Layout, Ports
 from caravan_cli.up.nats import config
-from caravan_cli.up.processes import Process, rotate, tail
-from caravan_cli.up.readiness import is_ready
+from caravan_cli.up.processes import Process, Stray, rotate, tail
+from caravan_cli.up.readiness import calls_itself_dead, is_ready
 from caravan_cli.up.restarts import Restarts
 from caravan_cli.up.wiring import NATS, NATS_CONFIG, NATS_STORE, PARTS, SANDBOX, SERVICES, common_env, own_env, program
 
@@ -33,6 +33,7 @@ READY_WITHIN_S = 90.0  # seven Pythons on two busy cores; usually 10
 STOP_WITHIN_S = 20.0  # a service lets its handlers finish for 15 s
 LOOK_EVERY_S = 0.1
 TEND_EVERY_S = 0.5
+ASK_EVERY_S = 10.0  # whether services are alive; they notice it themselves after a minute
 TAIL_LINES = 25
 
 
@@ -60,6 +61,7 @@ class Stack:
         self._network_claim: socket.socket | None = None
         self._processes: dict[str, Process] = {}
         self._restarts = Restarts(say)
+        self._next_look = 0.0
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -125,7 +127,7 @@ class Stack:
         with self._lock:
             self._claim.take()
             try:
-                self._claim.end_strays(STOP_WITHIN_S)
+                _stop_all(self._claim.strays(), STOP_WITHIN_S)
                 self._settle_layout()
                 self._write_files()
                 self._launch(NATS)
@@ -141,19 +143,19 @@ class Stack:
         """End what a killed supervisor left running. StackTaken while one is at work here."""
         self._claim.take()
         try:
-            self._claim.end_strays(STOP_WITHIN_S)
+            _stop_all(self._claim.strays(), STOP_WITHIN_S)
         finally:
             self._claim.give_back()
 
     def stop(self, within_s: float = STOP_WITHIN_S) -> None:
-        """End every process: services, then sandbox, then NATS; each has `within_s` seconds before it is killed."""
+        """End every process: services, then sandbox, then NATS; each has `within_s` seconds before it is killed.
+
+        Does nothing where the stack was never started, or is stopped already.
+        """
         with self._lock:
-            for group in (SERVICES, (SANDBOX,), (NATS,)):
-                running = [self._processes[part] for part in reversed(group) if part in self._processes]
-                for process in running:
-                    process.ask_to_end()
-                for process in running:
-                    process.stop(within_s)
+            if not self._claim.held:
+                return
+            _stop_all(self._processes, within_s)
             self._claim.note({})
             self._processes.clear()
             if self._network_claim is not None:
@@ -185,8 +187,11 @@ class Stack:
                 time.sleep(LOOK_EVERY_S)
 
     def tend(self) -> None:
-        """One look after the stack: start again what crashed (with growing pauses), keep logs small."""
+        """One look: start again what crashed or calls itself dead, with growing pauses; keep logs small."""
         with self._lock:
+            if time.monotonic() > self._next_look:
+                self._next_look = time.monotonic() + ASK_EVERY_S
+                self._end_the_dead()
             for part, process in list(self._processes.items()):
                 rotate(process.log)
                 if self._restarts.is_due(part, process.ended(), process.log):
@@ -243,6 +248,13 @@ class Stack:
         self._processes[part] = Process(program(part, self.layout, self.state_dir), self.log(part), env)
         self._claim.note(self._processes)
 
+    def _end_the_dead(self) -> None:
+        for part in SERVICES:
+            process = self._processes.get(part)
+            if process and process.ended() is None and (why := calls_itself_dead(process.program)):
+                self._say(f"{part} calls itself dead: {why}")
+                process.stop(STOP_WITHIN_S)
+
     def _ready(self, part: str) -> bool:
         process = self._processes[part]
         code = process.ended()
@@ -252,3 +264,13 @@ class Stack:
 
     def _failed(self, part: str, what: str) -> StackError:
         return StackError(f"{part} {what}; its log is {self.log(part)}", part=part, tail=self.log_tail(part))
+
+
+def _stop_all(processes: Mapping[str, Process | Stray], within_s: float) -> None:
+    """End the services side by side, then what they need: none shall fail for want of NATS while it finishes."""
+    for group in (SERVICES, (SANDBOX,), (NATS,)):
+        running = [processes[part] for part in reversed(group) if part in processes]
+        for process in running:
+            process.ask_to_end()
+        for process in running:
+            process.stop(within_s)

@@ -1,0 +1,61 @@
+"""Where a stack listens, what it keeps, how its NATS is set up."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from caravan_cli.up.errors import StackError
+from caravan_cli.up.layout import Layout, Ports, load, save
+from caravan_cli.up.nats import binary, config
+from caravan_cli.up.wiring import PARTS, common_env, own_env
+
+
+def test_layout_is_kept_for_the_next_start_and_from_other_eyes(tmp_path: Path) -> None:
+    layout = Layout(ports=Ports().moved_by(100), network="127.70.0.0/16")
+    assert load(tmp_path) is None
+    save(tmp_path, layout)
+    assert load(tmp_path) == layout
+    assert stat.S_IMODE((tmp_path / "stack.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"ports": {"nats": 1, "colour": 2}}'])
+def test_broken_layout_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stack.json").write_text(text)
+    with pytest.raises(StackError, match=r"stack\.json"):
+        load(tmp_path)
+
+
+def test_secrets_differ_between_stacks_and_stay_out_of_sight() -> None:
+    one, other = Layout(), Layout()
+    assert one.api_token != other.api_token
+    assert one.api_token not in repr(one)
+    assert one.nats_password not in repr(one)
+
+
+def test_every_port_is_told_to_its_service_and_only_the_api_gets_the_token(tmp_path: Path) -> None:
+    layout = Layout(ports=Ports().moved_by(1))
+    env = common_env(layout, tmp_path, {"CARAVAN_SANDBOX_VM_BOOT_S": "0", "CARAVAN_API_HTTP_PORT": "1"})
+    assert env["CARAVAN_API_HTTP_PORT"] == "8781"
+    assert env["CARAVAN_DNS_EMBEDDED_PORT"] == "15354"
+    assert env["CARAVAN_SANDBOX_VM_BOOT_S"] == "0"
+    assert layout.api_token not in env.values()
+    assert [part for part in PARTS if layout.api_token in own_env(part, layout).values()] == ["api"]
+
+
+def test_clients_own_settings_do_not_reach_the_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CARAVAN_TOKEN", "mine")
+    assert "CARAVAN_TOKEN" not in common_env(Layout(), tmp_path, {})
+
+
+def test_nats_syncs_every_write_listens_on_loopback_and_keeps_the_team_apart(tmp_path: Path) -> None:
+    layout = Layout()
+    text = config(layout, tmp_path / "with space")
+    assert "sync_interval: always" in text
+    assert 'listen: "127.0.0.1:4222"' in text
+    assert f'store_dir: "{tmp_path}/with space"' in text
+    assert 'subject: "intake.default.cluster.requested"' in text
+
+
+def test_nats_server_is_the_one_from_the_package() -> None:
+    assert binary().name == "nats-server"
