@@ -14,14 +14,16 @@ import nats.js.errors
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
+from faststream.nats.subscriber.usecases.stream_pull_subscriber import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from caravan_shared.contracts.facts import Event
-from caravan_shared.plumbing.delivery import Delivery
+from caravan_shared.plumbing.delivery import Delivery, Patience
 from caravan_shared.plumbing.envelope import Heard, heard
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.pulling import make_patient
 from caravan_shared.plumbing.streams import FACTS, Subscription, ensure_topology
 
 _PUBLISH_TIMEOUT_S = 5.0  # a synced write on a busy disk takes its time
@@ -31,22 +33,13 @@ _TRY_AGAIN_S = 0.5
 
 log = get_logger(__name__)
 
-
-def _unless_idle(record: logging.LogRecord) -> bool:
-    """nats-py ends an idle pull with a plain TimeoutError at times; FastStream reports it and pulls again."""
-    return not (record.exc_info and record.exc_info[0] is TimeoutError)
-
-
-_faststream_log = logging.getLogger("caravan.faststream")
-_faststream_log.addFilter(_unless_idle)
-
 Receive = Callable[[Heard[Any]], Awaitable[None]]
 
 
 class Bus:
     """One service's connection. `after_new_epoch` runs whenever the broker turns out to have lost its store."""
 
-    def __init__(self, url: str, service: str, replicas: int) -> None:
+    def __init__(self, url: str, service: str, replicas: int, patience: Patience = Patience()) -> None:
         self.service = service
         self.epoch = ""
         self.after_new_epoch: Callable[[], None] = lambda: None
@@ -64,8 +57,8 @@ class Bus:
             closed_cb=self._on_closed,
             error_cb=self._on_error,
             graceful_timeout=15.0,
-            middlewares=[Delivery(self)],
-            logger=_faststream_log,
+            middlewares=[Delivery(self, patience)],
+            logger=logging.getLogger("caravan.faststream"),
         )
 
     # --- before the start ---
@@ -76,12 +69,7 @@ class Bus:
         self.subscriptions.append(subscription)
 
         async def consume(event: Any, message: NatsMessage) -> None:
-            raw = message.raw_message
-            metadata = raw.metadata
-            stored_as = f"{metadata.stream}:{metadata.sequence.stream}"
-            await receive(
-                heard(event, message.headers, subject=raw.subject, stored_as=stored_as, stored_at=metadata.timestamp)
-            )
+            await receive(heard(event, message.raw_message))
 
         consume.__annotations__["event"] = event_type
         self.broker.subscriber(
@@ -91,6 +79,7 @@ class Bus:
             config=subscription.config(),
             pull_sub=PullSub(batch_size=_PULL_BATCH, timeout=_PULL_TIMEOUT_S),
             ack_policy=AckPolicy.MANUAL,
+            no_reply=True,  # a message must not have us publish where its headers say
             title=subject,
             description=event_type.__doc__,
         )(consume)
@@ -108,6 +97,9 @@ class Bus:
                 await asyncio.sleep(_TRY_AGAIN_S)
         await self._settle()
         await self.broker.start()
+        for subscriber in self.broker.subscribers:
+            if isinstance(subscriber, PullStreamSubscriber) and subscriber.subscription:
+                make_patient(subscriber.subscription)
 
     async def stop(self) -> None:
         """Let running handlers finish, then disconnect."""

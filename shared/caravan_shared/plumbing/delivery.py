@@ -10,6 +10,7 @@ A dead letter is stored before the original is terminated, so a message is never
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +21,7 @@ from nats.aio.msg import Msg
 from prometheus_client import Counter
 from pydantic import ValidationError
 
-from caravan_shared.plumbing.envelope import MESSAGE_ID
+from caravan_shared.plumbing.envelope import EVENT_ID, MESSAGE_ID, event_id
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.streams import DEAD
@@ -28,14 +29,26 @@ from caravan_shared.plumbing.streams import DEAD
 if TYPE_CHECKING:
     from faststream import StreamMessage
 
-_TRIES = 10  # with doubling delays: about ten minutes until a defect of ours becomes a dead letter
-_LONGEST_DELAY_S = 120.0
-
 _BAD_PAYLOAD = (ValidationError, DoesNotFitHandler, JSONDecodeError, UnicodeDecodeError)
 
 _DELIVERIES = Counter("caravan_deliveries_total", "Deliveries by what became of them.", ["subject", "result"])
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often, and how far apart, a delivery is tried again after an error that nobody meant to raise."""
+
+    tries: int = 10
+    """With doubling delays: about ten minutes until a defect of ours becomes a dead letter."""
+    first_delay_s: float = 1.0
+    longest_delay_s: float = 120.0
+
+    def delay_s(self, tries: int) -> float:
+        """Seconds to wait after the `tries`-th failure, with jitter."""
+        doubled = self.first_delay_s * 2.0 ** (tries - 1)
+        return min(self.longest_delay_s, doubled) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter, no secret)
 
 
 class Publisher(Protocol):
@@ -50,18 +63,18 @@ class Publisher(Protocol):
 class Delivery:
     """A FastStream middleware that settles every JetStream message of a bus."""
 
-    def __init__(self, bus: Publisher) -> None:
-        self._bus = bus
+    def __init__(self, bus: Publisher, patience: Patience) -> None:
+        self._bus, self._patience = bus, patience
 
     def __call__(self, message: Any, /, *, context: Any) -> BaseMiddleware[Any, Any]:
         """One middleware a message, as FastStream wants it."""
-        return _Settle(message, context=context, bus=self._bus)
+        return _Settle(message, context=context, bus=self._bus, patience=self._patience)
 
 
 class _Settle(BaseMiddleware[Any, Any]):
-    def __init__(self, message: Any, /, *, context: Any, bus: Publisher) -> None:
+    def __init__(self, message: Any, /, *, context: Any, bus: Publisher, patience: Patience) -> None:
         super().__init__(message, context=context)
-        self._bus = bus
+        self._bus, self._patience = bus, patience
 
     async def consume_scope(
         self, call_next: Callable[["StreamMessage[Any]"], Awaitable[Any]], msg: "StreamMessage[Any]"
@@ -77,11 +90,11 @@ class _Settle(BaseMiddleware[Any, Any]):
             await self._bury(msg, error)
         except Exception as error:
             tries = msg.raw_message.metadata.num_delivered or 1
-            if tries >= _TRIES:
+            if tries >= self._patience.tries:
                 await self._bury(msg, error)
             else:
                 log.exception("handler failed; will try again", subject=msg.raw_message.subject, tries=tries)
-                await self._later(msg, _delay_s(tries), error)
+                await self._later(msg, self._patience.delay_s(tries), error)
         else:
             await msg.ack()
             _DELIVERIES.labels(msg.raw_message.subject, "handled").inc()
@@ -97,6 +110,7 @@ class _Settle(BaseMiddleware[Any, Any]):
         metadata = raw.metadata
         headers = {
             **{name: value for name, value in (raw.headers or {}).items() if name != MESSAGE_ID},
+            EVENT_ID: event_id(raw),
             MESSAGE_ID: f"{self._bus.service}:{metadata.stream}:{metadata.sequence.stream}:{metadata.timestamp}",
             "caravan-dead-service": self._bus.service,
             "caravan-dead-reason": _one_line(error),
@@ -115,10 +129,6 @@ class _Settle(BaseMiddleware[Any, Any]):
 
 def _from_jetstream(message: Msg) -> bool:
     return bool(message.reply) and message.reply.startswith("$JS.ACK")
-
-
-def _delay_s(tries: int) -> float:
-    return float(min(_LONGEST_DELAY_S, 0.5 * 2**tries) * random.uniform(0.75, 1.25))  # noqa: S311 (jitter, no secret)
 
 
 def _one_line(error: Exception) -> str:

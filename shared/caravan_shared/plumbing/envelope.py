@@ -4,15 +4,17 @@
 is newer. `Nats-Msg-Id` equals `ce-id`, so JetStream drops a doubled publish.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
+
+from nats.aio.msg import Msg
 
 from caravan_shared.contracts.facts import Event
 
 E = TypeVar("E", bound=Event)
 
+EVENT_ID = "ce-id"
 MESSAGE_ID = "Nats-Msg-Id"
 
 
@@ -39,7 +41,7 @@ def headers_of(
     return {
         MESSAGE_ID: event_id,
         "ce-specversion": "1.0",
-        "ce-id": event_id,
+        EVENT_ID: event_id,
         "ce-source": f"/caravan/{source}",
         "ce-type": f"caravan.{subject}.v{schema_version}",
         "ce-time": at.isoformat(),
@@ -49,15 +51,23 @@ def headers_of(
     }
 
 
-def heard(event: E, headers: Mapping[str, str], *, subject: str, stored_as: str, stored_at: datetime) -> Heard[E]:
-    """Put a received event together with its headers; `stored_as` identifies it where a sender gave no id."""
+def event_id(message: Msg) -> str:
+    """The id its sender gave it, else where and when it was stored: one sequence may name another message later."""
+    headers, stored = message.headers or {}, message.metadata
+    given = headers.get(EVENT_ID) or headers.get(MESSAGE_ID)
+    return given or f"{stored.stream}:{stored.sequence.stream}:{stored.timestamp.isoformat()}"
+
+
+def heard(event: E, message: Msg) -> Heard[E]:
+    """Put an event together with the headers of the JetStream message it came in."""
+    headers = message.headers or {}
     return Heard(
         event=event,
-        id=headers.get("ce-id") or headers.get(MESSAGE_ID) or stored_as,
+        id=event_id(message),
         sequence=_number(headers.get("ce-sequence")),
         source=headers.get("ce-source", "").removeprefix("/caravan/"),
-        at=_time(headers.get("ce-time"), stored_at),
-        subject=subject,
+        at=_time(headers.get("ce-time"), message.metadata.timestamp),
+        subject=message.subject,
     )
 
 

@@ -23,6 +23,7 @@ from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus, Heard
 from caravan_shared.plumbing.clock import Clock, SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.delivery import Patience
 from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
@@ -46,14 +47,21 @@ class Service:
     """One running service. Build it, then `run(service)`, or `async with service.running()` in a test."""
 
     def __init__(
-        self, name: str, settings: ServiceSettings, *, metadata: MetaData, migrations: Path, clock: Clock | None = None
+        self,
+        name: str,
+        settings: ServiceSettings,
+        *,
+        metadata: MetaData,
+        migrations: Path,
+        clock: Clock | None = None,
+        patience: Patience = Patience(),
     ) -> None:
         self.name, self.settings = name, settings
         self.clock = clock or SystemClock()
         assert settings.key_ring is not None
         self.keys = KeyRing.load(settings.key_ring)
         self.db = Database(settings.database_url, metadata, migrations)
-        self.bus = Bus(settings.nats_url, name, settings.nats_replicas)
+        self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience)
         self._backlog = Backlog(self.bus, self.clock, settings.stuck_after_s)
         self._relay = Relay(self.db, self.bus, name, self.clock)
         self._vitals = Vitals(name, self.db, self.bus, self._backlog)
@@ -128,25 +136,31 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Service"]:
         """Start everything; stop it in the opposite order at the end. An error in any part is raised here."""
-        listener = _listen(self.settings.http_host, self.settings.http_port)
-        self._port: int = listener.getsockname()[1]
-        await self.db.start()
+        with _listen(self.settings.http_host, self.settings.http_port) as listener:
+            self._port: int = listener.getsockname()[1]
+            await self.db.start()
+            try:
+                async with asyncio.TaskGroup() as group, self._running_in(group, listener):
+                    yield self
+            finally:
+                await self.db.stop()
+
+    @asynccontextmanager
+    async def _running_in(self, group: asyncio.TaskGroup, listener: socket.socket) -> AsyncIterator[None]:
+        server = _Server(uvicorn.Config(self._vitals, log_config=None, lifespan="off", access_log=False))
+        serving = group.create_task(server.serve(sockets=[listener]), name="http")
+        tasks: list[asyncio.Task[None]] = []
         try:
-            async with asyncio.TaskGroup() as group:
-                server = _Server(uvicorn.Config(self._vitals, log_config=None, lifespan="off", access_log=False))
-                serving = group.create_task(server.serve(sockets=[listener]), name="http")
-                await self.bus.start()
-                tasks = [group.create_task(_named(work()), name=name) for name, work in self._alongside.items()]
-                log.info("running", port=self._port)
-                yield self
-                await self.bus.stop()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                server.should_exit = True
-                await serving
+            await self.bus.start()
+            tasks += [group.create_task(_named(work()), name=name) for name, work in self._alongside.items()]
+            log.info("running", port=self._port)
+            yield
         finally:
-            await self.db.stop()
+            await self.bus.stop()
+            for task in tasks:
+                task.cancel()
+            server.should_exit = True
+            await asyncio.wait([*tasks, serving])
 
     async def _prune_inbox(self) -> None:
         while True:
