@@ -90,6 +90,14 @@ def until_deleted(client: Client, wanted: Cluster, progress: Progress, *, timeou
         return
 
 
+def _settled(cluster: Cluster, wanted: Cluster) -> bool:
+    if cluster.phase is ClusterPhase.FAILED and cluster.generation >= wanted.generation:
+        raise ClusterFailed(cluster)
+    if cluster.phase in {ClusterPhase.DELETING, ClusterPhase.DELETED}:
+        raise CliError(f"Cluster {cluster.name} is being deleted.")
+    return cluster.settled(wanted.generation)
+
+
 def _until(
     client: Client, wanted: Cluster, progress: Progress, reached: Callable[[Cluster], bool], *, timeout_s: float
 ) -> Cluster:
