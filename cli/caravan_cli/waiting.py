@@ -7,7 +7,7 @@ costs nothing.
 import time
 from collections.abc import Callable, Iterator
 
-from caravan_cli.client import SILENCE_S, Client
+from caravan_cli.client import Client
 from caravan_cli.errors import CliError, NotFound, Problem, TimedOut, Unavailable
 from caravan_cli.progress import Progress
 from caravan_cli.sse import follow
@@ -35,26 +35,24 @@ class ClusterFailed(CliError):
         super().__init__(f"Cluster {cluster.name} failed: {reason}", problem=problem)
 
 
-def changes(
-    client: Client, name: str, *, deadline: float, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Change]:
+def changes(client: Client, name: str, *, deadline: float) -> Iterator[Change]:
     """The cluster now, then every change of it and entry of its timeline. NotFound once it is gone.
 
-    `deadline` is in `clock` seconds; past it, TimedOut at the next sign of life or after `LOOK_EVERY_S`.
+    `deadline` is in seconds of `time.monotonic`; past it, TimedOut at the next sign of life or after `LOOK_EVERY_S`.
     """
-    silence_s = max(0.1, min(LOOK_EVERY_S, SILENCE_S, deadline - clock()))
+    silence_s = max(0.1, min(LOOK_EVERY_S, deadline - time.monotonic()))
     for event in follow(client.stream(name, silence_s=silence_s)):
         if event is None:
             try:
                 yield client.cluster(name)
             except Unavailable:
-                if clock() > deadline:
+                if time.monotonic() > deadline:
                     raise
         elif event.type == "cluster":
             yield Cluster.model_validate_json(event.data)
         elif event.type == "timeline":
             yield TimelineEntry.model_validate_json(event.data)
-        if clock() > deadline:
+        if time.monotonic() > deadline:
             raise TimedOut(f"Cluster {name} is not there yet, and --timeout has passed. The work goes on.")
 
 
