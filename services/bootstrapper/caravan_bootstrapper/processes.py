@@ -23,9 +23,11 @@ def of_run(directory: Path, among: list[psutil.Process]) -> list[psutil.Process]
     return list(found.values())
 
 
-def own_children() -> list[psutil.Process]:
-    """Every descendant of this process."""
-    return list(psutil.Process().children(recursive=True))
+def below_children(directory: Path) -> list[psutil.Process]:
+    """The run's processes that our own child, ansible-playbook, has started; ending the child is its starter's part."""
+    ours = psutil.Process()
+    children = set(ours.children())
+    return [one for one in of_run(directory, list(ours.children(recursive=True))) if one not in children]
 
 
 def end(processes: list[psutil.Process]) -> int:

@@ -66,12 +66,16 @@ class Runner:
         cancelled = threading.Event()
         reader = EventReader(lambda step, number: loop.call_soon_threadsafe(on_step, step, number))
         work = loop.run_in_executor(self._threads, self._execute, order, reader, cancelled)
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            cancelled.set()
-            await work
-            raise
+        cancellation: asyncio.CancelledError | None = None
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                cancelled.set()
+                cancellation = error
+        if cancellation:
+            raise cancellation
+        return work.result()
 
     def clear_leftovers(self) -> None:
         """End what runs of a dead predecessor left at work, and remove their files. Call before the first run."""
@@ -127,7 +131,8 @@ class Runner:
         if cancelled.is_set() and result.status != "successful":
             return Outcome(RunState.CANCELLED, "cancelled")
         if watch.timed_out:
-            return Outcome(RunState.FAILED, f"{order.play} took longer than {self._timeout_s:g} s: {reader.step}")
+            at = reader.step or "begin"
+            return Outcome(RunState.FAILED, f"{order.play} took longer than {self._timeout_s:g} s; it was to {at}")
         if result.status == "successful":
             return Outcome(RunState.SUCCEEDED)
         with result.stdout as output:
@@ -151,7 +156,7 @@ class _Watch:
     def __init__(self, directory: Path, cancelled: threading.Event, timeout_s: float) -> None:
         self._directory, self._cancelled = directory, cancelled
         self._until = time.monotonic() + timeout_s
-        self._processes: list[psutil.Process] = []
+        self._ended = False
         self.timed_out = False
 
     def must_end(self) -> bool:
@@ -159,13 +164,15 @@ class _Watch:
         if not self._cancelled.is_set() and time.monotonic() < self._until:
             return False
         self.timed_out = not self._cancelled.is_set()
-        if not self._processes:  # now, while their parents still lead to them
-            self._processes = processes.of_run(self._directory, processes.own_children())
+        if not self._ended:  # now, while their parents still lead to them; later they would hold the terminal open
+            processes.end(processes.below_children(self._directory))
+            self._ended = True
         return True
 
     def end_survivors(self) -> None:
-        """ansible-runner ended ansible-playbook alone."""
-        processes.end(self._processes)
+        """End what was started while the others were being ended."""
+        if self._ended:
+            processes.end(processes.of_run(self._directory, list(psutil.process_iter())))
 
 
 def runs_root(runs_dir: Path, state_dir: Path, instance: str) -> Path:

@@ -63,7 +63,7 @@ class Runs:
         finally:
             tasks = list(self._tasks.values())
             for task in tasks:
-                task.cancel()
+                _cancel_once(task)
             await asyncio.gather(*tasks, return_exceptions=True)
             self._runner.close()
 
@@ -83,7 +83,7 @@ class Runs:
         """End a run of ours; another replica's ends when that one reads the same fact."""
         if task := self._tasks.get(run_id):
             self._unwanted.add(run_id)
-            task.cancel()
+            _cancel_once(task)
 
     def _ended(self, run: Run) -> None:
         self._tasks.pop(run.id, None)
@@ -158,7 +158,7 @@ class Runs:
             raise ClusterUnknown(f"the cluster {run.cluster_id}")
         spec = ClusterSpec.model_validate(cluster.spec)
         chosen = [nodes[name] for name in run.nodes if name in nodes]
-        secrets = {inventory.SANDBOX_TOKEN: self._settings.sandbox_token}
+        secrets = {inventory.SANDBOX_TOKEN: self._settings.sandbox_token.get_secret_value()}
         endpoint, ca_hash = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}", ""
         if run.play in (Play.SITE, Play.ADD_NODES):
             pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
@@ -196,3 +196,9 @@ class Runs:
                     tx, self._keys, run.cluster_id, node_set, self._clock.now()
                 )
         return files
+
+
+def _cancel_once(task: asyncio.Task[None]) -> None:
+    """Cancel a task that is not being cancelled: the second time would disturb it while it stores how it ended."""
+    if not task.cancelling():
+        task.cancel()

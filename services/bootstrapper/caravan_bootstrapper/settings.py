@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
@@ -44,4 +44,4 @@ class Settings(ServiceSettings):
         description="Seconds a node may take to join once the control plane runs; then a person has to look.",
     )
     sandbox_url: str = Field("http://127.0.0.1:8790", description="Where the sandbox cloud answers.")
-    sandbox_token: str = Field("sandbox", description="Bearer token for the sandbox cloud.")
+    sandbox_token: SecretStr = Field(SecretStr("sandbox"), description="Bearer token for the sandbox cloud.")

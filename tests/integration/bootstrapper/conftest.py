@@ -26,6 +26,7 @@ from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import headers_of
+from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
@@ -148,17 +149,20 @@ class Subject:
 
     async def user_data(self, node_set: str) -> str:
         """What the set's machines boot with, as soon as the bootstrapper can tell."""
-        request = AskUserData(cluster_id=self.id, node_set=node_set)
-        for _ in range(100):
+
+        async def answer() -> str | None:
             try:
-                return (await self.world.ask(request, UserData)).user_data
-            except Exception:
-                await eventually(lambda: True)
-        raise AssertionError("no user-data")
+                return (await self.world.ask(AskUserData(cluster_id=self.id, node_set=node_set), UserData)).user_data
+            except Retry:
+                return None
+
+        text = await eventually(answer, within=20)
+        assert text
+        return text
 
     async def make(self, node_set: str, *numbers: int, pull: bool = False, complete: bool = True) -> list[str]:
         """Make these machines of a set and say so."""
-        ready = await self.boot(node_set, *numbers, pull=pull)
+        ready = await self.boot(node_set, *numbers, pull=pull) if numbers else []
         await self.world.say(
             NodesReady(cluster_id=self.id, generation=self.generation, complete=complete, nodes=tuple(ready))
         )
@@ -220,10 +224,17 @@ class Subject:
 @asynccontextmanager
 async def around(nats_url: str, state: Path) -> AsyncIterator[World]:
     """Sandbox cloud and dns. A failed run is not tried again, so that no test hides one."""
+    (state / "tmpfs").mkdir()
     common = {"state_dir": state, "nats_url": nats_url}
     sandbox = build_sandbox(
         SandboxSettings(
-            state_dir=state, http_port=0, token=TOKEN, network="127.71.0.0/16", vm_boot_s=0.05, init_s=0.05, join_s=0.02
+            state_dir=state,
+            http_port=0,
+            CARAVAN_SANDBOX_TOKEN=TOKEN,
+            network="127.71.0.0/16",
+            vm_boot_s=0.05,
+            init_s=0.05,
+            join_s=0.02,
         )
     )
     dns = build_dns(DnsSettings(**common, zone="null", http_port=free_port()))
@@ -236,7 +247,7 @@ async def around(nats_url: str, state: Path) -> AsyncIterator[World]:
                 **common,
                 sandbox_url=sandbox.url,
                 sandbox_token=TOKEN,
-                runs_dir=state / "runs",
+                runs_dir=state / "tmpfs",
                 poll_s=0.1,
                 grace_s=0.3,
                 max_attempts=1,

@@ -80,24 +80,24 @@ async def test_cluster_comes_up_grows_shrinks_and_is_upgraded(world: World, serv
     assert await subject.told(BootstrapFailed) == []
 
 
-async def test_three_control_planes_with_external_etcd(world: World, service: Service) -> None:
+async def test_external_etcd_and_a_control_plane_that_comes_late(world: World, service: Service) -> None:
     subject = cluster(world, service, control_plane={"count": 3}, topology="external", etcd={"count": 3}, workers=[])
     await subject.request()
-    await subject.make("control-plane", 1, 2, 3, complete=False)
-    await subject.make("etcd", 1, 2, 3)
-    (done,) = await subject.until(BootstrapDone)
-    assert done.nodes == 6
-    assert len(names(await subject.told(NodesJoined))) == 6
-
-
-async def test_control_plane_that_comes_late_joins_afterwards(world: World, service: Service) -> None:
-    subject = cluster(world, service, control_plane={"count": 3}, workers=[])
-    await subject.request()
     await subject.make("control-plane", 1, 2, complete=False)
+    await subject.make("etcd", 1, 2, 3, complete=False)
     await subject.until(NodesJoined)
     await subject.make("control-plane", 3)
     (done,) = await subject.until(BootstrapDone)
-    assert done.nodes == 3
+    assert done.nodes == 6
+    assert len(names(await subject.told(NodesJoined))) == 6
+    said = {kind: await subject.told(kind) for kind in (BootstrapStarted, NodesJoined, BootstrapDone)}
+    subject.announcement += 1
+    await subject.request()
+    await subject.until(BootstrapDone, count=2)
+    for kind, before in said.items():
+        again = (await subject.told(kind))[len(before) :]
+        assert again, f"{kind.subject} is said again when the cluster is announced again"
+        assert names(again) == names(before) if kind is NodesJoined else again == before[-1:]
 
 
 async def test_failing_run_is_told_with_its_reason_and_a_retry_mends_it(world: World, service: Service) -> None:
@@ -116,22 +116,10 @@ async def test_failing_run_is_told_with_its_reason_and_a_retry_mends_it(world: W
     await subject.until(BootstrapDone)
 
 
-async def test_higher_announcement_has_everything_said_again(world: World, service: Service) -> None:
-    subject = cluster(world, service, workers=[])
-    await subject.request()
-    await subject.make("control-plane", 1)
-    await subject.until(BootstrapDone)
-    subject.announcement += 1
-    await subject.request()
-    again = await subject.until(BootstrapDone, count=2)
-    assert again[0] == again[1]
-    assert len(await subject.told(NodesJoined)) == 2
-    assert len(await subject.told(BootstrapStarted)) == 2
-
-
-async def test_leaving_a_cluster_that_never_ran_needs_no_run(world: World, service: Service) -> None:
+async def test_before_a_cluster_runs_user_data_is_given_out_and_nodes_may_leave(world: World, service: Service) -> None:
     subject = cluster(world, service)
     await subject.request()
+    assert await subject.user_data("workers") == await subject.user_data("workers")
     waiting = await subject.make("workers", 1, 2, pull=True, complete=False)
     await subject.leave("workers", waiting[0])
     assert names(await subject.until(NodesDrained)) == {waiting[0]}
@@ -152,13 +140,13 @@ async def test_run_of_a_killed_process_is_done_again_by_the_next(lonely_world: W
     assert list(settings.runs_dir.rglob("pki.json"))
     async with lonely_world.bootstrapper() as second_life:
         subject.service = second_life
-        assert not list(settings.runs_dir.rglob("pki.json"))
         await subject.until(BootstrapDone)
         assert await subject.told(BootstrapFailed) == []
 
 
 def _environment(settings: Settings) -> dict[str, str]:
     told = {f"CARAVAN_BOOTSTRAPPER_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    told["CARAVAN_BOOTSTRAPPER_SANDBOX_TOKEN"] = settings.sandbox_token.get_secret_value()
     return os.environ | told | {"CARAVAN_BOOTSTRAPPER_HTTP_PORT": str(free_port())}
 
 
@@ -169,21 +157,12 @@ async def test_deletion_ends_the_run_and_starts_no_other(world: World, service: 
     await subject.until(BootstrapProgress)
     await subject.delete()
 
-
     async def ended() -> list[str]:
         async with service.db.reading() as session:
             runs = (await session.exec(select(Run).where(Run.cluster_id == subject.id))).all()
         return [run.state for run in runs] if all(run.ended_at for run in runs) else []
 
     assert await eventually(ended) in (["Cancelled"], ["Succeeded"])
-
-
-async def test_user_data_is_the_same_text_until_its_token_is_renewed(world: World, service: Service) -> None:
-    subject = cluster(world, service)
-    await subject.request()
-    first = await subject.user_data("workers")
-    assert first == await subject.user_data("workers")
-    assert first.startswith("#cloud-config\n")
 
 
 @pytest.fixture(autouse=True)
