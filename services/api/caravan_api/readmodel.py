@@ -225,11 +225,13 @@ def _endpoint(facts: Facts) -> EndpointView | None:
 def _step(cluster: Cluster, phase: ClusterPhase, facts: Facts, counts: NodeCounts) -> StepView | None:
     if phase is ClusterPhase.REQUESTED:
         return StepView(text="waiting for the first machine", at=cluster.created_at)
-    if phase is ClusterPhase.PROVISIONING:
-        return StepView(text=f"{counts.made} of {counts.wanted} machines run", at=cluster.updated_at)
-    if phase in (ClusterPhase.BOOTSTRAPPING, ClusterPhase.UPDATING) and facts.step:
-        return StepView(text=facts.step.text, at=facts.step.at)
     if phase is ClusterPhase.DELETING:
         left = f"{facts.remaining.machines} machines left" if facts.remaining else "machines and name are being removed"
         return StepView(text=left, at=cluster.updated_at)
-    return None
+    if phase not in (ClusterPhase.PROVISIONING, ClusterPhase.BOOTSTRAPPING, ClusterPhase.UPDATING):
+        return None
+    if facts.step and facts.step.sequence > facts.done.sequence:  # one source says both, so the numbers compare
+        return StepView(text=facts.step.text, at=facts.step.at)
+    if counts.made != counts.wanted:
+        return StepView(text=f"{counts.made} of {counts.wanted} machines run", at=cluster.updated_at)
+    return StepView(text=f"{counts.joined} of {counts.wanted} nodes have joined", at=cluster.updated_at)
