@@ -54,11 +54,7 @@ class GroupCommit:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session whose changes are on disk when the block has ended without an error."""
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
+        await self._take_turn()
         try:
             group = await self._join()
             assert self._connection is not None
@@ -76,6 +72,18 @@ class GroupCommit:
         finally:
             self._turn.release()
         await asyncio.shield(group.committed)
+
+    async def _take_turn(self) -> None:
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        except asyncio.CancelledError:
+            if self._group and self._waiting == 1 and not self._turn.locked():
+                # The group was left for this one to commit; without it, its members would wait for ever.
+                self._committing = asyncio.create_task(self._commit(self._group))
+            raise
+        finally:
+            self._waiting -= 1
 
     async def _join(self) -> _Group:
         await self._commit_under_way()
