@@ -21,6 +21,7 @@ from caravan_cli.progress import progress_on
 from caravan_cli.render import CLUSTER_HEADS, NODE_HEADS, cluster_row, node_row, say, stderr, stdout, table
 from caravan_cli.up import Stack, StackError
 from caravan_cli.up.layout import FILE as STACK_FILE
+from caravan_cli.up.signals import stopped_at_the_end
 from caravan_cli.views import Cluster
 from caravan_cli.waiting import until_deleted, until_healthy
 from caravan_shared.contracts.states import ClusterPhase, Verdict
@@ -63,18 +64,21 @@ def demo(
     story = Story(stdout())
     _make_afresh(state_dir)
     stack = Stack(state_dir, ports="auto", say=lambda text: say(stderr(), text))
-    try:
-        with story.tell("Start NATS, the five services and a SIMULATED cloud"):
-            stack.start()
-            say(story.console, f"They run; the API is {stack.url}, their logs are in {stack.log('api').parent}.")
-        with stack.tended(), Client(Target(stack.url, stack.token, None, "the demo's stack")) as api:
-            _main_job(api, story)
-    except CliError as error:
-        _explain(story, stack, error)
-        raise
-    finally:
-        stack.stop()
+    with stopped_at_the_end(stack):
+        try:
+            with story.tell("Start NATS, the five services and a SIMULATED cloud"):
+                stack.start()
+                say(story.console, f"They run; the API is {stack.url}, their logs are in {stack.log('api').parent}.")
+            with stack.tended(), Client(_target(stack)) as api:
+                _main_job(api, story)
+        except CliError as error:
+            _explain(story, stack, error)
+            raise
     _sum_up(story, state_dir)
+
+
+def _target(stack: Stack) -> Target:
+    return Target(stack.url, stack.token, None, "the demo's stack")
 
 
 def _main_job(api: Client, story: Story) -> None:
@@ -162,7 +166,7 @@ def _explain(story: Story, stack: Stack, error: CliError) -> None:
 def _part_at_fault(stack: Stack) -> str:
     """The service whose turn it was, by the cluster's phase and health."""
     try:
-        with Client(Target(stack.url, stack.token, None, "the demo's stack")) as api:
+        with Client(_target(stack)) as api:
             cluster = api.cluster(NAME)
     except CliError:
         return "api"

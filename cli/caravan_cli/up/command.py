@@ -1,10 +1,9 @@
 """`caravan up`: the local stack in the foreground, until Ctrl-C."""
 
 import re
-import signal
 import time
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 from rich.panel import Panel
@@ -15,6 +14,7 @@ from caravan_cli.errors import UsageProblem
 from caravan_cli.render import say, stderr, stdout, table
 from caravan_cli.up.errors import StackError
 from caravan_cli.up.layout import Ports
+from caravan_cli.up.signals import stopped_at_the_end
 from caravan_cli.up.stack import TEND_EVERY_S, Stack
 from caravan_cli.up.wiring import PARTS
 
@@ -49,25 +49,19 @@ def up(
         network=_checked(network),
         say=lambda text: say(console, text),
     )
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
-        say(console, f"Starting the local stack in {stack.state_dir} …")
-        stack.start()
-        welcome(stack)
-        while True:
-            time.sleep(TEND_EVERY_S)
-            stack.tend()
+        with stopped_at_the_end(stack):
+            say(console, f"Starting the local stack in {stack.state_dir} …")
+            stack.start()
+            welcome(stack)
+            while True:
+                time.sleep(TEND_EVERY_S)
+                stack.tend()
     except KeyboardInterrupt:
-        say(console, "Stopping …")
+        say(console, "All of it is stopped; the next `caravan up` finds it as it was.")
     except StackError as error:
         show_tail(error)
         raise
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        stack.stop()
-    say(console, "All of it is stopped; the next `caravan up` finds it as it was.")
 
 
 def welcome(stack: Stack) -> None:
@@ -123,7 +117,3 @@ def _checked(network: str | None) -> str | None:
     if network is not None and not re.fullmatch(r"127\.(\d{1,3})\.0\.0/16", network):
         raise UsageProblem(f"--network is 127.N.0.0/16, such as 127.65.0.0/16, not {network!r}.")
     return network
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
