@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import upgrade
-from caravan_shared.plumbing.sqlite import sqlite_engine
+from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import plumbing_tables
 
 _NAMING = {
@@ -75,7 +75,8 @@ class Database:
             self._writer = GroupCommit(self._engine)
         else:
             self._engine = create_async_engine(self.url, pool_pre_ping=True)
-        await upgrade(self._engine, self.metadata, self._migrations)
+        # The write lock from the start: of services that start together on SQLite, each waits for the one before.
+        await upgrade(self._engine.execution_options(**{WRITES: True}), self.metadata, self._migrations)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
 
     async def stop(self) -> None:

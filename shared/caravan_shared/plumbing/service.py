@@ -138,8 +138,8 @@ class Service:
         """Start everything; stop it in the opposite order at the end. An error in any part is raised here."""
         with _listen(self.settings.http_host, self.settings.http_port) as listener:
             self._port: int = listener.getsockname()[1]
-            await self.db.start()
             try:
+                await self.db.start()
                 async with asyncio.TaskGroup() as group, self._running_in(group, listener):
                     yield self
             finally:

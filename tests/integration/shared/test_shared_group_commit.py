@@ -14,6 +14,8 @@ from tests.support.service import Item, open_store
 
 from caravan_shared.plumbing.database import Database
 
+_SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n")
+
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
@@ -105,12 +107,9 @@ async def test_cancelled_member_leaves_the_writer_usable(db: Database) -> None:
 
 async def test_member_cancelled_in_the_middle_of_a_statement_leaves_the_writer_usable(db: Database) -> None:
     await add(db, "first")
-    slow = text(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n"
-    )
 
     async def linger(tx: AsyncSession) -> None:
-        await (await tx.connection()).execute(slow)
+        await (await tx.connection()).execute(_SLOW)
 
     async def cancelled() -> None:
         async with db.transaction() as tx:
@@ -128,6 +127,31 @@ async def test_member_cancelled_in_the_middle_of_a_statement_leaves_the_writer_u
     assert outcome[1] is None
     await asyncio.wait_for(add(db, "after"), 5)
     assert await names(db) == ["after", "first", "next"]
+
+
+async def test_member_whose_group_is_lost_with_a_cancelled_statement_is_told_so(db: Database) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with db.transaction() as tx:
+            tx.add(Item(name="first"))
+            started.set()
+            await go_on.wait()
+
+    async def second() -> None:
+        async with db.transaction() as tx:
+            await (await tx.connection()).execute(_SLOW)
+
+    one = asyncio.create_task(first())
+    await started.wait()
+    two = asyncio.create_task(second())
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.sleep(0.05)
+    two.cancel()
+    [outcome, _] = await asyncio.gather(one, two, return_exceptions=True)
+    assert on_disk(db) == ([] if isinstance(outcome, Exception) else ["first"])
+    await asyncio.wait_for(add(db, "after"), 5)
 
 
 async def test_member_cancelled_while_it_waits_strands_nobody(db: Database) -> None:

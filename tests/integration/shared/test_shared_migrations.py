@@ -1,0 +1,111 @@
+"""Migrations: written from the tables, run at start, on both databases, also by services that start at once."""
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sqlalchemy import inspect
+from sqlalchemy.ext.asyncio import create_async_engine
+from tests.support.service import opened
+
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.migrations import write_next
+
+_STORE = """
+import sqlalchemy as sa
+from caravan_shared.plumbing.database import UtcDateTime, service_metadata
+
+class Table:
+    metadata = service_metadata()
+
+BOAT = sa.Table(
+    "boat",
+    Table.metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("launched_at", UtcDateTime, nullable=False, index=True),
+)
+"""
+_COLUMN_MORE = 'BOAT.append_column(sa.Column("crew", sa.Integer, nullable=False, server_default="0"))'
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a package with a store and no migrations yet."""
+    folder = tmp_path / "caravan_boats"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "store.py").write_text(_STORE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield folder
+    _forget()
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.startswith("caravan_boats")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _store() -> ModuleType:
+    _forget()
+    return importlib.import_module("caravan_boats.store")
+
+
+def _database(url: str, package: Path) -> Database:
+    return Database(url, _store().Table.metadata, package / "migrations")
+
+
+async def _columns(url: str) -> dict[str, set[str]]:
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(
+            lambda sync: {
+                table: {column["name"] for column in inspect(sync).get_columns(table)}
+                for table in inspect(sync).get_table_names()
+            }
+        )
+    await engine.dispose()
+    return found
+
+
+async def test_first_migration_makes_the_services_tables_and_the_plumbings(package: Path, database_url: str) -> None:
+    await write_next("caravan_boats", "initial")
+    async with opened(_database(database_url, package)):
+        tables = await _columns(database_url)
+    assert set(tables) == {"alembic_version", "boat", "inbox", "leases", "outbox"}
+    assert tables["boat"] == {"name", "launched_at"}
+    assert [path.name for path in (package / "migrations" / "versions").glob("*.py")] == ["0001_initial.py"]
+
+
+async def test_next_migration_changes_a_store_that_is_in_use(package: Path, database_url: str) -> None:
+    await write_next("caravan_boats", "initial")
+    async with opened(_database(database_url, package)):
+        pass
+    with (package / "store.py").open("a") as store:
+        store.write(_COLUMN_MORE)
+    _forget()
+    await write_next("caravan_boats", "count the crew")
+    async with opened(_database(database_url, package)):
+        assert (await _columns(database_url))["boat"] == {"name", "launched_at", "crew"}
+    assert (package / "migrations" / "versions" / "0002_count_the_crew.py").exists()
+
+
+async def test_tables_that_did_not_change_need_no_migration(package: Path) -> None:
+    await write_next("caravan_boats", "initial")
+    _forget()
+    await write_next("caravan_boats", "nothing")
+    [second] = (package / "migrations" / "versions").glob("0002_*.py")
+    assert second.read_text().count("    pass\n") == 2
+
+
+async def test_services_that_start_at_once_migrate_one_after_the_other(package: Path, database_url: str) -> None:
+    await write_next("caravan_boats", "initial")
+    store = _store()
+    replicas = [Database(database_url, store.Table.metadata, package / "migrations") for _ in range(3)]
+    await asyncio.gather(*(replica.start() for replica in replicas))
+    await asyncio.gather(*(replica.stop() for replica in replicas))
+    assert "boat" in await _columns(database_url)
