@@ -86,8 +86,10 @@ class Runner:
             log.warning("removed what a dead run left behind", run=directory.name, processes_ended=ended)
 
     def close(self) -> None:
-        """Take no more runs."""
+        """Take no more runs, and leave nothing on the tmpfs."""
         self._threads.shutdown(wait=False)
+        if self._root.is_dir() and not any(self._root.iterdir()):
+            self._root.rmdir()
 
     def _directory(self, run_id: UUID) -> Path:
         return self._root / str(run_id)
