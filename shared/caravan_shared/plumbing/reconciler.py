@@ -24,6 +24,7 @@ from caravan_shared.plumbing.log import bound, get_logger
 
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 60.0
+_MOST_DOUBLINGS = 10  # beyond the longest back-off already; a float overflows at a thousand
 
 _TURNS = Counter("caravan_turns_total", "Turns of the reconciler by how they ended.", ["result"])
 _QUEUED = Gauge("caravan_keys_queued", "Keys that wait for a turn, due or not.")
@@ -155,7 +156,7 @@ class Reconciler:
         except Retry as error:
             log.info("will try again", reason=error.reason, after_s=error.after)
             _TURNS.labels("retry").inc()
-            return error.after * random.uniform(0.9, 1.2)  # noqa: S311 (jitter)
+            return error.after * random.uniform(1.0, 1.2)  # noqa: S311 (jitter)
         except StaleLease as error:
             log.warning("lost the lease; dropping this turn", reason=error.reason)
             self._leases.pop(key, None)
@@ -163,7 +164,7 @@ class Reconciler:
             return self._lasts.total_seconds()
         except Exception:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            delay: float = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2.0**failures) * random.uniform(0.5, 1.0)  # noqa: S311
+            delay = back_off_s(failures)
             log.exception("turn failed; backing off", failures=failures, after_s=round(delay, 1))
             _TURNS.labels("error").inc()
             return delay
@@ -197,3 +198,9 @@ class Reconciler:
             for lease in self._leases.values():
                 await release(tx, lease, self._clock.now())
         self._leases.clear()
+
+
+def back_off_s(failures: int) -> float:
+    """Seconds to leave a key alone after so many failed turns in a row, with jitter."""
+    doubled = _FIRST_BACK_OFF_S * 2.0 ** min(failures, _MOST_DOUBLINGS)
+    return min(_LONGEST_BACK_OFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
