@@ -50,6 +50,9 @@ format: install ## Format the code and mend what can be mended
 test: install ## All tests that need nothing but this checkout
 	$(BIN)/pytest
 
+test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
+	$(BIN)/pytest -m faults
+
 bench: install ## One measurement: make bench NAME=overhead|probes|latency
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(ARGS)
@@ -65,4 +68,4 @@ lock: install ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo up lint format test bench docs lock clean
+.PHONY: help install demo up lint format test test-faults bench docs lock clean

@@ -93,6 +93,7 @@ async def test_viewer_may_look_and_not_delete(api: Api) -> None:
     viewer = _core(await _kubeconfig(api, "roles", "viewer"))
     names = [item.metadata.name for item in (await asyncio.to_thread(viewer.list_namespace)).items]
     assert "kube-system" in names
+    assert len((await asyncio.to_thread(viewer.list_node)).items) == 2
     with pytest.raises(ApiException) as refused:
         await asyncio.to_thread(viewer.delete_namespace, "default")
     assert refused.value.status == 403
