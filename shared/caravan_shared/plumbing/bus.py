@@ -105,7 +105,11 @@ class Bus:
         """Let running handlers finish, then disconnect."""
         if self._settling:
             self._settling.cancel()
-        await self.broker.stop()
+        try:
+            await self.broker.stop()
+        except nats.errors.Error as error:  # what waits on a connection that is away cannot be drained
+            log.info("not drained", reason=str(error))
+            await self.client.close()
 
     @property
     def client(self) -> Client:

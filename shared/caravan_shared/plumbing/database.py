@@ -6,11 +6,10 @@ the bus; on SQLite those that come together share one sync (`group_commit`).
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,6 +19,7 @@ from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import upgrade
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import plumbing_tables
+from caravan_shared.plumbing.utc import UtcDateTime
 
 _NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -30,25 +30,6 @@ _NAMING = {
 }
 _PARAMETERS_A_STATEMENT = 30_000  # PostgreSQL takes 32,767, SQLite 32,766
 _AFTER_COMMIT = "after_commit"
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC on every database; SQLite alone would forget the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times, store UTC."""
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Hand out UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def service_metadata() -> MetaData:
@@ -133,3 +114,6 @@ async def upsert(
             await tx.exec(insert.on_conflict_do_update(index_elements=list(key), set_=changes))
         else:
             await tx.exec(insert.on_conflict_do_nothing(index_elements=list(key)))
+
+
+__all__ = ["Database", "UtcDateTime", "after_commit", "service_metadata", "upsert"]

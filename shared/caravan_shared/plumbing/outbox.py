@@ -21,10 +21,11 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.log import get_logger
-from caravan_shared.plumbing.streams import KEPT_FOR_S
+from caravan_shared.plumbing.streams import KEPT_FOR_S, MAX_EVENT_BYTES
 from caravan_shared.plumbing.tables import OUTBOX
 
 _BATCH = 200  # events in flight to the server at once
+_LARGEST_BODY = MAX_EVENT_BYTES - 4096  # leaves room for the headers
 _LOOK_AGAIN_S = 5.0  # for rows another replica left behind
 _NOTE_AFTER_S = 0.5  # quiet time before published rows are noted as such
 
@@ -43,7 +44,7 @@ async def say(tx: AsyncSession, *events: Event) -> None:
         {
             "event_id": str(uuid4()),
             "subject": event.subject,
-            "body": event.model_dump_json().encode(),
+            "body": _body(event),
             "about": str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
             "schema_version": event.schema_version,
             "said_at": now,
@@ -52,6 +53,13 @@ async def say(tx: AsyncSession, *events: Event) -> None:
     ]
     await tx.exec(insert(OUTBOX), params=rows)
     tx.info["said"] = True
+
+
+def _body(event: Event) -> bytes:
+    body = event.model_dump_json().encode()
+    if len(body) > _LARGEST_BODY:
+        raise ValueError(f"{event.subject} has {len(body)} bytes, the bus takes {_LARGEST_BODY}: tell it in parts")
+    return body
 
 
 class Relay:
@@ -76,7 +84,7 @@ class Relay:
                 await self._note_published()
                 await self._wanted_within(_LOOK_AGAIN_S)
             if self._clock.now() >= next_prune:
-                await self._prune()
+                await self.prune()
                 next_prune = self._clock.now() + timedelta(hours=1)
 
     async def _wanted_within(self, seconds: float) -> bool:
@@ -129,7 +137,8 @@ class Relay:
                 ids = [row_id for row_id, stored_in in published.items() if stored_in == epoch]
                 await tx.exec(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(stream_epoch=epoch))
 
-    async def _prune(self) -> None:
+    async def prune(self) -> None:
+        """Forget what the stream has had and would by now have dropped itself."""
         oldest = self._clock.now() - timedelta(seconds=KEPT_FOR_S)
         async with self._db.transaction() as tx:
             await tx.exec(delete(OUTBOX).where(OUTBOX.c.said_at < oldest, OUTBOX.c.stream_epoch.is_not(None)))

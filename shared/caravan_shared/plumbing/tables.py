@@ -1,6 +1,8 @@
 """The tables that the plumbing keeps in every service's store: outbox, inbox and leases."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
+
+from caravan_shared.plumbing.utc import UtcDateTime
 
 _OWN = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
@@ -14,7 +16,7 @@ OUTBOX = Table(
     Column("body", LargeBinary, nullable=False),
     Column("about", String, nullable=False, doc="The cluster's id, or empty."),
     Column("schema_version", Integer, nullable=False),
-    Column("said_at", DateTime(timezone=True), nullable=False),
+    Column("said_at", UtcDateTime, nullable=False),
     Column("stream_epoch", String, nullable=True, doc="Which life of the stream stored it; null: none yet."),
     Index("ix_outbox_stream_epoch", "stream_epoch", "id"),
     sqlite_autoincrement=True,
@@ -25,7 +27,7 @@ INBOX = Table(
     "inbox",
     _OWN,
     Column("event_id", String, primary_key=True),
-    Column("heard_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("heard_at", UtcDateTime, nullable=False, index=True),
 )
 """Ids of events already handled."""
 
@@ -35,7 +37,7 @@ LEASES = Table(
     Column("key", String, primary_key=True),
     Column("holder", String, nullable=False),
     Column("epoch", BigInteger, nullable=False),
-    Column("until", DateTime(timezone=True), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
 )
 """Who may work on which key, until when; the epoch rises with every change of hands."""
 
