@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import nats.errors
+from nats.js.errors import NotFoundError
 
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
@@ -15,7 +16,7 @@ _LOOK_EVERY_S = 10.0
 class Mark:
     """How far a consumer was when it last moved."""
 
-    handled: int
+    delivered: int
     since: float
 
 
@@ -43,19 +44,23 @@ class Backlog:
         for subscription in self._bus.subscriptions:
             try:
                 info = await self._bus.js.consumer_info(subscription.stream, subscription.durable)
+            except NotFoundError:
+                self._bus.settle_soon()  # somebody deleted it: without it the service would hear nothing
+                continue
             except (nats.errors.Error, TimeoutError):
                 self._marks.pop(subscription.durable, None)
                 continue
-            handled = info.ack_floor.stream_seq if info.ack_floor else 0
+            # Deliveries, not acknowledgements: one message that was put off holds up nothing behind it.
+            delivered = info.delivered.consumer_seq if info.delivered else 0
             waits = bool(info.num_pending)
-            if self._stands_still(subscription.durable, handled, waits=waits):
+            if self._stands_still(subscription.durable, delivered, waits=waits):
                 stuck.append(subscription.durable)
         self._stuck = stuck
 
-    def _stands_still(self, durable: str, handled: int, *, waits: bool) -> bool:
+    def _stands_still(self, durable: str, delivered: int, *, waits: bool) -> bool:
         now = self._clock.now().timestamp()
         mark = self._marks.get(durable)
-        if mark is None or mark.handled != handled or not waits:
-            self._marks[durable] = Mark(handled, now)
+        if mark is None or mark.delivered != delivered or not waits:
+            self._marks[durable] = Mark(delivered, now)
             return False
         return now - mark.since > self._stuck_after_s

@@ -107,8 +107,8 @@ class Bus:
             self._settling.cancel()
         try:
             await self.broker.stop()
-        except nats.errors.Error as error:  # what waits on a connection that is away cannot be drained
-            log.info("not drained", reason=str(error))
+        except* nats.errors.Error as errors:  # what waits on a connection that is away or closed cannot be drained
+            log.info("not drained", reason=str(errors.exceptions[0]))
             await self.client.close()
 
     @property

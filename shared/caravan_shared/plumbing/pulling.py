@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 def make_patient(subscription: JetStreamContext.PullSubscription) -> None:
-    """Have `subscription` pause after an error, and tell an idle pull as what it is: no messages."""
+    """Have `subscription` pause after an error, end with its connection, and tell an idle pull as what it is: no messages."""
     pull = subscription.fetch
 
     async def fetch(*args: Any, **kwargs: Any) -> list[Msg]:
@@ -27,6 +27,8 @@ def make_patient(subscription: JetStreamContext.PullSubscription) -> None:
             return await pull(*args, **kwargs)
         except TimeoutError:
             return []
+        except nats.errors.ConnectionClosedError as error:
+            raise asyncio.CancelledError from error  # for good: end the loop
         except nats.errors.Error as error:
             log.debug("cannot pull", reason=str(error) or type(error).__name__)
             await asyncio.sleep(_TRY_AGAIN_S)

@@ -38,7 +38,7 @@ class Subscription:
     @property
     def durable(self) -> str:
         """The consumer's name on the server."""
-        return f"{self.service}-{self.subject}".replace(".", "-").replace("*", "any")
+        return f"{self.service}-{self.subject}".replace(".", "-").replace("*", "any").replace(">", "all")
 
     def config(self) -> ConsumerConfig:
         """What the server shall keep of it."""

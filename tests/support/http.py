@@ -1,0 +1,10 @@
+"""Ask a service over HTTP."""
+
+import aiohttp
+from tests.support.service import Example
+
+
+async def get(example: Example, path: str) -> tuple[int, str]:
+    """Status and body."""
+    async with aiohttp.ClientSession() as http, http.get(f"{example.url}{path}") as response:
+        return response.status, await response.text()
