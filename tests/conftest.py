@@ -11,9 +11,9 @@ from tests.support.nats import NatsServer
 from tests.support.postgres import postgres
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A nats-server for the whole session; tests share its streams, so they use ids of their own."""
+    """A nats-server for the tests of one file; they share its streams, so they use ids of their own."""
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     server.start()
     yield server.url

@@ -111,8 +111,12 @@ async def test_viewer_may_look_and_not_delete(api: Api) -> None:
 async def test_external_etcd_and_several_control_planes(api: Api) -> None:
     spec = {**SMALL, "topology": "external", "control_plane": {"count": 2}, "etcd": {"count": 3}}
     asked = await api.create("wide", spec)
-    cluster = await api.until_ready(asked["id"], nodes=7)
-    assert len(cluster["endpoint"]["addresses"]) == 2
+    await api.until_ready(asked["id"], nodes=7)
+
+    async def both_lead_there() -> bool:
+        return len((await api.cluster("wide"))["endpoint"]["addresses"]) == 2
+
+    await eventually(both_lead_there)
     await api.call("DELETE", "/clusters/wide")
     await api.until_gone(asked["id"])
 

@@ -255,7 +255,7 @@ async def around(nats_url: str, state: Path) -> AsyncIterator[World]:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def world(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Sandbox cloud and dns, once for all tests."""
     async with around(nats_url, tmp_path_factory.mktemp("bootstrapper-world")) as world:
@@ -269,7 +269,7 @@ async def lonely_world(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator
         yield world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def service(world: World) -> AsyncIterator[Service]:
     """A bootstrapper that several tests share."""
     async with world.bootstrapper() as service:
