@@ -1,5 +1,9 @@
 """A small service with one table, wired like the real ones, for tests of what every service gets from the plumbing."""
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,7 +24,8 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, UtcDateTime, service_metadata
 from caravan_shared.plumbing.delivery import Patience
 from caravan_shared.plumbing.envelope import Heard, headers_of
-from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.outbox import say
+from caravan_shared.plumbing.service import Service, run
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
 
@@ -160,3 +165,30 @@ async def tell(bus: Bus, *events: Event, event_id: str | None = None, message_id
 
 def _no_migrations() -> Path:
     return Path(__file__).with_name("no_migrations")
+
+
+async def _fail() -> None:
+    raise RuntimeError("told to fail")
+
+
+async def _say_and_die(example: Example) -> None:
+    async with example.service.db.transaction() as tx:
+        await say(tx, *(done(number) for number in range(50)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(how: str) -> None:
+    """Run the service as a process of its own, configured by the environment; `how`: as it is, or how it ends."""
+    environment = Settings()
+    example = Example(environment.state_dir, environment.nats_url, http_port=environment.http_port, log_level="INFO")
+    example.service.hears(BootstrapDone, note)
+    if how == "fail":
+        example.service.alongside("failing", _fail)
+    if how == "say-and-die":
+        example.service.alongside("dying", lambda: _say_and_die(example))
+    asyncio.run(make_tables(example.settings.database_url))
+    run(example.service)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 def make_patient(subscription: JetStreamContext.PullSubscription) -> None:
-    """Have `subscription` pause after an error, end with its connection, and tell an idle pull as what it is: no messages."""
+    """Have `subscription` pause after an error, end with its connection, and take an idle pull as no messages."""
     pull = subscription.fetch
 
     async def fetch(*args: Any, **kwargs: Any) -> list[Msg]:

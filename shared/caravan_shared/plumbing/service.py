@@ -158,7 +158,8 @@ class Service:
         finally:
             await self.bus.stop()
             for task in tasks:
-                task.cancel()
+                if not task.cancelling():  # a second one would cut the first one's tidying short
+                    task.cancel()
             server.should_exit = True
             await asyncio.wait([*tasks, serving])
 
@@ -180,16 +181,26 @@ def run(service: Service) -> None:
 
 
 async def _run(service: Service) -> None:
-    stop = asyncio.Event()
+    work = asyncio.current_task()
+    assert work is not None
+    asked_to_stop = False
+
+    def stop() -> None:
+        """Cancel the work wherever it is, also while it still waits for a server; `running` tidies up."""
+        nonlocal asked_to_stop
+        if not asked_to_stop:
+            asked_to_stop = True
+            work.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with service.running():
-        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(service.bus.died.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        if service.bus.died.is_set() and not stop.is_set():
-            raise ExceptionGroup("bus", [RuntimeError("the NATS connection closed for good")])
-        for wait in waits:
-            wait.cancel()
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        async with service.running():
+            await service.bus.died.wait()
+            raise RuntimeError("the NATS connection closed for good")
+    except asyncio.CancelledError:
+        if not asked_to_stop:
+            raise
 
 
 async def _named(work: Awaitable[Any]) -> None:
@@ -203,7 +214,16 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the service decides when it stops."""
+    """uvicorn without its own signal handlers: the service decides when it stops. Cancelled, it tidies up as well."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop."""
+        try:
+            await super().serve(sockets)
+        except asyncio.CancelledError:
+            if self.started:
+                await self.shutdown(sockets)
+            raise
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
