@@ -29,6 +29,8 @@ from caravan_shared.plumbing.streams import DEAD
 if TYPE_CHECKING:
     from faststream import StreamMessage
 
+_MOST_DOUBLINGS = 20  # beyond any delay that makes sense; a float overflows at a thousand
+
 _BAD_PAYLOAD = (ValidationError, DoesNotFitHandler, JSONDecodeError, UnicodeDecodeError)
 
 _DELIVERIES = Counter("caravan_deliveries_total", "Deliveries by what became of them.", ["subject", "result"])
@@ -47,7 +49,7 @@ class Patience:
 
     def delay_s(self, tries: int) -> float:
         """Seconds to wait after the `tries`-th failure, with jitter."""
-        doubled = self.first_delay_s * 2.0 ** (tries - 1)
+        doubled = self.first_delay_s * 2.0 ** min(tries - 1, _MOST_DOUBLINGS)
         return min(self.longest_delay_s, doubled) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter, no secret)
 
 

@@ -6,9 +6,12 @@ Rotation adds a key and makes it current: old texts still open, new ones use the
 """
 
 import base64
+import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.errors import GiveUp
 
+_VERSION = "v1"
 _NONCE = 12  # bytes; NIST SP 800-38D
 
 
@@ -30,55 +34,78 @@ class CannotOpen(GiveUp):
 class KeyRing:
     """Named keys, one of them current. The file is JSON `{"current": id, "keys": {id: base64}}`, mode 0600."""
 
-    def __init__(self, keys: dict[str, bytes], current: str) -> None:
-        self._keys, self._current = keys, current
+    def __init__(self, keys: dict[str, bytes], current: str, path: Path | None = None) -> None:
+        self._keys, self._current, self._path = keys, current, path
 
     @classmethod
     def load(cls, path: Path) -> "KeyRing":
         """Read the ring at `path`, making one first if there is none (safe when services start together)."""
         if not path.exists():
             _create(path)
-        document = json.loads(path.read_text())
-        keys = {name: base64.b64decode(key) for name, key in document["keys"].items()}
-        return cls(keys, document["current"])
+        return cls(*_read(path), path)
 
     def seal(self, text: str, context: str) -> str:
         """Encrypt `text` for `context`; the result is printable."""
         data_key = AESGCM.generate_key(256)
         body = _encrypt(data_key, text.encode(), context)
         wrapped = _encrypt(self._keys[self._current], data_key, context)
-        return f"v1.{self._current}.{_printable(wrapped)}.{_printable(body)}"
+        return f"{_VERSION}.{self._current}.{_printable(wrapped)}.{_printable(body)}"
 
     def open(self, sealed: str, context: str) -> str:
         """Decrypt what `seal` made for the same context; raises `CannotOpen`."""
         try:
-            _, name, wrapped, body = sealed.split(".")
-            key = self._keys[name]
-        except (ValueError, KeyError) as error:
-            raise CannotOpen(context, "its key is not on the ring") from error
+            version, name, wrapped, body = sealed.split(".")
+        except ValueError as error:
+            raise CannotOpen(context, "it is no sealed text") from error
+        if version != _VERSION:
+            raise CannotOpen(context, f"its format is {version!r}, not {_VERSION!r}")
+        key = self._keys.get(name) or self._read_again().get(name)
+        if key is None:
+            raise CannotOpen(context, f"its key {name!r} is not on the ring")
         try:
             data_key = _decrypt(key, _bytes(wrapped), context)
             return _decrypt(data_key, _bytes(body), context).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise CannotOpen(context, "it was altered, or sealed for another place") from error
+
+    def _read_again(self) -> dict[str, bytes]:
+        """A key we do not have may be a new one: somebody rotated the ring since we read it."""
+        if self._path:
+            self._keys, self._current = _read(self._path)
+        return self._keys
 
 
 def rotate(path: Path) -> str:
-    """Add a new current key to the ring at `path`; return its name. Running services read it at their next start."""
-    document = json.loads(path.read_text())
-    name = _new_name()
-    document["keys"][name] = base64.b64encode(AESGCM.generate_key(256)).decode()
-    document["current"] = name
-    _write(path.with_suffix(".new"), document)
-    path.with_suffix(".new").replace(path)
+    """Add a new current key to the ring at `path`; return its name. Running services read it when they meet it."""
+    with _alone(path.parent):
+        document = json.loads(path.read_text())
+        name = _new_name()
+        document["keys"][name] = base64.b64encode(AESGCM.generate_key(256)).decode()
+        document["current"] = name
+        _draft(path, document).replace(path)
     return name
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one rotation at a time at the ring: of two, one would lose the other's key."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> tuple[dict[str, bytes], str]:
+    document = json.loads(path.read_text())
+    return {name: base64.b64decode(key) for name, key in document["keys"].items()}, document["current"]
 
 
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     name = _new_name()
-    draft = path.with_suffix(f".{secrets.token_hex(4)}")
-    _write(draft, {"current": name, "keys": {name: base64.b64encode(AESGCM.generate_key(256)).decode()}})
+    draft = _draft(path, {"current": name, "keys": {name: base64.b64encode(AESGCM.generate_key(256)).decode()}})
     try:
         os.link(draft, path)  # fails if another service was first: its ring is the one
     except FileExistsError:
@@ -87,11 +114,14 @@ def _create(path: Path) -> None:
         draft.unlink()
 
 
-def _write(path: Path, document: dict[str, object]) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+def _draft(path: Path, document: dict[str, object]) -> Path:
+    """Write a whole ring beside `path`, on disk and readable for its owner alone."""
+    draft = path.with_suffix(f".{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
+    return draft
 
 
 def _new_name() -> str:
@@ -112,4 +142,4 @@ def _printable(value: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text)
+    return base64.b64decode(text, altchars=b"-_", validate=True)

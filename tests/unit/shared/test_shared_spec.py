@@ -1,0 +1,70 @@
+"""What a team asks for: defaults, and the rules that one field can break alone."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from caravan_shared.contracts.spec import ClusterSpec, Role, minor_of
+
+
+def spec(**fields: Any) -> ClusterSpec:
+    return ClusterSpec.model_validate({"version": "1.34.2", **fields})
+
+
+def test_example_is_a_spec() -> None:
+    assert ClusterSpec.model_validate(ClusterSpec.example).node_count() == 3
+
+
+def test_least_spec_is_one_control_plane_node_and_two_workers() -> None:
+    assert [(node_set.name, node_set.role, node_set.count) for node_set in spec().node_sets()] == [
+        ("control-plane", Role.CONTROL_PLANE, 1),
+        ("workers", Role.WORKER, 2),
+    ]
+
+
+def test_external_topology_brings_an_etcd_set() -> None:
+    assert [node_set.name for node_set in spec(topology="external").node_sets()] == ["control-plane", "etcd", "workers"]
+    assert spec(topology="external").node_count() == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"version": "1.34"}, "version"),
+        ({"version": "v1.34.2"}, "version"),
+        ({"wrokers": []}, "wrokers"),
+        ({"control_plane": {"count": 0}}, "count"),
+        ({"control_plane": {"count": 3, "machinetype": "large"}}, "machinetype"),
+        ({"workers": [{"count": -1}]}, "count"),
+        ({"workers": [{"name": "Upper"}]}, "name"),
+        ({"workers": [{"name": "a-name-too-long-for-a-node"}]}, "name"),
+        ({"workers": [{"labels": {"a/b/c": "x"}}]}, "labels"),
+        ({"workers": [{"labels": {"zone": "not a value"}}]}, "labels"),
+        ({"workers": [{"taints": [{"key": "gpu", "effect": "Sometimes"}]}]}, "effect"),
+        ({"network": {"pod_cidr": "10.244.0.0/33"}}, "pod_cidr"),
+        ({"network": {"pod_cidr": "10.244.0.1/16"}}, "pod_cidr"),
+        ({"cloud": ""}, "cloud"),
+    ],
+)
+def test_field_that_is_wrong_by_itself_is_refused_by_name(fields: dict[str, Any], where: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        spec(**fields)
+    assert any(where in [str(part) for part in error["loc"]] for error in refused.value.errors())
+
+
+def test_spec_survives_the_wire() -> None:
+    whole = spec(
+        topology="external",
+        workers=[
+            {"name": "gpu", "count": 1, "labels": {"a.b/c": "d"}, "taints": [{"key": "k", "effect": "NoSchedule"}]}
+        ],
+        network={"pod_cidr": "fd00::/64", "service_cidr": "10.0.0.0/16"},
+    )
+    assert ClusterSpec.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_minor_of_a_version() -> None:
+    assert minor_of("1.34.2") == (1, 34)
+    with pytest.raises(ValueError, match="not a Kubernetes version"):
+        minor_of("1.34")
