@@ -22,15 +22,14 @@ from caravan_shared.plumbing.outbox import Relay, say
 from caravan_shared.plumbing.streams import FACTS, MAX_EVENT_BYTES
 from caravan_shared.plumbing.tables import OUTBOX
 
-Named = Callable[[str], Example]
+Named = Callable[..., Example]
 
 
 @pytest.fixture
-def named(tmp_path: Path, nats_server: NatsServer, database_url: str) -> Named:
-    """Services by name; the one called `speaker` has its store on each database in turn."""
+def named(tmp_path: Path, nats_server: NatsServer) -> Named:
+    """Services by name, each with a store of its own."""
 
-    def make(name: str) -> Example:
-        settings = {"database_url": database_url} if name == "speaker" else {}
+    def make(name: str, **settings: str) -> Example:
         example = Example(tmp_path / name, nats_server.url, name=name, **settings)
         example.service.hears(BootstrapDone, note)
         return example
@@ -75,9 +74,11 @@ async def test_event_of_a_transaction_that_failed_is_never_published(named: Name
         await until_heard(speaker, [2])
 
 
-async def test_events_carry_cloudevents_attributes_and_a_rising_sequence(named: Named, outsider: Bus) -> None:
+async def test_events_carry_cloudevents_attributes_and_a_rising_sequence(
+    named: Named, outsider: Bus, database_url: str
+) -> None:
     sniffer = await outsider.client.subscribe(BootstrapDone.subject)
-    async with named("speaker").running() as speaker:
+    async with named("speaker", database_url=database_url).running() as speaker:
         event = done(1)
         async with speaker.service.db.transaction() as tx:
             await say(tx, event, done(2))
@@ -112,9 +113,9 @@ async def test_nothing_said_while_nats_is_down_is_lost(named: Named, nats_server
 
 
 async def test_broker_that_lost_its_store_gets_all_again_and_handlers_see_it_once(
-    named: Named, nats_server: NatsServer
+    named: Named, nats_server: NatsServer, database_url: str
 ) -> None:
-    async with named("speaker").running() as speaker:
+    async with named("speaker", database_url=database_url).running() as speaker:
         await say_numbers(speaker, *range(10))
         await until_heard(speaker, list(range(10)))
         nats_server.wipe()
