@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -153,22 +152,3 @@ async def test_bad_request_by_event_is_answered_field_by_field(stack: Stack) -> 
     assert {problem["field"] for problem in rejected["problems"]} == {"name", "spec.control_plane.count"}
     await team.close()
     await ours.close()
-
-
-async def test_second_start_finds_the_old_state(tmp_path: Path) -> None:
-    first = Stack(tmp_path, ports="auto")
-    await asyncio.to_thread(first.start)
-    try:
-        async with Api(first) as api:
-            asked = await api.create("kept", {**SMALL, "workers": []})
-            await api.until_ready(asked["id"], nodes=1)
-    finally:
-        await asyncio.to_thread(first.stop)
-    second = Stack(tmp_path, ports="auto")
-    await asyncio.to_thread(second.start)
-    try:
-        async with Api(second) as api:
-            await api.until_ready(asked["id"], nodes=1)
-            await api.until_exactly(asked["id"], 1)
-    finally:
-        await asyncio.to_thread(second.stop)

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.nats import NatsServer, free_port
 
 from caravan_provisioner import app
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
@@ -122,9 +122,9 @@ class Around:
 
 
 @pytest.fixture
-async def around(nats_url: str, tmp_path: Path) -> AsyncIterator[Around]:
+async def around(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Around]:
     """The others, connected."""
-    bus = Bus(nats_url, "bootstrapper", 1)
+    bus = Bus(nats_server.url, "bootstrapper", 1)
     around = Around(bus)
     requests.answer(bus, KeyRing.load(tmp_path / "keys.json"), AskUserData, around.answer)
     await bus.start()
@@ -224,11 +224,11 @@ class Provisioner:
 
 
 @pytest.fixture
-def settings(nats_url: str, sandbox: Sandbox, tmp_path: Path) -> Settings:
+def settings(nats_server: NatsServer, sandbox: Sandbox, tmp_path: Path) -> Settings:
     """Quick ones, with a store and an installation id of their own."""
     return Settings(
         state_dir=tmp_path,
-        nats_url=nats_url,
+        nats_url=nats_server.url,
         sandbox_url=sandbox.url,
         http_port=free_port(),
         installation=f"test-{uuid4()}",
