@@ -48,7 +48,7 @@ format: install ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)
 
 test: install ## All tests that need nothing but this checkout
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
 	$(BIN)/pytest -m faults
