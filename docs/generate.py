@@ -17,7 +17,7 @@ from caravan_shared.contracts.events import EVENTS
 from caravan_shared.contracts.requests import Request
 from caravan_shared.plumbing.settings import CaravanSettings, ServiceSettings
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 MADE_FROM_CODE = "<!-- Made by `make docs` from the code. Edit the code, not this page. -->\n"
 _SETTINGS = ["api", "provisioner", "bootstrapper", "health", "dns", "sandbox"]
 _MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None]] = [
@@ -108,6 +108,9 @@ def _settings_table(settings: type[CaravanSettings], prefix: str, leave_out: fro
 
 
 def _default(value: object) -> str:
+    """A default as a reader finds it: paths from the checkout's top, wherever that is."""
+    if isinstance(value, Path) and value.is_relative_to(DOCS.parent):
+        value = value.relative_to(DOCS.parent)
     return f"`{value}`" if value not in (None, "") else ""
 
 
