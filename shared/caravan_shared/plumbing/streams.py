@@ -33,7 +33,7 @@ class Subscription:
     service: str
     subject: str
     stream: str = FACTS
-    ack_wait_s: float = 30.0
+    ack_wait_s: float = 10.0  # handlers only write to the store; what a killed process held comes again after this long
 
     @property
     def durable(self) -> str:
