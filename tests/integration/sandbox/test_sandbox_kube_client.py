@@ -120,16 +120,17 @@ async def test_watch_tells_every_change_once_and_in_order(made: Made) -> None:
     async with api:
         core = kubernetes.aio.client.CoreV1Api(api)
         version = (await core.list_node()).metadata.resource_version
-        stream = kubernetes.aio.watch.Watch().stream(core.list_node, resource_version=version, timeout_seconds=10)
+        watch = kubernetes.aio.watch.Watch()
         seen = []
-        async with asyncio.TaskGroup() as tasks:
 
-            async def read() -> None:
-                async for event in stream:
+        async def read() -> None:
+            async with watch.stream(core.list_node, resource_version=version, timeout_seconds=10) as events:
+                async for event in events:
                     seen.append((event["type"], event["object"].metadata.name))
                     if len(seen) == 3:
                         return
 
+        async with asyncio.TaskGroup() as tasks:
             tasks.create_task(read())
             await asyncio.sleep(0.1)
             await core.patch_node("w-1", {"metadata": {"labels": {"a": "b"}}})
