@@ -85,7 +85,7 @@ class ApiServers:
         del self._fronts[where]
         for connection in self._protocols.connections:
             transport = connection.transport
-            if transport is not None and transport.get_extra_info("sockname")[:2] == where:
+            if transport is not None and _local_end(transport) == where:
                 transport.abort()
 
     @property
@@ -96,10 +96,16 @@ class ApiServers:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
-        front = self._fronts.get(transport.get_extra_info("sockname")[:2]) if transport else None
+        front = self._fronts.get(_local_end(transport)) if transport else None
         if front is None:
             raise web.HTTPServiceUnavailable(text="this machine has stopped")
         return await self._api.answer(front, request)
+
+
+def _local_end(transport: asyncio.BaseTransport) -> Where:
+    """The address and port that a connection came to; of one that is already lost, nowhere."""
+    name = transport.get_extra_info("sockname")
+    return (name[0], name[1]) if name else ("", 0)
 
 
 def _listen(where: Where) -> socket.socket:

@@ -120,9 +120,9 @@ class Cloud:
             was_running = machine.running
             machine.gone_at = now + self.spread(self.settings.delete_s)
             self._store.save_machine(machine)
+            self._scheduler.at(machine.gone_at, lambda machine=machine: self._vanish(machine))  # type: ignore[misc]
             if was_running:
                 self._tell(self.when_stopped, machine)
-            self._scheduler.at(machine.gone_at, lambda machine=machine: self._vanish(machine))  # type: ignore[misc]
 
     def power(self, machine: Machine, *, on: bool) -> None:
         """Switch a machine. It stops at once, and takes its boot time to run again."""
