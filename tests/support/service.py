@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import MetaData
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.support.nats import free_port
+from tests.support.store import create_tables
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.contracts.facts import ClusterEvent, Event
@@ -59,20 +59,10 @@ class Item(Table, table=True):
     at: datetime | None = Field(None, sa_type=UtcDateTime)
 
 
-async def make_tables(url: str, metadata: MetaData = Table.metadata) -> None:
-    """Create the tables in an empty store, where there are no migrations to do it."""
-    if url.startswith("sqlite"):
-        Path(url.split(":///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url)
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    await engine.dispose()
-
-
 @asynccontextmanager
 async def open_store(url: str, metadata: MetaData = Table.metadata) -> AsyncIterator[Database]:
     """The example service's store, without the service."""
-    await make_tables(url, metadata)
+    await create_tables(url, metadata)
     async with opened(Database(url, metadata, _no_migrations())) as db:
         yield db
 
@@ -115,7 +105,7 @@ class Example:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Example"]:
         """Start it on a store with its tables; stop it at the end."""
-        await make_tables(self.settings.database_url)
+        await create_tables(self.settings.database_url, Table.metadata)
         async with self.service.running():
             yield self
 
@@ -186,7 +176,7 @@ def main(how: str) -> None:
         example.service.alongside("failing", _fail)
     if how == "say-and-die":
         example.service.alongside("dying", lambda: _say_and_die(example))
-    asyncio.run(make_tables(example.settings.database_url))
+    asyncio.run(create_tables(example.settings.database_url, Table.metadata))
     run(example.service)
 
 
