@@ -49,12 +49,11 @@ async def test_cluster_gets_its_machines_scales_and_goes(sandbox: Sandbox, aroun
 
     await asker.want(workers=1)
     await asker.until_told(NodesReady, complete(3))
-    leaving = [ref.name for event in await asker.until_told(NodesLeaving) for ref in event.nodes]
-    assert len(leaving) == 3
+    leaving = names(await asker.until_told(NodesLeaving, lambda events: len(names(events)) == 3))
     assert len(await owned(sandbox, asker)) == 5
     await asker.drain_leaving()
-    removed = await asker.until_told(NodesRemoved)
-    assert sorted(ref.name for event in removed for ref in event.nodes) == sorted(leaving)
+    removed = await asker.until_told(NodesRemoved, lambda events: len(names(events)) == 3)
+    assert names(removed) == leaving
     assert removed[-1].remaining == 2
 
     await asker.delete()
@@ -104,7 +103,7 @@ async def test_machine_that_vanishes_is_replaced(sandbox: Sandbox, asker: Asker)
     assert len(await owned(sandbox, asker)) == 2
 
 
-def names(events: Sequence[NodesFailed | NodesRemoved]) -> set[str]:
+def names(events: Sequence[NodesFailed | NodesLeaving | NodesRemoved]) -> set[str]:
     return {node.name for event in events for node in event.nodes}
 
 
