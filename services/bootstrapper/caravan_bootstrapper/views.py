@@ -18,6 +18,9 @@ class Play(StrEnum):
     REMOVE_NODES = "remove_nodes"
     UPGRADE = "upgrade"
     RESET = "reset"
+    BACKUP = "backup"
+    RESTORE = "restore"
+    RENEW = "renew"
 
 
 class RunState(StrEnum):
@@ -52,6 +55,8 @@ class NodeView:
     address: str = ""
     connection: Connection = Connection.SANDBOX
     joins_by_itself: bool = False
+    ssh_user: str = "root"
+    host_keys: tuple[str, ...] = ()
     ready_at: datetime | None = None
     """None while only its leaving was heard of."""
     leaving: bool = False

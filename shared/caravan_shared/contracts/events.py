@@ -55,6 +55,7 @@ class ClusterRequested(ClusterEvent):
     announcement: int = Field(ge=1)
     spec: ClusterSpec
     retry: int = Field(0, ge=0, description="Counts retries by a person: a higher one lifts earlier failures.")
+    replace: tuple[str, ...] = Field((), description="Names of nodes to be replaced; each until it is gone.")
 
 
 class ClusterDeletionRequested(ClusterEvent):

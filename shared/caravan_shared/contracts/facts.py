@@ -58,6 +58,10 @@ class ReadyNode(Message):
     address: str = Field(description="Where the node is reached: an IP address.")
     connection: Connection
     joins_by_itself: bool = Field(description="True where its user-data joins it (pull); else Ansible pushes.")
+    ssh_user: str = Field("root", description="Who Ansible logs in as, where it connects by SSH.")
+    host_keys: tuple[str, ...] = Field(
+        (), description="The machine's public SSH host keys, `<type> <base64>`, as the cloud tells them."
+    )
 
 
 class FailedNode(Message):

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from caravan_shared.contracts.facts import Message
+from caravan_shared.contracts.facts import Connection, Message
 
 
 class Reply(Message):
@@ -100,9 +100,10 @@ class AskRevoke(Request):
 
 
 class UserData(Reply):
-    """cloud-init user-data (`#cloud-config` YAML) that joins a machine to its cluster as soon as it boots."""
+    """cloud-init user-data (`#cloud-config` YAML): lets Ansible in, and joins a worker as soon as it boots."""
 
     user_data: str
+    joins: bool = Field(True, description="False where it lets Ansible in and no more.")
 
 
 class AskUserData(Request):
@@ -112,3 +113,7 @@ class AskUserData(Request):
     reply: ClassVar[type[Reply]] = UserData
     cluster_id: UUID
     node_set: str
+    connection: Connection = Field(
+        Connection.SANDBOX, description="How the machines will be reached; over SSH every role needs user-data."
+    )
+    pull: bool = Field(True, description="False: workers are pushed too.")

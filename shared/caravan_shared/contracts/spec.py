@@ -100,6 +100,13 @@ class Network(SpecModel):
     cni: Cni = Cni.CILIUM
 
 
+class Drain(SpecModel):
+    """How nodes are emptied before they leave or are upgraded."""
+
+    timeout_s: int = Field(300, ge=1, le=86_400, description="Seconds a node's pods may take to go elsewhere.")
+    force: bool = Field(False, description="Then delete what a PodDisruptionBudget holds back, instead of failing.")
+
+
 class NodeSet(SpecModel):
     """One node set as provisioner and bootstrapper see it, whatever its role."""
 
@@ -133,6 +140,8 @@ class ClusterSpec(SpecModel):
     etcd: Etcd | None = Field(None, description="Only with topology `external`.")
     workers: tuple[WorkerSet, ...] = (WorkerSet(),)
     network: Network = Network()
+    drain: Drain = Drain()
+    paused: bool = Field(False, description="Nothing new is started on the cluster; what runs comes to its end.")
 
     @model_validator(mode="after")
     def etcd_goes_with_external_topology(self) -> "ClusterSpec":

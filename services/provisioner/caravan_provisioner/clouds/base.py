@@ -88,6 +88,8 @@ class Machine:
     owner: Owner | None
     created_at: datetime
     fault: str | None = None
+    host_keys: tuple[str, ...] = ()
+    """Its public SSH host keys, `<type> <base64>`, told by the cloud and not by whoever answers at its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class Capabilities:
 
     user_data: bool
     """Machines run the cloud-init user-data they are given."""
+    pull: bool
+    """Workers shall join by themselves, through their user-data."""
     max_batch: int
     """Most machines in one create call."""
     simulated: bool

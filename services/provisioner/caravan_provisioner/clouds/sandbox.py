@@ -45,7 +45,9 @@ class SandboxCloud:
 
     def __init__(self, name: str, config: SandboxConfig) -> None:
         self.name, self.kind = name, str(config.kind)
-        self.capabilities = Capabilities(user_data=True, max_batch=100, simulated=True, connection=Connection.SANDBOX)
+        self.capabilities = Capabilities(
+            user_data=True, pull=True, max_batch=100, simulated=True, connection=Connection.SANDBOX
+        )
         self.calls: Counter[str] = Counter()
         self._config = config
         self._session: aiohttp.ClientSession | None = None
