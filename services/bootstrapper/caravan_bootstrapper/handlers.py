@@ -6,7 +6,7 @@ from typing import Any
 from sqlmodel import delete, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_bootstrapper.store import Cluster, JoinToken, Node, Run, open_cluster
+from caravan_bootstrapper.store import Cluster, JoinToken, Node, Run, SshKey, open_cluster
 from caravan_shared.contracts.events import (
     ClusterDeleted,
     ClusterDeletionRequested,
@@ -24,7 +24,7 @@ from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import upsert
 
 TOMBSTONE_FOR = timedelta(days=7)  # the stream forgets facts far earlier
-_TOLD = ("node_set", "role", "machine_id", "address", "connection", "joins_by_itself")
+_TOLD = ("node_set", "role", "machine_id", "address", "connection", "joins_by_itself", "ssh_user", "host_keys")
 
 
 async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) -> None:
@@ -56,7 +56,7 @@ async def deletion_requested(heard: Heard[ClusterDeletionRequested], tx: AsyncSe
 async def cluster_deleted(heard: Heard[ClusterDeleted], tx: AsyncSession) -> None:
     """Forget all but a tombstone, and tombstones that have done their service."""
     cluster_id = heard.event.cluster_id
-    for table in (Node, Run, JoinToken):
+    for table in (Node, Run, JoinToken, SshKey):
         await tx.exec(delete(table).where(table.cluster_id == cluster_id))  # type: ignore[arg-type]
     if cluster := await open_cluster(tx, cluster_id):
         cluster.deleted_at, cluster.spec = heard.at, None
@@ -119,7 +119,7 @@ async def endpoint_withdrawn(heard: Heard[EndpointWithdrawn], tx: AsyncSession) 
 
 def _row(event: NodesReady, node: ReadyNode) -> dict[str, Any]:
     state = MembershipState.JOINING if node.joins_by_itself else MembershipState.WAITING
-    told = {field: getattr(node, field) for field in _TOLD}
+    told = {field: getattr(node, field) for field in _TOLD} | {"host_keys": list(node.host_keys)}
     return Node(cluster_id=event.cluster_id, name=node.name, state=state, **told).model_dump()
 
 

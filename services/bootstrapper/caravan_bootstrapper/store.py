@@ -72,6 +72,8 @@ class Node(Table, table=True):
     address: str = ""
     connection: str = Connection.SANDBOX
     joins_by_itself: bool = False
+    ssh_user: str = "root"
+    host_keys: list[str] = Field(default_factory=list, sa_type=JSON)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     leaving: bool = False
     gone: bool = False
@@ -115,6 +117,16 @@ class JoinToken(Table, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime)
     ensured: bool = False
     """The running cluster knows it."""
+
+
+class SshKey(Table, table=True):
+    """The key pair that lets us into a cluster's machines, OpenSSH texts."""
+
+    __tablename__ = "ssh_keys"
+
+    cluster_id: UUID = Field(primary_key=True)
+    public: str
+    sealed_private: str
 
 
 IsAlive = Callable[[Run], bool]
@@ -179,6 +191,7 @@ def _node_view(row: dict[str, Any]) -> NodeView:
     row["state"] = MembershipState(row["state"])
     row["role"] = Role(row["role"]) if row["role"] else None
     row["connection"] = Connection(row["connection"])
+    row["host_keys"] = tuple(row["host_keys"])
     return NodeView(**row)
 
 
