@@ -4,8 +4,11 @@ Retry
 ├── ClusterUnknown        the cluster, or this set of it, has not been heard of yet
 └── ApiserverUnreachable  the cluster's kube-apiserver did not answer
 GiveUp
-└── NotJoinable           machines of this set are not joined by user-data
+├── NotJoinable           machines of this set are not joined by user-data
+└── MachinesSilent        machines that the cloud calls running do not answer over SSH
 """
+
+from collections.abc import Sequence
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.errors import GiveUp, Retry
@@ -31,4 +34,16 @@ class NotJoinable(GiveUp):
     def __init__(self, node_set: str) -> None:
         super().__init__(
             f"nodes of the set {node_set} are joined by Ansible, not by user-data", who_can_fix=WhoCanFix.OPERATOR
+        )
+
+
+class MachinesSilent(GiveUp):
+    """Machines run and do not answer as SSH servers. The run fails; the next one asks again."""
+
+    def __init__(self, nodes: Sequence[str], within_s: float) -> None:
+        names = ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+        super().__init__(
+            f"{names}: no SSH server answered within {within_s:g} s of the machine being ready; look at its console "
+            "and at what lies between it and the bootstrapper",
+            who_can_fix=WhoCanFix.OPERATOR,
         )

@@ -4,8 +4,8 @@ Names of secrets' files are in it, secrets are not. All text goes out as `!unsaf
 template what a user may have written.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,15 @@ from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role, Topology
 
-PKI, TOKENS, SANDBOX_TOKEN = "pki.json", "tokens.json", "sandbox-token"  # file names
+PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS = (  # file names
+    "pki.json",
+    "tokens.json",
+    "sandbox-token",
+    "ssh-key",
+    "known_hosts",
+)
 ETCD_CLIENT_PORT = 2379
-GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving")
+GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving", "manager")
 PLATFORMS = {Connection.SANDBOX: "sandbox", Connection.SSH: "linux"}
 """The role that serves machines which are reached like this."""
 
@@ -38,12 +44,17 @@ class Work:
     secrets_dir: Path
     sandbox_url: str
     joins_in_flight: int
+    artifacts: Mapping[str, Any] = field(default_factory=dict)
+    """What nodes of each role install, see `artifacts.needed`; real machines only."""
+    resolvers: Sequence[str] = ()
 
 
 def build(work: Work) -> dict[str, Any]:
     """The inventory: every group that a play names, empty or not, and each host's own variables."""
     sets = {node_set.name: node_set for node_set in work.spec.node_sets()}
     hosts = {node.name: _host(work, node, sets.get(node.node_set)) for node in work.nodes}
+    if work.manager:
+        hosts = {work.manager.name: _reached(work.manager)} | hosts
     groups: dict[str, Any] = {group: {"hosts": dict.fromkeys(names)} for group, names in _members(work).items()}
     return {"all": {"hosts": hosts, "vars": _common(work), "children": groups}}
 
@@ -76,6 +87,8 @@ def _members(work: Work) -> dict[str, list[str]]:
         groups["workers"] = [node.name for node in work.nodes if node.role is Role.WORKER]
     if work.play in (Play.REMOVE_NODES, Play.RESET):
         groups["leaving"] = names
+    if work.manager:
+        groups["manager"] = [work.manager.name]
     return groups
 
 
@@ -90,9 +103,7 @@ def _common(work: Work) -> dict[str, Any]:
         "caravan_etcd_members": etcd,
         "caravan_pki_file": str(work.secrets_dir / PKI),
         "caravan_tokens_file": str(work.secrets_dir / TOKENS),
-        "caravan_sandbox_url": work.sandbox_url,
-        "caravan_sandbox_token_file": str(work.secrets_dir / SANDBOX_TOKEN),
-        "caravan_manager_machine_id": work.manager.machine_id if work.manager else "",
+        **(_of_sandbox(work) if work.nodes[0].connection is Connection.SANDBOX else _of_linux(work)),
         "kubeadm_cluster": work.cluster,
         "kubeadm_version": work.spec.version,
         "kubeadm_endpoint": work.endpoint,
@@ -105,11 +116,41 @@ def _common(work: Work) -> dict[str, Any]:
     }
 
 
+def _of_sandbox(work: Work) -> dict[str, Any]:
+    return {
+        "caravan_sandbox_url": work.sandbox_url,
+        "caravan_sandbox_token_file": str(work.secrets_dir / SANDBOX_TOKEN),
+        "caravan_manager_machine_id": work.manager.machine_id if work.manager else "",
+    }
+
+
+def _of_linux(work: Work) -> dict[str, Any]:
+    pinned = (
+        f"-o UserKnownHostsFile={work.secrets_dir / KNOWN_HOSTS} -o GlobalKnownHostsFile=/dev/null "
+        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+    )
+    return {
+        "ansible_ssh_private_key_file": str(work.secrets_dir / SSH_KEY),
+        "ansible_ssh_common_args": pinned,
+        "caravan_manager": work.manager.name if work.manager else "",
+        "caravan_etcd_names": [node.name for node in work.etcd],
+        "caravan_artifacts": work.artifacts,
+        "caravan_resolvers": list(work.resolvers),
+        "caravan_zone": work.endpoint.rpartition(":")[0],
+        "caravan_drain_timeout_s": work.spec.drain.timeout_s,
+        "caravan_drain_force": work.spec.drain.force,
+    }
+
+
+def _reached(node: NodeView) -> dict[str, Any]:
+    if node.connection is Connection.SANDBOX:
+        return {"ansible_connection": "local", "ansible_host": node.address}
+    return {"ansible_host": node.address, "ansible_user": node.ssh_user}
+
+
 def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any]:
-    connection = {"ansible_connection": "local"} if node.connection is Connection.SANDBOX else {}
     variables: dict[str, Any] = {
-        **connection,
-        "ansible_host": node.address,
+        **_reached(node),
         "caravan_machine_id": node.machine_id,
         "caravan_role": node.role.value if node.role else "",
     }

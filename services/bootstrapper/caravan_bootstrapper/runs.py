@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from caravan_bootstrapper import inventory, ledger, store, tokens
-from caravan_bootstrapper.errors import ClusterUnknown
+from caravan_bootstrapper import inventory, ledger, ssh, store, tokens
+from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
 from caravan_bootstrapper.ledger import Outcome
 from caravan_bootstrapper.runner import Order, Runner
 from caravan_bootstrapper.settings import Settings
 from caravan_bootstrapper.store import Cluster, Run
 from caravan_bootstrapper.views import NodeView, Play, RunState
+from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.requests import AskClusterPki, ClusterPki
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.plumbing.clock import Clock
@@ -105,6 +106,7 @@ class Runs:
         log.info("run started", nodes=len(run.nodes))
         try:
             order = await self._order(run)
+            await self._wait_for_ssh(run)
             return await self._perform(run, order)
         except Retry as error:
             log.info("run put off", reason=error.reason)
@@ -158,7 +160,8 @@ class Runs:
             raise ClusterUnknown(f"the cluster {run.cluster_id}")
         spec = ClusterSpec.model_validate(cluster.spec)
         chosen = [nodes[name] for name in run.nodes if name in nodes]
-        secrets = {inventory.SANDBOX_TOKEN: self._settings.sandbox_token.get_secret_value()}
+        manager = nodes.get(run.manager) if run.manager else None
+        secrets = await self._way_in(run.cluster_id, [*chosen, *([manager] if manager else [])])
         endpoint, ca_hash = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}", ""
         if run.play in (Play.SITE, Play.ADD_NODES):
             pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
@@ -170,18 +173,37 @@ class Runs:
             spec=spec.model_copy(update={"version": run.version}),
             nodes=chosen,
             etcd=[node for node in nodes.values() if node.role is Role.ETCD and node.live],
-            manager=nodes.get(run.manager) if run.manager else None,
+            manager=manager,
             endpoint=endpoint,
             ca_hash=ca_hash,
             secrets_dir=self._runner.secrets_dir(run.id),
             sandbox_url=self._settings.sandbox_url,
             joins_in_flight=self._settings.joins_in_flight,
+            resolvers=self._settings.resolvers,
         )
         variables: dict[str, str | int] = {
             "caravan_platform": inventory.platform(chosen),
             "caravan_upgrades_in_flight": self._settings.upgrades_in_flight,
         }
         return Order(run.id, Play(run.play), inventory.to_yaml(inventory.build(work)), variables, secrets)
+
+    async def _wait_for_ssh(self, run: Run) -> None:
+        """New machines answer some seconds after their cloud calls them running. MachinesSilent where they never do."""
+        if Play(run.play) not in (Play.SITE, Play.ADD_NODES):
+            return
+        async with self._db.reading() as session:
+            known = await store.nodes(session, run.cluster_id)
+        machines = [node for node in known if node.name in run.nodes and node.connection is Connection.SSH]
+        if silent := await ssh.silent(machines, self._settings.ssh_within_s):
+            raise MachinesSilent([node.name for node in silent], self._settings.ssh_within_s)
+
+    async def _way_in(self, cluster_id: UUID, nodes: list[NodeView]) -> dict[str, str]:
+        """The secrets that open these machines."""
+        if nodes[0].connection is Connection.SANDBOX:
+            return {inventory.SANDBOX_TOKEN: self._settings.sandbox_token.get_secret_value()}
+        async with self._db.transaction() as tx:
+            pair = await ssh.key_pair(tx, self._keys, cluster_id)
+        return {inventory.SSH_KEY: pair.private, inventory.KNOWN_HOSTS: ssh.known_hosts(nodes)}
 
     async def _join_secrets(
         self, run: Run, chosen: list[NodeView], pki: ClusterPki, joins: list[tuple[str, datetime]]

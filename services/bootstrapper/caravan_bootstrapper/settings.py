@@ -43,5 +43,18 @@ class Settings(ServiceSettings):
         gt=0,
         description="Seconds a node may take to join once the control plane runs; then a person has to look.",
     )
+    ssh_within_s: float = Field(
+        180.0, gt=0, description="Seconds a machine that its cloud calls running may take to answer over SSH."
+    )
+    artifacts: str = Field(
+        "",
+        description="The mirror that machines take binaries and images from: a URL, or a directory that they have at "
+        "the same path. Empty: the official release hosts.",
+    )
+    resolvers: list[str] = Field(
+        default_factory=list,
+        description='DNS servers that machines ask for the endpoints\' names, `["<ip>:<port>"]`, where the resolvers '
+        "they have do not know them.",
+    )
     sandbox_url: str = Field("http://127.0.0.1:8790", description="Where the sandbox cloud answers.")
     sandbox_token: SecretStr = Field(SecretStr("sandbox"), description="Bearer token for the sandbox cloud.")
