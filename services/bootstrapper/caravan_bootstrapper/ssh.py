@@ -69,7 +69,7 @@ async def silent(nodes: Sequence[NodeView], within_s: float) -> tuple[NodeView, 
 async def _answers(address: str, within_s: float) -> bool:
     clock = asyncio.get_running_loop().time
     until = clock() + within_s
-    while not (greeted := await _greets(address)) and clock() < until:
+    while not (greeted := await _greets(address)) and clock() < until:  # noqa: ASYNC110  # nobody tells when it starts
         await asyncio.sleep(_LOOK_EVERY_S)
     return greeted
 
