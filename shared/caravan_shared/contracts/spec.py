@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from caravan_shared.contracts.tuning import Tuning
+
 DNS_LABEL = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
 VERSION = r"^\d+\.\d+\.\d+$"
 
@@ -141,6 +143,7 @@ class ClusterSpec(SpecModel):
     workers: tuple[WorkerSet, ...] = (WorkerSet(),)
     network: Network = Network()
     drain: Drain = Drain()
+    tuning: Tuning | None = Field(None, description="Values that win over those chosen by the cluster's size.")
     paused: bool = Field(False, description="Nothing new is started on the cluster; what runs comes to its end.")
 
     @model_validator(mode="after")
