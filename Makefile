@@ -57,6 +57,9 @@ bench: install ## One measurement: make bench NAME=overhead|probes|latency
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(ARGS)
 
+node-image: ## Build the image that the Docker cloud's machines are made of
+	@deploy/node-image/build
+
 docs: install ## Draw the reference pages from the code
 	@$(BIN)/python docs/generate.py
 
@@ -68,4 +71,4 @@ lock: install ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo up lint format test test-faults bench docs lock clean
+.PHONY: help install demo up lint format test test-faults bench node-image docs lock clean
