@@ -13,8 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from caravan_shared.contracts import states
+from caravan_shared.contracts.choices import CHOICES
 from caravan_shared.contracts.events import EVENTS
 from caravan_shared.contracts.requests import Request
+from caravan_shared.contracts.tuning import FIXED_AT_CREATION, Tuning
 from caravan_shared.plumbing.settings import CaravanSettings, ServiceSettings
 
 DOCS = Path(__file__).resolve().parent
@@ -91,10 +93,34 @@ def configuration_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def large_clusters_page() -> str:
+    """What a cluster's size sets, and every value that a spec may set."""
+    parts = [
+        MADE_FROM_CODE,
+        "# Large clusters\n",
+        "A cluster is set for its size, the number of its nodes in all sets together; `caravan cluster plan` shows "
+        "the values before anything is made, with advice on what is yours to choose, and `GET /v1/clusters/{cluster}` "
+        "those that hold. Each can be set otherwise in the spec: `tuning: {kubelet_max_pods: 200}`.\n",
+        f"What a running cluster cannot change ({', '.join(f'`{name}`' for name in FIXED_AT_CREATION)}) stays as it "
+        "was made when the cluster grows: its spec then names it.\n",
+        "## What size chooses\n",
+        "| value | nodes: value | only with | why | source |\n|---|---|---|---|---|",
+    ]
+    parts += [
+        f"| `{choice.field}` | {'; '.join(f'{nodes:,}: {_plain(value)}' for nodes, value in choice.steps)} "
+        f"| {choice.needs.words if choice.needs else ''} | {choice.why} | <{choice.source}> |"
+        for choice in CHOICES
+    ]
+    parts += ["\n## Every value\n", "| value | is |\n|---|---|"]
+    parts += [f"| `{name}` | {field.description} |" for name, field in Tuning.model_fields.items()]
+    return "\n".join(parts) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "events.md": events_page,
     "states.md": states_page,
     "configuration.md": configuration_page,
+    "large-clusters.md": large_clusters_page,
 }
 
 
@@ -105,6 +131,10 @@ def _settings_table(settings: type[CaravanSettings], prefix: str, leave_out: fro
         if name not in leave_out
     ]
     return ["| variable | default | |\n|---|---|---|", *rows]
+
+
+def _plain(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).lower()
 
 
 def _default(value: object) -> str:

@@ -1,5 +1,6 @@
 """`caravan cluster create`, `plan`, `scale`, `upgrade`, `delete` and `retry`: what asks for a change."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -267,6 +268,14 @@ def _show_plan(planned: Plan, output: Output) -> None:
     )
     if planned.upgrade:
         say(console, f"Upgrade: {planned.upgrade}.")
+    if tuning := {name: value for name, value in (planned.tuning or {}).items() if value is not None}:
+        say(
+            console,
+            "Set for its size (caravan's docs/large-clusters.md says why; `tuning` in a spec sets it otherwise):",
+        )
+        table(console, ("  VALUE", "IS"), [(f"  {name}", json.dumps(value)) for name, value in tuning.items()])
+    for sentence in planned.advice:
+        say(console, f"Advice: {sentence}")
     simulated = " (simulated machines)" if planned.simulated else ""
     say(console, f"It usually takes about {planned.estimate_s:.0f} s{simulated}. Nothing was done.")
 

@@ -158,6 +158,8 @@ class Plan(View):
     quota: QuotaPlan = QuotaPlan()
     estimate_s: float = 0
     simulated: bool = False
+    tuning: dict[str, Any] | None = None
+    advice: tuple[str, ...] = ()
 
 
 class Kubeconfig(View):

@@ -1,11 +1,14 @@
-"""Say what a request would do before it is made: nodes created, changed and removed, quota, and time. Pure."""
+"""Say what a request would do before it is made: nodes created, changed and removed, quota, time, tuning. Pure."""
 
 from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
+from caravan_api.advice import advice
 from caravan_shared.contracts.events import CloudOffered
+from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role
+from caravan_shared.contracts.tuning import Tuning
 
 # Seconds beside the machines' boot, measured with kubeadm 1.34 on 2-CPU machines with packages in the image.
 FIRST_CONTROL_PLANE_S = 40.0
@@ -53,6 +56,8 @@ class Plan(BaseModel):
     quota: QuotaPlan
     estimate_s: float = Field(description="How long it will usually take, seconds.")
     simulated: bool
+    tuning: Tuning | None = Field(None, description="How its parts will be set for its size, overrides included.")
+    advice: list[str] = Field(default_factory=list, description="What would be wise and is yours to choose.")
 
 
 def plan(action: str, current: ClusterSpec | None, wanted: ClusterSpec | None, offer: CloudOffered | None) -> Plan:
@@ -71,6 +76,8 @@ def plan(action: str, current: ClusterSpec | None, wanted: ClusterSpec | None, o
         quota=_quota(create, offer),
         estimate_s=_estimate(sets, before, offer, upgrades=upgrades, deletes=wanted is None),
         simulated=bool(offer and offer.simulated),
+        tuning=effective(wanted) if wanted else None,
+        advice=advice(wanted, current, offer) if wanted else [],
     )
 
 

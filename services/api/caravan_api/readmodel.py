@@ -13,8 +13,10 @@ from caravan_api.decide.facts import Facts
 from caravan_api.decide.nodes import NodeState, role_of
 from caravan_api.store import Cluster, Grant, Node, TimelineEntry
 from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import ClusterPhase, Verdict
+from caravan_shared.contracts.tuning import Tuning
 
 
 class FailureView(BaseModel):
@@ -96,6 +98,12 @@ class ClusterView(BaseModel):
     created_by: str
     updated_at: datetime
     etag: str
+
+
+class ClusterDetail(ClusterView):
+    """A cluster on a page of its own."""
+
+    effective_tuning: Tuning = Field(description="How its parts are set for its size, overrides included.")
 
 
 class NodeHealthView(BaseModel):
@@ -181,6 +189,12 @@ def cluster_view(cluster: Cluster) -> ClusterView:
         updated_at=cluster.updated_at,
         etag=etag_of(cluster),
     )
+
+
+def cluster_detail(cluster: Cluster) -> ClusterDetail:
+    """A cluster's JSON with what follows from its spec."""
+    view = cluster_view(cluster)
+    return ClusterDetail(**view.__dict__, effective_tuning=effective(view.spec))
 
 
 def node_view(node: Node, *, simulated: bool) -> NodeView:

@@ -41,11 +41,11 @@ class Choice:
     source: str
     needs: Condition | None = None
 
-    def value(self, spec: ClusterSpec) -> Any:
-        """The value for a cluster; None where the part's default counts."""
+    def value(self, spec: ClusterSpec, nodes: int) -> Any:
+        """The value for a cluster of so many nodes; None where the part's default counts."""
         if self.needs and not self.needs.holds(spec):
             return None
-        return next((value for nodes, value in reversed(self.steps) if spec.node_count() >= nodes), None)
+        return next((value for at_least, value in reversed(self.steps) if nodes >= at_least), None)
 
 
 EXTERNAL = Condition("external topology", lambda spec: spec.topology is Topology.EXTERNAL)
@@ -186,8 +186,8 @@ CHOICES: tuple[Choice, ...] = (
     Choice(
         "controller_manager_node_monitor_grace_period_s",
         ((1000, 75), (3000, 100)),
-        "A quarter more than the kubelet's lease, as in the default: four renewals may be missed. (Caravan's own "
-        "verdict does not wait for it.)",
+        "A quarter more than the kubelet's lease, as in the default: four renewals may be missed. Caravan's own "
+        "verdict does not wait for it.",
         _NODES,
     ),
     Choice(

@@ -9,7 +9,8 @@ from caravan_shared.contracts.tuning import FIXED_AT_CREATION, KubeProxyMode, Tu
 
 def preset(spec: ClusterSpec) -> Tuning:
     """What a cluster of this size and shape gets, before its own overrides."""
-    chosen = {choice.field: value for choice in CHOICES if (value := choice.value(spec)) is not None}
+    nodes = spec.node_count()
+    chosen = {choice.field: value for choice in CHOICES if (value := choice.value(spec, nodes)) is not None}
     return Tuning(**chosen)
 
 

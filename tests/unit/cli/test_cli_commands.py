@@ -89,6 +89,16 @@ def test_dry_run_plans_and_asks_for_nothing(caravan: Caravan) -> None:
     assert caravan.api.bodies("POST /v1/clusters") == []
 
 
+def test_plan_shows_what_is_set_for_the_size_and_what_would_be_wise(caravan: Caravan) -> None:
+    tuning = {"kubelet_max_pods": None, "kube_proxy_mode": "none", "kubelet_serialize_image_pulls": False}
+    caravan.api.on("POST /v1/plans", PLAN | {"tuning": tuning, "advice": ["Use 3."]})
+    shown = caravan("cluster", "create", "demo", "--dry-run").stdout
+    assert "kube_proxy_mode" in shown
+    assert "kubelet_serialize_image_pulls   false" in shown
+    assert "kubelet_max_pods" not in shown
+    assert "Advice: Use 3." in shown
+
+
 def test_plan_of_an_existing_cluster_is_a_change_and_leaves_its_version(caravan: Caravan) -> None:
     caravan.api.on("GET /v1/clusters/demo", cluster())
     caravan.api.on("POST /v1/plans", PLAN | {"action": "change"})

@@ -13,8 +13,10 @@ from caravan_api.admission.members import member_problems
 from caravan_api.admission.networks import network_problems
 from caravan_api.admission.shape import Reading, read_name, read_spec
 from caravan_api.admission.surroundings import Current, Limits, Surroundings
+from caravan_api.admission.tuning import tuning_problems
 from caravan_api.admission.versions import version_problems
 from caravan_shared.contracts.facts import FieldProblem, WhoCanFix
+from caravan_shared.contracts.presets import kept
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.errors import GiveUp
 
@@ -34,6 +36,7 @@ def admit(request: Mapping[str, Any], around: Surroundings) -> ClusterSpec:
     """Return the spec of a request `{"name": …, "spec": …}`, or raise `NotAdmitted` with every problem it has.
 
     `name` is looked at for a new cluster only (`around.current` is None); it is a string once this has returned.
+    The spec of a change names in its `tuning` what the cluster's new size would choose otherwise and cannot any more.
     """
     problems: list[FieldProblem] = []
     if around.current is None:
@@ -44,7 +47,7 @@ def admit(request: Mapping[str, Any], around: Surroundings) -> ClusterSpec:
         problems += [problem for problem in spec_problems(reading.spec, around) if not _repaired(problem, reading)]
     if problems or reading.spec is None:
         raise NotAdmitted(tuple(problems))
-    return reading.spec
+    return kept(reading.spec, around.current.spec) if around.current else reading.spec
 
 
 def name_problems(name: object, around: Surroundings) -> Iterator[FieldProblem]:
@@ -70,6 +73,7 @@ def spec_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProb
     yield from network_problems(spec)
     yield from cloud_problems(spec, around)
     yield from size_problems(spec, around)
+    yield from tuning_problems(spec, around.current.spec if around.current else None)
     if around.current:
         yield from change_problems(spec, around.current.spec)
 

@@ -29,7 +29,7 @@ from caravan_api.doors.rest.context import (
 from caravan_api.errors import NoPrecondition, Stale
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
-from caravan_api.readmodel import ClusterView, cluster_view, etag_of
+from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of
 from caravan_api.store import Cluster
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
@@ -119,12 +119,12 @@ async def list_clusters(
 
 
 @router.get("/{cluster}")
-async def get(cluster: str, response: Response, caller: Viewer, api: Parts, team: Team = None) -> ClusterView:
+async def get(cluster: str, response: Response, caller: Viewer, api: Parts, team: Team = None) -> ClusterDetail:
     """One cluster, by id or name."""
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
     response.headers["ETag"] = etag_of(found)
-    return cluster_view(found)
+    return cluster_detail(found)
 
 
 @router.patch(
