@@ -10,7 +10,15 @@ from caravan_provisioner.reconcile import Provisioning
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import make_sites
 from caravan_provisioner.sweep import Sweeper
-from caravan_shared.contracts.events import ClusterDeleted, ClusterDeletionRequested, ClusterRequested, NodesDrained
+from caravan_shared.contracts.events import (
+    ClusterDeleted,
+    ClusterDeletionRequested,
+    ClusterRequested,
+    HealthChanged,
+    NodesDrained,
+    NodesHealthChanged,
+    NodesJoined,
+)
 from caravan_shared.contracts.requests import AskUserData, UserData
 from caravan_shared.plumbing.service import Service
 
@@ -37,6 +45,9 @@ def build(settings: Settings) -> Service:
     service.hears(ClusterDeletionRequested, handlers.cluster_deletion_requested)
     service.hears(ClusterDeleted, handlers.cluster_deleted)
     service.hears(NodesDrained, handlers.nodes_drained)
+    service.hears(NodesJoined, handlers.nodes_joined)
+    service.hears(NodesHealthChanged, handlers.nodes_health_changed)
+    service.hears(HealthChanged, handlers.health_changed)
     service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
     service.alongside("offers", Crier(sites.values(), service.db, service.clock, settings).run)
     service.alongside("sweep", Sweeper(sites.values(), installation, service.db, service.clock, settings).run)

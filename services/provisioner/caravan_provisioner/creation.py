@@ -7,7 +7,7 @@ can be sure about: a node whose call was noted and has no outcome is left alone 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from caravan_provisioner.clouds.base import MachineBatch, Owner
@@ -15,6 +15,7 @@ from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
 from caravan_provisioner.observe import made
 from caravan_provisioner.site import Site
+from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.requests import AskUserData, UserData
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MachineState
@@ -25,6 +26,14 @@ from caravan_shared.plumbing.reconciler import Turn
 log = get_logger(__name__)
 
 AskForUserData = Callable[[AskUserData], Awaitable[UserData]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Boot:
+    """What machines boot with, and whether it joins them to their cluster."""
+
+    user_data: str | None = None
+    joins: bool = False
 
 
 def unasked(nodes: Iterable[Node]) -> list[Node]:
@@ -48,30 +57,37 @@ class Creation:
     async def _create_set(self, nodes: Sequence[Node]) -> float | None:
         """One question for user-data serves all machines of a set; the other sets do not wait for its answer."""
         try:
-            user_data = await self._user_data(nodes[0])
+            boot = await self._boot(nodes[0])
         except GiveUp as error:
             await self._ledger.give_up_on(nodes, error)
             return None
         by_batch: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:
             by_batch[node.batch].append(node)
-        return await _together(self._create_batch(batch, user_data) for batch in by_batch.values())
+        return await _together(self._create_batch(batch, boot) for batch in by_batch.values())
 
-    async def _user_data(self, node: Node) -> str | None:
-        """Only workers join by themselves: control plane and etcd need secrets that no user-data should carry."""
-        if node.role is not Role.WORKER or not self._site.cloud.capabilities.user_data:
-            return None
-        question = AskUserData(cluster_id=node.cluster_id, node_set=node.node_set)
-        return (await self._ask(question)).user_data
+    async def _boot(self, node: Node) -> "_Boot":
+        """Every machine that is reached over SSH has to let us in; else only those that join by themselves need any.
 
-    async def _create_batch(self, nodes: list[Node], user_data: str | None) -> float | None:
+        Only workers do: control plane and etcd need secrets that no user-data should carry.
+        """
+        can = self._site.cloud.capabilities
+        if not can.user_data or (can.connection is not Connection.SSH and node.role is not Role.WORKER):
+            return _Boot()
+        question = AskUserData(
+            cluster_id=node.cluster_id, node_set=node.node_set, connection=can.connection, pull=can.pull
+        )
+        answer = await self._ask(question)
+        return _Boot(answer.user_data, joins=can.pull and answer.joins)
+
+    async def _create_batch(self, nodes: list[Node], boot: "_Boot") -> float | None:
         async with self._site.creates:
             now = self._turn.now()
-            asked = [replace(node, asked_at=now, joins_by_itself=user_data is not None) for node in nodes]
+            asked = [replace(node, asked_at=now, joins_by_itself=boot.joins) for node in nodes]
             # Writing this down under the lease also keeps a worker that lost it from asking the cloud.
             await self._ledger.record(asked)
             try:
-                machines = await self._site.cloud.create(self._batch(asked, user_data))
+                machines = await self._site.cloud.create(self._batch(asked, boot.user_data))
             except GiveUp as error:
                 await self._ledger.give_up_on([replace(node, asked_at=None) for node in asked], error)
                 return None

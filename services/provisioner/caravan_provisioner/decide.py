@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.node_set import SetStep
 from caravan_provisioner.nodes import GONE, Node, SetProgress
 from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.repair import repair
+from caravan_provisioner.turnstile import Turnstile
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet
 from caravan_shared.contracts.states import MachineState
 
@@ -23,18 +26,42 @@ def decide(
     new_batch: Callable[[], str],
 ) -> Plan:
     """The next step for every set of `wanted`, and for sets it no longer has; `new_batch` makes unused batch names."""
-    plan = Plan({node.name: node for node in nodes}, dict(sets))
-    by_set: dict[str, list[Node]] = defaultdict(list)
-    for node in plan.nodes.values():
-        by_set[node.node_set].append(node)
+    plan = Plan({node.name: _held_by_observation(node) for node in nodes}, dict(sets))
+    if wanted.spec.paused:
+        _hold_all_asked(plan, wanted)
+        return plan
+    turnstile = Turnstile(plan, wanted)
+    for members in _by_set(plan).values():
+        repair(members, wanted, plan, turnstile, now, limits)
+    by_set = _by_set(plan)
     specs = {node_set.name: node_set for node_set in wanted.spec.node_sets()}
     for name, members in by_set.items():
         if name not in specs:
             specs[name] = _emptied(name, members[0])
     for name, node_set in specs.items():
-        progress = _started_afresh(plan.sets.get(name), wanted, name, now, limits)
-        SetStep(wanted, node_set, progress, plan, now, limits, max_batch, new_batch).run(by_set[name])
+        progress = _started_afresh(plan.sets.get(name), wanted, name, by_set[name], now, limits)
+        SetStep(wanted, node_set, progress, plan, turnstile, now, limits, max_batch, new_batch).run(by_set[name])
     return plan
+
+
+def _by_set(plan: Plan) -> dict[str, list[Node]]:
+    by_set: dict[str, list[Node]] = defaultdict(list)
+    for node in plan.nodes.values():
+        by_set[node.node_set].append(node)
+    return by_set
+
+
+def _held_by_observation(node: Node) -> Node:
+    """What holds a node is decided anew each time; that of a missing machine `observe` has just done."""
+    is_missing = node.state is MachineState.READY and node.missing_since
+    return node if node.held is None or is_missing else replace(node, held=None)
+
+
+def _hold_all_asked(plan: Plan, wanted: Wanted) -> None:
+    """A paused cluster keeps what it has; who asked for a replacement is told why nothing happens."""
+    for node in list(plan.nodes.values()):
+        if node.name in wanted.replace and node.state not in GONE:
+            plan.hold(node, "the cluster is paused")
 
 
 def decide_deletion(nodes: Iterable[Node], now: datetime) -> Plan:
@@ -66,11 +93,13 @@ def _emptied(name: str, member: Node) -> NodeSet:
 
 
 def _started_afresh(
-    progress: SetProgress | None, wanted: Wanted, name: str, now: datetime, limits: Limits
+    progress: SetProgress | None, wanted: Wanted, name: str, members: Iterable[Node], now: datetime, limits: Limits
 ) -> SetProgress:
     """The set's progress, or a new count where a person asked again or the last failure is long ago."""
     fresh = SetProgress(wanted.cluster_id, name, wanted.generation, wanted.retry)
     if progress is None or (progress.generation, progress.retry) != (wanted.generation, wanted.retry):
+        return fresh
+    if progress.gave_up and any(node.name in wanted.replace and node.state is MachineState.FAILED for node in members):
         return fresh
     long_ago = now - timedelta(seconds=limits.calm_s)
     if not progress.gave_up and progress.last_failure_at and progress.last_failure_at < long_ago:

@@ -4,7 +4,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner import store
 from caravan_provisioner.store import Cluster
-from caravan_shared.contracts.events import ClusterDeleted, ClusterDeletionRequested, ClusterRequested, NodesDrained
+from caravan_shared.contracts.events import (
+    ClusterDeleted,
+    ClusterDeletionRequested,
+    ClusterRequested,
+    HealthChanged,
+    NodesDrained,
+    NodesHealthChanged,
+    NodesJoined,
+)
 from caravan_shared.plumbing.bus import Heard
 
 
@@ -21,8 +29,11 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
         cluster.generation = event.generation
         cluster.spec_json = event.spec.model_dump_json()
         cluster.cloud = cluster.cloud or event.spec.cloud
+    if event.announcement >= cluster.announcement:
+        cluster.replacing = list(event.replace)
     cluster.announcement = max(cluster.announcement, event.announcement)
-    cluster.retry = max(cluster.retry, event.retry)
+    if event.retry > cluster.retry:
+        cluster.retry, cluster.retried_at = event.retry, heard.at
 
 
 async def cluster_deletion_requested(heard: Heard[ClusterDeletionRequested], tx: AsyncSession) -> None:
@@ -47,6 +58,25 @@ async def cluster_deleted(heard: Heard[ClusterDeleted], tx: AsyncSession) -> Non
 async def nodes_drained(heard: Heard[NodesDrained], tx: AsyncSession) -> None:
     """Their machines may go."""
     await store.mark_drained(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
+
+
+async def nodes_joined(heard: Heard[NodesJoined], tx: AsyncSession) -> None:
+    """From now on their cluster counts on them."""
+    await store.mark_joined(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
+
+
+async def nodes_health_changed(heard: Heard[NodesHealthChanged], tx: AsyncSession) -> None:
+    """What stays Unreachable is replaced, see `repair`."""
+    # Two tellings about one cluster are written one after the other, so that the later one stays.
+    await tx.get(Cluster, heard.event.cluster_id, with_for_update=True)
+    await store.mark_verdicts(tx, heard.event.cluster_id, heard.event.nodes, heard.sequence, heard.at)
+
+
+async def health_changed(heard: Heard[HealthChanged], tx: AsyncSession) -> None:
+    """While health cannot judge a cluster, what it said of the nodes is no ground to replace any."""
+    cluster = await tx.get(Cluster, heard.event.cluster_id, with_for_update=True)
+    if cluster and heard.sequence >= cluster.verdict_sequence:
+        cluster.verdict, cluster.verdict_sequence = heard.event.verdict.value, heard.sequence
 
 
 def _new(heard: Heard[ClusterRequested] | Heard[ClusterDeletionRequested] | Heard[ClusterDeleted]) -> Cluster:

@@ -14,7 +14,7 @@ from caravan_provisioner.nodes import Node, SetProgress
 from caravan_provisioner.plan import Wanted
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import ClusterSpec
-from caravan_shared.contracts.states import MachineState
+from caravan_shared.contracts.states import MachineState, Verdict
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.reconciler import Turn
@@ -58,7 +58,16 @@ class Ledger:
     def wanted(self) -> Wanted:
         """The cluster as it was last asked for."""
         cluster = self.cluster
-        return Wanted(cluster.cluster_id, cluster.name, cluster.generation, cluster.retry, self.spec)
+        return Wanted(
+            cluster.cluster_id,
+            cluster.name,
+            cluster.generation,
+            cluster.retry,
+            self.spec,
+            replace=frozenset(cluster.replacing),
+            retried_at=cluster.retried_at,
+            verdict=Verdict(cluster.verdict) if cluster.verdict else None,
+        )
 
     def remaining(self) -> int:
         """How many machines the cloud may still have for the cluster."""
@@ -93,7 +102,7 @@ class Ledger:
 
     def _tell_again_if_asked(self) -> None:
         if self.cluster.announcement > self.cluster.told_announcement:
-            self.nodes = {name: replace(node, said=None) for name, node in self.nodes.items()}
+            self.nodes = {name: replace(node, said=None, said_held=None) for name, node in self.nodes.items()}
             self.cluster.complete_generation = 0
 
     async def _write(self, changed_sets: list[SetProgress]) -> None:

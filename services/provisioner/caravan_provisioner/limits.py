@@ -11,7 +11,25 @@ class Limits(BaseModel):
     )
     build_limit_s: float = Field(900, description="Seconds a machine may stay building before it is replaced.")
     delete_again_s: float = Field(15, description="Seconds a machine may stay listed before deletion is asked again.")
-    drain_limit_s: float = Field(600, description="Seconds a leaving node may drain before its machine goes anyway.")
+    drain_limit_s: float = Field(
+        600,
+        description="Seconds after which the machine of a leaving node goes although nobody said that it is drained: "
+        "only where the node is dead, or where the cluster's spec says `drain.force` and its `drain.timeout_s` has "
+        "passed as well.",
+    )
+    repair_after_s: float = Field(
+        300,
+        ge=0,
+        description="Seconds that health must find a node Unreachable before it is replaced; a reboot takes less.",
+    )
+    repair_share: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="The part of a node set that may be unreachable, or of a set or cluster that may have vanished "
+        "from the cloud's listing, and still be replaced (one node always may). More at once is rather a fault of "
+        "the network or of the cloud than of the nodes: repair stops and says so, until a person retries.",
+    )
     attempts: int = Field(5, ge=0, description="Rounds of replacement of a set's failed nodes before giving up.")
     backoff_s: float = Field(2, description="Seconds before the first round; doubled for each further one.")
     calm_s: float = Field(3600, description="Seconds without a failure after which a set's rounds are forgotten.")

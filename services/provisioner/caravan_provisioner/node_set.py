@@ -4,13 +4,14 @@ A set is full when it has `count` nodes that are planned, creating, ready or fai
 its replacement is due, so that a set that cannot be filled fails once, visibly, instead of asking for ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import GONE, Node, SetProgress
 from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.turnstile import Turnstile
 from caravan_shared.contracts.spec import NodeSet
 from caravan_shared.contracts.states import MachineState
 
@@ -25,6 +26,7 @@ class SetStep:
     node_set: NodeSet
     progress: SetProgress
     plan: Plan
+    turnstile: Turnstile
     now: datetime
     limits: Limits
     max_batch: int
@@ -36,85 +38,122 @@ class SetStep:
         for node in leaving:
             self._finish_leaving(node)
         kept = [node for node in members if node.state not in GONE]
-        kept = self._drop_outdated_idle(kept)
+        kept = self._drop_old_idle(kept)
         kept = self._scale_down(kept)
         kept = self._replace_failed(kept)
-        if not self.progress.gave_up:
+        if self.progress.gave_up:
+            self._hold_asked(kept, f"{self.node_set.name} cannot be filled: a retry tries again")
+        else:
             kept = self._roll(kept, in_motion=bool(leaving))
-            self._create(self.node_set.count - len(kept))
+            self._create(self.node_set.count - len(kept) - self._still_members(leaving))
         self.plan.sets[self.node_set.name] = self.progress
 
     def _finish_leaving(self, node: Node) -> None:
-        """A leaving node's machine goes once it is drained, or when that takes too long."""
+        """A leaving node's machine goes once it is drained; without that only where nothing is lost, or by order."""
         if node.state is not MachineState.LEAVING:
             return
-        overdue_at = node.since + timedelta(seconds=self.limits.drain_limit_s)
-        if node.drained_at or self.now >= overdue_at:
+        overdue_at = self._overdue_at(node)
+        if node.drained_at or (overdue_at and self.now >= overdue_at):
             self.plan.put(node.to(MachineState.DELETING, self.now))
-        else:
+        elif overdue_at:
             self.plan.look_again(overdue_at)
+
+    def _overdue_at(self, node: Node) -> datetime | None:
+        """When a leaving node's machine goes although nobody said that it is drained; None: never."""
+        drain, since = self.wanted.spec.drain, node.since if node.state is MachineState.LEAVING else self.now
+        if node.is_dead:
+            return since + timedelta(seconds=self.limits.drain_limit_s)
+        return since + timedelta(seconds=drain.timeout_s + self.limits.drain_limit_s) if drain.force else None
+
+    def _still_members(self, leaving: list[Node]) -> int:
+        """Members of etcd on their way out: none is added before they are gone, see `turnstile`."""
+        if not self.turnstile.carries_etcd(self.node_set.role):
+            return 0
+        return sum(self.plan.nodes[node.name].is_member for node in leaving)
 
     def _dispose(self, node: Node) -> None:
         """Part with a node: drained first if its cluster may know it."""
+        node = replace(node, held=None)
         if node.state is MachineState.PLANNED:
             # Once asked for, only a listing can tell whether there is a machine to delete.
             self.plan.put(node if node.asked_at else node.to(MachineState.REMOVED, self.now))
         elif node.ready_at:
+            if overdue_at := self._overdue_at(node):
+                self.plan.look_again(overdue_at)
             self.plan.put(node.to(MachineState.LEAVING, self.now))
-            self.plan.look_again(self.now + timedelta(seconds=self.limits.drain_limit_s))
         else:
             self.plan.put(node.to(MachineState.DELETING, self.now))
 
-    def _drop_outdated_idle(self, kept: list[Node]) -> list[Node]:
-        """Nodes of another machine type that never came up serve nobody."""
-        idle = [node for node in kept if self._is_outdated(node) and not node.ready_at]
+    def _let_go(self, nodes: Iterable[Node]) -> set[str]:
+        """Part with those of the nodes that may leave now, hold the others; the names of those that leave."""
+        gone: set[str] = set()
+        for node in nodes:
+            if reason := self.turnstile.refuses(node):
+                self.plan.hold(node, reason)
+            else:
+                self._dispose(node)
+                gone.add(node.name)
+        return gone
+
+    def _drop_old_idle(self, kept: list[Node]) -> list[Node]:
+        """Nodes that are to be replaced and never came up serve nobody."""
+        idle = [node for node in kept if self._is_old(node) and not node.ready_at]
         for node in idle:
             self._dispose(node)
         dropped = {node.name for node in idle}
         return [node for node in kept if node.name not in dropped]
 
     def _scale_down(self, kept: list[Node]) -> list[Node]:
-        """Part with what is too many: failed ones first, then those of another machine type, then the newest."""
+        """Part with what is too many: the dead first, then those to be replaced, the unjoined, the newest."""
         room = self.node_set.count
-        if room and any(self._is_outdated(node) for node in kept):
+        if room and any(self._is_old(node) for node in kept):
             room += _SURGE
         if len(kept) <= room:
             return kept
-        kept = sorted(
+        by_worth = sorted(
             kept,
             key=lambda node: (
                 node.state is not MachineState.FAILED,
-                not self._is_outdated(node),
+                not self._is_old(node),
+                not node.is_dead,
+                node.is_member,
                 -node.planned_at.timestamp(),
                 -node.number,
             ),
         )
-        surplus = len(kept) - room
-        for node in kept[:surplus]:
-            self._dispose(node)
-        return kept[surplus:]
+        gone = self._let_go(by_worth[: len(kept) - room])
+        return [self.plan.nodes[node.name] for node in by_worth if node.name not in gone]
 
     def _replace_failed(self, kept: list[Node]) -> list[Node]:
         """Give failed nodes' places free, all of a set in one round, each round later than the one before."""
         failed = [node for node in kept if node.state is MachineState.FAILED]
         if not failed or self.progress.gave_up:
             return kept
+        asked_for = [node for node in failed if node.name in self.wanted.replace]
+        gone = self._let_go(asked_for)
+        others = [node for node in failed if node not in asked_for]
+        if others and self._round_is_due(others):
+            let_go = self._let_go(others)
+            if let_go:
+                self.progress = replace(self.progress, attempts=self.progress.attempts + 1, retry_at=None)
+            gone |= let_go
+        return [node for node in kept if node.name not in gone]
+
+    def _round_is_due(self, failed: list[Node]) -> bool:
+        """Whether these failed nodes may be replaced now; notes when they may be, or that there were rounds enough."""
         progress = replace(self.progress, last_failure_at=max(node.since for node in failed))
         if progress.attempts >= self.limits.attempts:
             self.progress = replace(progress, gave_up=True, retry_at=None)
-            return kept
+            return False
         if progress.retry_at is None:
             wait = 0.0 if self._is_lifted() else self.limits.backoff_s * 2**progress.attempts
             progress = replace(progress, retry_at=self.now + timedelta(seconds=wait))
+        self.progress = progress
         assert progress.retry_at
         if self.now < progress.retry_at:
-            self.progress = progress
             self.plan.look_again(progress.retry_at)
-            return kept
-        self.progress = replace(progress, attempts=progress.attempts + 1, retry_at=None)
-        for node in failed:
-            self._dispose(node)
-        return [node for node in kept if node.state is not MachineState.FAILED]
+            return False
+        return True
 
     def _is_lifted(self) -> bool:
         """A newer request came after we gave up: whoever sent it waits for the next try, so it comes at once."""
@@ -122,18 +161,47 @@ class SetStep:
         return before is not None and before.gave_up
 
     def _roll(self, kept: list[Node], *, in_motion: bool) -> list[Node]:
-        """Replace nodes of another machine type one by one: a new one comes up before an old one leaves."""
-        outdated = [node for node in kept if self._is_outdated(node)]
-        if not outdated or in_motion or any(node.state is not MachineState.READY for node in kept):
+        """Replace nodes that run one by one: a new one comes up, and has joined, before an old one leaves."""
+        old = sorted((node for node in kept if self._is_old(node)), key=lambda node: (node.planned_at, node.number))
+        if not old:
             return kept
-        if len(kept) < self.node_set.count:
+        first, rest = old[0], old[1:]
+        self._hold_asked(rest, f"the nodes of {self.node_set.name} are replaced one after the other")
+        has_successor = len(kept) > self.node_set.count
+        if has_successor and not self._is_up(max(kept, key=lambda node: (node.planned_at, node.number)), first):
             return kept
-        if len(kept) == self.node_set.count:
+        reason = self._why_not_yet(first, kept, in_motion=in_motion)
+        if reason:
+            self._hold_asked([first], reason)
+        elif has_successor:
+            self._dispose(first)
+            return [node for node in kept if node is not first]
+        else:
             self._create(_SURGE)
-            return kept
-        oldest = min(outdated, key=lambda node: (node.planned_at, node.number))
-        self._dispose(oldest)
-        return [node for node in kept if node.name != oldest.name]
+        return kept
+
+    def _is_up(self, successor: Node, first: Node) -> bool:
+        """Whether the successor of `first` is as far as `first` ever was."""
+        return successor.state is MachineState.READY and (successor.joined_at is not None or not first.joined_at)
+
+    def _why_not_yet(self, first: Node, kept: list[Node], *, in_motion: bool) -> str | None:
+        """Why `first` has to wait for others before its successor is made, or before it leaves."""
+        if in_motion:
+            return f"another node of {self.node_set.name} leaves first"
+        unready = next((node for node in kept if node.state is not MachineState.READY), None)
+        if unready:
+            return f"{unready.name} has to come up first"
+        if len(kept) < self.node_set.count:
+            return f"{self.node_set.name} is being filled first"
+        if len(kept) == self.node_set.count:
+            return self.turnstile.refuses_to_begin(first)
+        return self.turnstile.refuses(first)
+
+    def _hold_asked(self, nodes: Iterable[Node], reason: str) -> None:
+        """Tell why nodes have to wait that a person wants replaced; a new machine type is of the set as a whole."""
+        for node in nodes:
+            if node.name in self.wanted.replace and self.plan.nodes[node.name].held is None:
+                self.plan.hold(self.plan.nodes[node.name], reason)
 
     def _create(self, count: int) -> None:
         """Plan new nodes, in batches that one call can make."""
@@ -161,5 +229,6 @@ class SetStep:
             since=self.now,
         )
 
-    def _is_outdated(self, node: Node) -> bool:
-        return node.machine_type != self.node_set.machine_type
+    def _is_old(self, node: Node) -> bool:
+        """Another one shall take its place: its set has another machine type by now, or a person asked for it."""
+        return node.machine_type != self.node_set.machine_type or node.name in self.wanted.replace

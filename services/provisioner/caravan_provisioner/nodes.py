@@ -6,7 +6,7 @@ from uuid import UUID
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Role
-from caravan_shared.contracts.states import MACHINE_MOVES, MachineState, move
+from caravan_shared.contracts.states import MACHINE_MOVES, MachineState, Verdict, move
 
 GONE = frozenset({MachineState.LEAVING, MachineState.DELETING, MachineState.REMOVED})
 """States of nodes that no longer count as their set's."""
@@ -33,6 +33,8 @@ class Node:
     """When the cloud was last asked for the machine; None: surely no such call is open."""
     machine_id: str | None = None
     address: str | None = None
+    host_keys: tuple[str, ...] = ()
+    """The machine's public SSH host keys, as the cloud told them."""
     listed: bool = False
     """A listing has shown the machine."""
     missing_since: datetime | None = None
@@ -40,10 +42,20 @@ class Node:
     ready_at: datetime | None = None
     """When it first was Ready; from then on the cluster may know it."""
     drained_at: datetime | None = None
+    joined_at: datetime | None = None
+    """When its cluster first was told to have it as a member."""
+    verdict: Verdict | None = None
+    """What health believes of it, why, and since when."""
+    verdict_reason: str | None = None
+    verdict_since: datetime | None = None
     reason: str | None = None
     who_can_fix: WhoCanFix | None = None
     said: MachineState | None = None
     """The last state that was told in an event."""
+    held: str | None = None
+    """Why it is not replaced or removed although it ought to be."""
+    said_held: str | None = None
+    """The last such reason that was told."""
 
     def to(self, state: MachineState, now: datetime) -> "Node":
         """The node in another state. Raises `IllegalMove`."""
@@ -52,6 +64,30 @@ class Node:
     def failed(self, reason: str, who_can_fix: WhoCanFix, now: datetime) -> "Node":
         """The node as failed, and why."""
         return replace(self.to(MachineState.FAILED, now), reason=reason, who_can_fix=who_can_fix)
+
+    @property
+    def is_member(self) -> bool:
+        """Its cluster counts on it: it joined and is not out yet."""
+        return (
+            self.joined_at is not None
+            and self.drained_at is None
+            and self.state not in (MachineState.PLANNED, MachineState.DELETING, MachineState.REMOVED)
+        )
+
+    @property
+    def is_dead(self) -> bool:
+        """As far as anyone can tell, nothing runs on it: nothing is lost when it goes at once."""
+        return (
+            self.state is MachineState.FAILED
+            or self.reason is not None
+            or self.verdict is Verdict.UNREACHABLE
+            or self.missing_since is not None
+        )
+
+    @property
+    def is_well(self) -> bool:
+        """A member that runs, and that nobody has reason to doubt."""
+        return self.is_member and self.state is MachineState.READY and not self.is_dead
 
     @property
     def prefix(self) -> str:

@@ -1,10 +1,11 @@
 """Compare a cloud's listing with our nodes: who came up, failed, vanished or is gone. Pure: no network, no clock."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from caravan_provisioner.breaker import vanished_too_many
 from caravan_provisioner.clouds.base import CloudMachineState, Machine
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node
@@ -31,11 +32,15 @@ def observe(
     *,
     adopting: bool,
     pull: bool,
+    needs_host_keys: bool = False,
+    seen_by_a_person: Callable[[datetime], bool] = lambda _since: False,
 ) -> Observation:
     """What a listing of one cluster's machines, begun at `taken_at`, says about its nodes.
 
     With `adopting`, a machine that no node has becomes a node: the cloud is the truth and the store a copy. Without it
-    (the cluster is to go), it is a stray. `pull`: the cloud's machines run user-data.
+    (the cluster is to go), it is a stray. `pull`: the cloud's workers join by themselves. `needs_host_keys`: nobody
+    connects to a machine before the cloud has told its host keys. `seen_by_a_person`: someone retried after trouble
+    that began then.
     """
     nodes = list(nodes)
     # A machine we know by its id stays its node's, even if someone renamed it.
@@ -43,12 +48,13 @@ def observe(
     by_name: dict[str, list[Machine]] = defaultdict(list)
     for machine in machines:
         by_name[names.get(machine.id, machine.name)].append(machine)
+    look = _Look(taken_at, limits, needs_host_keys, _held(nodes, by_name, limits, seen_by_a_person))
     seen: list[Node] = []
     strays: list[str] = []
     for node in nodes:
         found = by_name.pop(node.name, None)
         if not found:
-            seen.append(_unlisted(node, taken_at, limits))
+            seen.append(look.unlisted(node))
         elif node.state is MachineState.REMOVED:
             strays.extend(machine.id for machine in found)
             seen.append(node)
@@ -60,64 +66,100 @@ def observe(
         else:
             kept = _keep(node, found)
             strays.extend(machine.id for machine in found if machine is not kept)
-            seen.append(_listed(node, kept, taken_at, limits) if kept else _unlisted(node, taken_at, limits))
+            seen.append(look.listed(node, kept) if kept else look.unlisted(node))
     for name, unknown in by_name.items():
         best = _best(unknown)
         if not adopting:
             strays.extend(machine.id for machine in unknown)
         elif adopted := _adopt(name, best, taken_at, pull):
-            seen.append(_listed(adopted, best, taken_at, limits))
+            seen.append(look.listed(adopted, best))
             strays.extend(machine.id for machine in unknown if machine is not best)
     return Observation(seen, strays)
 
 
-def _unlisted(node: Node, taken_at: datetime, limits: Limits) -> Node:
-    """A listing begun before the node's last change proves nothing about its machine."""
-    if node.state is MachineState.PLANNED:
-        if node.asked_at and taken_at >= node.asked_at + timedelta(seconds=limits.settle_s):
-            return replace(node, asked_at=None)
-        return node
-    if taken_at <= node.since:
-        return node
-    if node.state is MachineState.DELETING:
-        return node.to(MachineState.REMOVED, taken_at)
-    if node.state not in _MADE:
-        return node
-    if not node.listed:
-        return _check_building(node, taken_at, limits)
-    if node.missing_since is None:
-        return replace(node, missing_since=taken_at)
-    if taken_at > node.missing_since:
-        return node.failed("the cloud no longer lists its machine", WhoCanFix.OPERATOR, taken_at)
-    return node
+def _held(
+    nodes: Sequence[Node],
+    listed: Mapping[str, list[Machine]],
+    limits: Limits,
+    seen_by_a_person: Callable[[datetime], bool],
+) -> Mapping[str, str]:
+    """Nodes whose machines vanished together with too many others: why they are not given up, by name."""
+    missing = [
+        node
+        for node in nodes
+        if node.state is MachineState.READY
+        and node.listed
+        and node.name not in listed
+        and not (node.missing_since and seen_by_a_person(node.missing_since))
+    ]
+    return vanished_too_many(nodes, missing, limits)
 
 
-def _listed(node: Node, machine: Machine, taken_at: datetime, limits: Limits) -> Node:
-    if node.state is MachineState.PLANNED:
-        node = made(node, machine, taken_at)
-    if not node.listed or node.missing_since:
-        node = replace(node, listed=True, missing_since=None)
-    if node.state not in _MADE:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one listing says about one node."""
+
+    taken_at: datetime
+    limits: Limits
+    needs_host_keys: bool
+    held: Mapping[str, str]
+
+    def unlisted(self, node: Node) -> Node:
+        """A listing begun before the node's last change proves nothing about its machine."""
+        taken_at = self.taken_at
+        if node.state is MachineState.PLANNED:
+            if node.asked_at and taken_at >= node.asked_at + timedelta(seconds=self.limits.settle_s):
+                return replace(node, asked_at=None)
+            return node
+        if taken_at <= node.since:
+            return node
+        if node.state is MachineState.DELETING:
+            return node.to(MachineState.REMOVED, taken_at)
+        if node.state not in _MADE:
+            return node
+        if not node.listed:
+            return self._check_building(node)
+        if node.missing_since is None:
+            return replace(node, missing_since=taken_at)
+        if node.name in self.held:
+            return replace(node, held=self.held[node.name])
+        if taken_at > node.missing_since:
+            return node.failed("the cloud no longer lists its machine", WhoCanFix.OPERATOR, taken_at)
         return node
-    if machine.state is CloudMachineState.ERROR:
-        return node.failed(machine.fault or "the cloud reports an error", WhoCanFix.OPERATOR, taken_at)
-    if node.state is MachineState.CREATING and machine.state is CloudMachineState.ACTIVE and machine.address:
-        ready = node.to(MachineState.READY, taken_at)
-        return replace(ready, address=machine.address, ready_at=taken_at)
-    return _check_building(node, taken_at, limits)
+
+    def listed(self, node: Node, machine: Machine) -> Node:
+        """The node with its machine before us."""
+        if node.state is MachineState.PLANNED:
+            node = made(node, machine, self.taken_at)
+        if not node.listed or node.missing_since:
+            node = replace(node, listed=True, missing_since=None)
+        if machine.host_keys and not node.host_keys:
+            node = replace(node, host_keys=machine.host_keys)
+        if node.state not in _MADE:
+            return node
+        if machine.state is CloudMachineState.ERROR:
+            return node.failed(machine.fault or "the cloud reports an error", WhoCanFix.OPERATOR, self.taken_at)
+        if node.state is MachineState.CREATING and self._can_be_reached(node, machine):
+            ready = node.to(MachineState.READY, self.taken_at)
+            return replace(ready, address=machine.address, ready_at=self.taken_at)
+        return self._check_building(node)
+
+    def _can_be_reached(self, node: Node, machine: Machine) -> bool:
+        is_known = bool(node.host_keys) or not self.needs_host_keys
+        return machine.state is CloudMachineState.ACTIVE and bool(machine.address) and is_known
+
+    def _check_building(self, node: Node) -> Node:
+        limit_s = self.limits.build_limit_s
+        if node.state is not MachineState.CREATING or self.taken_at < node.since + timedelta(seconds=limit_s):
+            return node
+        lacks = " or had told no SSH host keys" if self.needs_host_keys else ""
+        reason = f"its machine was still building{lacks} after {limit_s:g} s"
+        return node.failed(reason, WhoCanFix.OPERATOR, self.taken_at)
 
 
 def made(node: Node, machine: Machine, now: datetime) -> Node:
     """The planned node, now that the cloud told the id of its machine."""
     return replace(node.to(MachineState.CREATING, now), machine_id=machine.id, asked_at=None)
-
-
-def _check_building(node: Node, taken_at: datetime, limits: Limits) -> Node:
-    if node.state is MachineState.CREATING and taken_at >= node.since + timedelta(seconds=limits.build_limit_s):
-        return node.failed(
-            f"its machine was still building after {limits.build_limit_s:g} s", WhoCanFix.OPERATOR, taken_at
-        )
-    return node
 
 
 def _keep(node: Node, found: list[Machine]) -> Machine | None:

@@ -1,12 +1,12 @@
 """What is wanted of a cluster, and what is decided about it. Values that `decide` works with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from caravan_provisioner.nodes import Node, SetProgress
 from caravan_shared.contracts.spec import ClusterSpec
-from caravan_shared.contracts.states import MachineState
+from caravan_shared.contracts.states import MachineState, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,16 @@ class Wanted:
     generation: int
     retry: int
     spec: ClusterSpec
+    replace: frozenset[str] = frozenset()
+    """Names of nodes that a person wants replaced."""
+    retried_at: datetime | None = None
+    """When a person last retried: whoever did has seen what was wrong until then."""
+    verdict: Verdict | None = None
+    """What health believes of the whole cluster."""
+
+    def has_seen(self, trouble_since: datetime | None) -> bool:
+        """Whether a person retried after that trouble began."""
+        return bool(self.retried_at and trouble_since and trouble_since <= self.retried_at)
 
 
 @dataclass(slots=True)
@@ -39,6 +49,10 @@ class Plan:
         if is_new and node.state is MachineState.DELETING and node.machine_id:
             self.delete.append(node.machine_id)
         self.nodes[node.name] = node
+
+    def hold(self, node: Node, reason: str) -> None:
+        """Note why a node stays that ought to go."""
+        self.nodes[node.name] = replace(node, held=reason)
 
     def look_again(self, at: datetime) -> None:
         """Come back no later than `at`."""

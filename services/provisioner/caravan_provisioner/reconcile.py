@@ -17,6 +17,7 @@ from caravan_provisioner.observe import observe
 from caravan_provisioner.plan import Plan
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site
+from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.states import MachineState
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.log import get_logger
@@ -68,7 +69,8 @@ class Provisioning:
 
     async def _provide(self, turn: Turn, ledger: Ledger) -> float | None:
         site = self._site_of(ledger)
-        ledger.connection = site.cloud.capabilities.connection
+        can = site.cloud.capabilities
+        ledger.connection = can.connection
         seen = await self._look([site], turn, ledger)
         observed = observe(
             ledger.nodes.values(),
@@ -76,10 +78,14 @@ class Provisioning:
             seen.taken_at,
             self._settings,
             adopting=True,
-            pull=site.cloud.capabilities.user_data,
+            pull=can.user_data and can.pull,
+            needs_host_keys=can.connection is Connection.SSH,
+            seen_by_a_person=ledger.wanted().has_seen,
         )
-        plan = self._decide(ledger, observed.nodes, turn.now(), site.cloud.capabilities.max_batch)
+        plan = self._decide(ledger, observed.nodes, turn.now(), can.max_batch)
         await ledger.record(plan.nodes.values(), plan.sets.values())
+        if ledger.spec.paused:
+            return _watch([site], ledger, turn.now())
         await _delete_machines([site], [*plan.delete, *observed.strays])
         wait = await Creation(turn, ledger, site, await self._installation(), self._ask).run()
         return _soonest(wait, _due(plan, turn.now()), _watch([site], ledger, turn.now()))

@@ -1,7 +1,7 @@
 """The provisioner's tables: what was asked for, and a copy of what the clouds have.
 
-Two writers share them without treading on each other: handlers write what others said (`Cluster`'s upper half and
-`drained_at`), the reconciler writes all else.
+Two writers share them without treading on each other: handlers write what others said (`Cluster`'s upper half,
+`drained_at` and `NodeNews`), the reconciler writes all else.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,15 +10,17 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
 
+from sqlalchemy import JSON, BigInteger, bindparam, delete, insert, update
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import exists as sql_exists
+from sqlalchemy import select as sql_select
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner.nodes import Node, SetProgress
-from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.facts import NodeVerdict, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role
-from caravan_shared.contracts.states import MachineState
+from caravan_shared.contracts.states import MachineState, Verdict
 from caravan_shared.plumbing.database import UtcDateTime, service_metadata, upsert
 
 
@@ -41,6 +43,13 @@ class Cluster(Table, table=True):
     generation: int = 0
     announcement: int = 0
     retry: int = 0
+    retried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the last retry was asked for."""
+    replacing: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Names of nodes that a person wants replaced, as of the newest announcement."""
+    verdict: str | None = None
+    """What health believes of the cluster, by its telling with the highest number."""
+    verdict_sequence: int = Field(default=0, sa_type=BigInteger)
     spec_json: str | None = None
     heard_at: datetime = Field(sa_type=UtcDateTime)
     deletion_announcement: int = 0
@@ -78,6 +87,7 @@ class NodeRow(Table, table=True):
     asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     machine_id: str | None = None
     address: str | None = None
+    host_keys: list[str] = Field(default_factory=list, sa_type=JSON)
     listed: bool
     missing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -85,6 +95,23 @@ class NodeRow(Table, table=True):
     reason: str | None = None
     who_can_fix: str | None = None
     said: str | None = None
+    held: str | None = None
+    said_held: str | None = None
+
+
+class NodeNews(Table, table=True):
+    """What others said of a node, whether or not it is known here; `nodes.Node` has what the columns mean."""
+
+    __tablename__ = "node_news"
+
+    cluster_id: UUID = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    joined_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    verdict: str | None = None
+    verdict_reason: str | None = None
+    verdict_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    verdict_sequence: int = Field(default=0, sa_type=BigInteger)
+    heard_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class SetRow(Table, table=True):
@@ -127,9 +154,16 @@ class SweepSighting(Table, table=True):
 
 
 _NODES: SqlTable = cast("Any", NodeRow).__table__
+_NEWS: SqlTable = cast("Any", NodeNews).__table__
 _SETS: SqlTable = cast("Any", SetRow).__table__
+_NO_VERDICT = {"verdict": None, "verdict_reason": None, "verdict_since": None, "verdict_sequence": 0}
 _NODE_KEY = ("cluster_id", "name")
-_OWN_NODE_COLUMNS = [field.name for field in fields(Node) if field.name not in (*_NODE_KEY, "drained_at")]
+_HEARD = ("joined_at", "verdict", "verdict_reason", "verdict_since")
+_NOT_OURS = {*_NODE_KEY, "drained_at", *_HEARD}
+_OWN_NODE_COLUMNS = [field.name for field in fields(Node) if field.name not in _NOT_OURS]
+_NODES_WITH_NEWS = sql_select(_NODES, *(_NEWS.c[name] for name in _HEARD)).select_from(
+    _NODES.outerjoin(_NEWS, (_NODES.c.cluster_id == _NEWS.c.cluster_id) & (_NODES.c.name == _NEWS.c.name))
+)
 _INSERT_NODE = insert(_NODES)
 _UPDATE_NODE = (
     update(_NODES)
@@ -140,7 +174,7 @@ _UPDATE_NODE = (
 
 async def nodes_of(session: AsyncSession, cluster_id: UUID) -> dict[str, Node]:
     """Every node of a cluster, removed ones included, by name."""
-    rows = await (await session.connection()).execute(_NODES.select().where(_NODES.c.cluster_id == cluster_id))
+    rows = await (await session.connection()).execute(_NODES_WITH_NEWS.where(_NODES.c.cluster_id == cluster_id))
     return {row.name: _node(row._asdict()) for row in rows}
 
 
@@ -152,7 +186,11 @@ async def sets_of(session: AsyncSession, cluster_id: UUID) -> dict[str, SetProgr
 
 async def save_nodes(tx: AsyncSession, stored: Mapping[str, Node], changed: Iterable[Node]) -> None:
     """Write nodes: those that `stored` lacks are new. One statement each, whatever their number."""
-    new = [asdict(node) for node in changed if node.name not in stored]
+    new = [
+        {column: value for column, value in asdict(node).items() if column not in _HEARD}
+        for node in changed
+        if node.name not in stored
+    ]
     old = [
         {"_cluster_id": node.cluster_id, "_name": node.name}
         | {column: getattr(node, column) for column in _OWN_NODE_COLUMNS}
@@ -189,6 +227,7 @@ async def save_told(tx: AsyncSession, cluster: Cluster) -> None:
 async def forget(tx: AsyncSession, cluster_id: UUID) -> None:
     """Drop a cluster's nodes and sets."""
     await tx.exec(delete(NodeRow).where(col(NodeRow.cluster_id) == cluster_id))
+    await tx.exec(delete(NodeNews).where(col(NodeNews.cluster_id) == cluster_id))
     await tx.exec(delete(SetRow).where(col(SetRow.cluster_id) == cluster_id))
 
 
@@ -196,6 +235,8 @@ async def prune(tx: AsyncSession, before: datetime) -> None:
     """Drop tombstones older than `before`: nothing that old can still arrive."""
     await tx.exec(delete(Cluster).where(col(Cluster.deleted_at) < before))
     await tx.exec(delete(NodeRow).where(col(NodeRow.state) == MachineState.REMOVED.value, col(NodeRow.since) < before))
+    known = sql_exists().where(_NODES.c.cluster_id == _NEWS.c.cluster_id, _NODES.c.name == _NEWS.c.name)
+    await tx.exec(delete(NodeNews).where(col(NodeNews.heard_at) < before, ~known))
 
 
 async def live_keys(session: AsyncSession) -> list[str]:
@@ -221,6 +262,37 @@ async def mark_drained(tx: AsyncSession, cluster_id: UUID, names: Iterable[str],
     )
 
 
+async def mark_joined(tx: AsyncSession, cluster_id: UUID, names: Iterable[str], at: datetime) -> None:
+    """Note that these nodes are members of their cluster; the first telling counts."""
+    rows = [{"cluster_id": cluster_id, "name": name, "joined_at": at, "heard_at": at} for name in names]
+    await upsert(tx, NodeNews, [_NO_VERDICT | row for row in rows], key=_NODE_KEY, update=())
+    named = col(NodeNews.cluster_id) == cluster_id, col(NodeNews.name).in_([row["name"] for row in rows])
+    await tx.exec(update(NodeNews).where(*named, col(NodeNews.joined_at).is_(None)).values(joined_at=at))
+
+
+async def mark_verdicts(
+    tx: AsyncSession, cluster_id: UUID, verdicts: Iterable[NodeVerdict], sequence: int, at: datetime
+) -> None:
+    """Note what health believes of these nodes, unless a later telling came before."""
+    told = {verdict.name: verdict for verdict in verdicts}
+    named = col(NodeNews.cluster_id) == cluster_id, col(NodeNews.name).in_(list(told))
+    newer = set(await tx.exec(select(NodeNews.name).where(*named, col(NodeNews.verdict_sequence) > sequence)))
+    rows = [
+        {
+            "cluster_id": cluster_id,
+            "name": name,
+            "verdict": verdict.verdict.value,
+            "verdict_reason": verdict.reason,
+            "verdict_since": verdict.since,
+            "verdict_sequence": sequence,
+            "heard_at": at,
+        }
+        for name, verdict in told.items()
+        if name not in newer
+    ]
+    await upsert(tx, NodeNews, rows, key=_NODE_KEY, update=[*_NO_VERDICT, "heard_at"])
+
+
 async def clusters_known(session: AsyncSession) -> tuple[set[UUID], set[UUID]]:
     """The ids of live and of deleted clusters."""
     live: set[UUID] = set()
@@ -238,5 +310,7 @@ def _node(row: Mapping[str, Any]) -> Node:
             "state": MachineState(row["state"]),
             "who_can_fix": WhoCanFix(row["who_can_fix"]) if row["who_can_fix"] else None,
             "said": MachineState(row["said"]) if row["said"] else None,
+            "verdict": Verdict(row["verdict"]) if row["verdict"] else None,
+            "host_keys": tuple(row["host_keys"]),
         }
     )

@@ -6,8 +6,15 @@ from typing import TypeVar
 from uuid import UUID
 
 from caravan_provisioner.nodes import Node
-from caravan_shared.contracts.events import NodesCreating, NodesFailed, NodesLeaving, NodesReady, NodesRemoved
-from caravan_shared.contracts.facts import Connection, Event, FailedNode, NodeRef, ReadyNode
+from caravan_shared.contracts.events import (
+    NodesCreating,
+    NodesFailed,
+    NodesLeaving,
+    NodesReady,
+    NodesRemoved,
+    NodesRepairHeld,
+)
+from caravan_shared.contracts.facts import Connection, Event, FailedNode, HeldNode, NodeRef, ReadyNode
 from caravan_shared.contracts.states import MachineState
 
 CHUNK = 200  # nodes an event; keeps every message far below the bus's 1 MiB
@@ -35,18 +42,23 @@ class Telling:
 
 def is_untold(node: Node) -> bool:
     """Whether the node is in a state that the others have to hear of and have not."""
-    return node.state is not node.said and node.state in _TOLD
+    return _is_news(node) or node.held != node.said_held
 
 
 def told(node: Node) -> Node:
     """The node, marked as told."""
-    return replace(node, said=node.state)
+    return replace(node, said=node.state if node.state in _TOLD else node.said, said_held=node.held)
+
+
+def _is_news(node: Node) -> bool:
+    return node.state is not node.said and node.state in _TOLD
 
 
 def events(nodes: Iterable[Node], telling: Telling) -> list[Event]:
     """The events about these untold nodes, in chunks, in the order in which states follow each other."""
+    nodes = list(nodes)
     by_state: dict[MachineState, list[Node]] = {state: [] for state in _TOLD}
-    for node in nodes:
+    for node in filter(_is_news, nodes):
         by_state[node.state].append(node)
     return [
         *_creating(by_state[MachineState.CREATING], telling),
@@ -54,6 +66,7 @@ def events(nodes: Iterable[Node], telling: Telling) -> list[Event]:
         *_leaving(by_state[MachineState.LEAVING], telling),
         *_removed(by_state[MachineState.REMOVED], telling),
         *_ready(by_state[MachineState.READY], telling),
+        *_held([node for node in nodes if node.held != node.said_held], telling),
     ]
 
 
@@ -100,6 +113,12 @@ def _leaving(nodes: Sequence[Node], telling: Telling) -> Iterator[Event]:
         yield NodesLeaving(cluster_id=telling.cluster_id, nodes=_refs(chunk))
 
 
+def _held(nodes: Sequence[Node], telling: Telling) -> Iterator[Event]:
+    for chunk in _chunks(nodes):
+        held = tuple(HeldNode(name=node.name, node_set=node.node_set, reason=node.held or "") for node in chunk)
+        yield NodesRepairHeld(cluster_id=telling.cluster_id, nodes=held)
+
+
 def _removed(nodes: Sequence[Node], telling: Telling) -> Iterator[Event]:
     for chunk in _chunks(nodes) or ([()] if telling.say_remaining else []):
         yield NodesRemoved(cluster_id=telling.cluster_id, remaining=telling.remaining, nodes=_refs(chunk))
@@ -124,6 +143,7 @@ def _ready_node(node: Node, connection: Connection) -> ReadyNode:
         address=node.address,
         connection=connection,
         joins_by_itself=node.joins_by_itself,
+        host_keys=node.host_keys,
     )
 
 

@@ -17,6 +17,7 @@ from caravan_shared.contracts.facts import (
     Event,
     FailedNode,
     FieldProblem,
+    HeldNode,
     NodeRef,
     NodeVerdict,
     OfferedMachineType,
@@ -199,6 +200,17 @@ class NodesRemoved(ClusterEvent):
     example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "remaining": 0, "nodes": [_NODE]}
     remaining: int
     nodes: tuple[NodeRef, ...]
+
+
+class NodesRepairHeld(ClusterEvent):
+    """These nodes ought to be repaired, replaced or removed, and are held back: by what, or by nothing any more."""
+
+    subject: ClassVar[str] = "nodes.repair_held"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "nodes": [{**_NODE, "reason": "more than 40 % of workers are unreachable at once: a person has to look"}],
+    }
+    nodes: tuple[HeldNode, ...]
 
 
 # --- bootstrapper: membership --------------------------------------------------------------------------------------

@@ -81,6 +81,12 @@ class NodeRef(Message):
     node_set: str
 
 
+class HeldNode(NodeRef):
+    """A node that ought to be replaced or removed and is not yet."""
+
+    reason: str = Field(description="What holds it, as a sentence; empty: nothing any more.")
+
+
 class NodeVerdict(Message):
     """What health believes of one node."""
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node, SetProgress
 from caravan_provisioner.plan import Plan, Wanted
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, WorkerSet
+from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, Drain, WorkerSet
 from caravan_shared.contracts.states import MACHINE_MOVES, MachineState
 
 CLUSTER = UUID(int=1)
@@ -143,12 +144,36 @@ def test_node_that_was_ready_is_drained_before_its_machine_goes() -> None:
     assert (world.nodes[worker.name].state, world.deleted) == (MachineState.DELETING, [worker.machine_id])
 
 
-def test_drain_that_takes_too_long_is_cut_off() -> None:
+def draining(*, force: bool = False, dead: bool = False) -> tuple[World, Wanted, Plan]:
+    """A worker on its way out, the wish that it goes, and the plan that said so."""
     world = World().ready(wanted(1))
-    plan = world.decide(wanted(0, generation=2))
-    assert plan.look_again_at == world.now + timedelta(seconds=LIMITS.drain_limit_s)
+    wants = wanted(0, generation=2)
+    wants = replace(wants, spec=wants.spec.model_copy(update={"drain": Drain(timeout_s=100, force=force)}))
+    if dead:
+        world.become(MachineState.FAILED, *names(world.workers()))
+    return world, wants, world.decide(wants)
+
+
+def test_pods_that_may_not_be_moved_keep_their_machine_for_as_long_as_nobody_forces_them() -> None:
+    world, wants, plan = draining()
+    assert plan.look_again_at is None
+    world.now += timedelta(days=7)
+    world.decide(wants)
+    assert len(world.workers(MachineState.LEAVING)) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "seconds"),
+    [({"force": True}, 100 + LIMITS.drain_limit_s), ({"dead": True}, LIMITS.drain_limit_s)],
+    ids=["forced", "dead"],
+)
+def test_drain_that_nobody_answers_is_cut_off_where_it_is_forced_or_the_node_is_dead(
+    how: dict[str, bool], seconds: float
+) -> None:
+    world, wants, plan = draining(**how)
+    assert plan.look_again_at == world.now + timedelta(seconds=seconds)
     world.now = plan.look_again_at
-    world.decide(wanted(0, generation=2))
+    world.decide(wants)
     assert len(world.workers(MachineState.DELETING)) == 1
 
 
@@ -342,6 +367,8 @@ def test_obeyed_decisions_always_end_with_a_complete_cluster(
                 world.become(MachineState.READY, node.name)
             elif node.state is MachineState.CREATING:
                 world.become(MachineState.READY, node.name)
+            elif node.state is MachineState.LEAVING:
+                world.nodes[node.name] = replace(node, drained_at=world.now)
             elif node.state is MachineState.DELETING:
                 world.nodes[node.name] = node.to(MachineState.REMOVED, world.now)
     assert is_complete(wants.spec, world.nodes.values())

@@ -1,0 +1,57 @@
+"""Decide which nodes that health cannot reach are given up, so that they are replaced like any other dead one. Pure.
+
+Unreachable for less than `repair_after_s`        wait; a verdict that changes meanwhile ends the matter
+too large a part of its set is Unreachable        hold, until a person retries (`breaker`)
+health cannot judge the cluster at all            hold
+a control-plane or etcd node, out of its turn     hold (`turnstile`)
+a person asked to replace it, and it is dead      give it up at once; only the turnstile may object
+otherwise                                         give it up
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from caravan_provisioner.breaker import is_too_many, unreachable_sentence
+from caravan_provisioner.limits import Limits
+from caravan_provisioner.nodes import GONE, Node
+from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.turnstile import Turnstile
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.states import MachineState, Verdict
+
+
+def repair(
+    members: Iterable[Node], wanted: Wanted, plan: Plan, turnstile: Turnstile, now: datetime, limits: Limits
+) -> None:
+    """Put into the plan which nodes of one set are given up or held; `members` are all that the set ever had."""
+    kept = [node for node in members if node.state not in GONE]
+    silent = [node for node in kept if node.state is MachineState.READY and node.verdict is Verdict.UNREACHABLE]
+    is_tripped = is_too_many(len(silent), len(kept), limits)
+    for node in sorted(silent, key=lambda node: (node.verdict_since or now, node.name)):
+        asked_for = node.name in wanted.replace
+        due_at = (node.verdict_since or now) + timedelta(seconds=limits.repair_after_s)
+        if not asked_for and now < due_at:
+            plan.look_again(due_at)
+            continue
+        tripped = is_tripped and not asked_for and not wanted.has_seen(node.verdict_since)
+        reason = _why_not(node, wanted, turnstile, limits, tripped=tripped)
+        if reason:
+            plan.hold(node, reason)
+        else:
+            plan.put(node.failed(_sentence(node, limits, asked_for=asked_for), WhoCanFix.OPERATOR, now))
+    for node in kept:
+        if node.missing_since and node.name in wanted.replace and plan.nodes[node.name].state is MachineState.READY:
+            plan.put(node.failed("the cloud no longer lists its machine", WhoCanFix.OPERATOR, now))
+
+
+def _why_not(node: Node, wanted: Wanted, turnstile: Turnstile, limits: Limits, *, tripped: bool) -> str | None:
+    if wanted.verdict is Verdict.UNKNOWN:
+        return "health cannot judge the cluster just now"
+    if tripped:
+        return unreachable_sentence(node.node_set, limits)
+    return turnstile.refuses_to_give_up(node)
+
+
+def _sentence(node: Node, limits: Limits, *, asked_for: bool) -> str:
+    how_long = "when its replacement was asked for" if asked_for else f"for {limits.repair_after_s:g} s"
+    return f"health could not reach it {how_long}: {node.verdict_reason or 'no reason was told'}"
