@@ -20,6 +20,7 @@ from caravan_cli.errors import CliError, Unavailable
 from caravan_cli.progress import progress_on
 from caravan_cli.render import CLUSTER_HEADS, NODE_HEADS, cluster_row, node_row, say, stderr, stdout, table
 from caravan_cli.up import Stack, StackError
+from caravan_cli.up.clouds import CloudOption, Clouds, MirrorOption, engine
 from caravan_cli.up.layout import FILE as STACK_FILE
 from caravan_cli.up.signals import stopped_at_the_end
 from caravan_cli.views import Cluster
@@ -27,7 +28,8 @@ from caravan_cli.waiting import until_deleted, until_healthy
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 NAME = "demo"
-STEP_TIMEOUT_S = 180.0  # each step takes seconds; a busy machine may take ten times as long
+# Each step takes seconds on the sandbox, a minute or two with real clusters, and some times as long on a busy machine.
+STEP_TIMEOUT_S = {Clouds.SANDBOX: 180.0, Clouds.DOCKER: 900.0}
 OFFER_TIMEOUT_S = 30.0  # the bootstrapper and the provisioner say what they offer when they start
 LOG_LINES = 40
 
@@ -37,8 +39,14 @@ class Story:
     """What was done and how long each part took."""
 
     console: Console
+    cloud: Clouds
     step: str = "nothing yet"
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def patience_s(self) -> float:
+        """How long a step may take, seconds."""
+        return STEP_TIMEOUT_S[self.cloud]
 
     @contextmanager
     def tell(self, step: str) -> Iterator[None]:
@@ -54,19 +62,24 @@ def demo(
     state_dir: Annotated[Path, typer.Option(help="Directory of the demo's own stack; made afresh.")] = Path(
         ".caravan/demo"
     ),
+    cloud: CloudOption = Clouds.SANDBOX,
+    mirror: MirrorOption = None,
 ) -> None:
     """Show the main job on a stack of its own: create a cluster, look inside, scale it, see its health, delete it.
 
-    Example:
+    Examples:
 
       caravan demo
+
+      caravan demo --cloud docker
     """
-    story = Story(stdout())
+    story = Story(stdout(), cloud)
+    docker = engine(cloud, mirror)
     _make_afresh(state_dir)
-    stack = Stack(state_dir, ports="auto", say=lambda text: say(stderr(), text))
+    stack = Stack(state_dir, ports="auto", docker=docker, say=lambda text: say(stderr(), text))
     with stopped_at_the_end(stack):
         try:
-            with story.tell("Start NATS, the five services and a SIMULATED cloud"):
+            with story.tell(f"Start NATS, the five services and {'this Docker' if docker else 'a SIMULATED'} cloud"):
                 stack.start()
                 say(story.console, f"They run; the API is {stack.url}, their logs are in {stack.log('api').parent}.")
             with stack.tended(), Client(_target(stack)) as api:
@@ -86,24 +99,25 @@ def _main_job(api: Client, story: Story) -> None:
     with story.tell("Ask for a cluster of 1 control-plane node and 2 workers"):
         spec = {
             "version": _offered_version(api),
+            "cloud": story.cloud,
             "control_plane": {"count": 1},
             "workers": [{"name": "workers", "count": 2}],
         }
         cluster = api.create(NAME, spec)
-        cluster = until_healthy(api, cluster, progress_on(console), timeout_s=STEP_TIMEOUT_S)
+        cluster = until_healthy(api, cluster, progress_on(console), timeout_s=story.patience_s)
     with story.tell("Read its nodes with the kubernetes client, through a kubeconfig issued for one hour"):
         _show_nodes(api, cluster, console)
     with story.tell("Scale the workers to 4"):
         cluster = until_healthy(
-            api, api.scale(cluster.id, "workers", 4), progress_on(console), timeout_s=STEP_TIMEOUT_S
+            api, api.scale(cluster.id, "workers", 4), progress_on(console), timeout_s=story.patience_s
         )
         _show_nodes(api, cluster, console)
     with story.tell("See its health"):
-        cluster = until_healthy(api, cluster, progress_on(console), timeout_s=STEP_TIMEOUT_S)
+        cluster = until_healthy(api, cluster, progress_on(console), timeout_s=story.patience_s)
         table(console, CLUSTER_HEADS, [cluster_row(cluster, datetime.now(UTC), wide=False)])
         table(console, NODE_HEADS, [node_row(node) for node in api.nodes(cluster.id, {})])
     with story.tell("Delete it"):
-        until_deleted(api, api.delete(cluster.id), progress_on(console), timeout_s=STEP_TIMEOUT_S)
+        until_deleted(api, api.delete(cluster.id), progress_on(console), timeout_s=story.patience_s)
         say(console, "Its machines, its name and its credentials are gone.")
 
 

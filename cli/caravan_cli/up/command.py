@@ -12,6 +12,7 @@ from rich.text import Text
 from caravan_cli.context import CREDENTIALS
 from caravan_cli.errors import UsageProblem
 from caravan_cli.render import say, stderr, stdout, table
+from caravan_cli.up.clouds import CloudOption, Clouds, MirrorOption, engine
 from caravan_cli.up.errors import StackError
 from caravan_cli.up.layout import Ports
 from caravan_cli.up.signals import stopped_at_the_end
@@ -33,12 +34,18 @@ def up(
     network: Annotated[
         str | None, typer.Option(help="Addresses of the sandbox's machines, such as 127.64.0.0/16.")
     ] = None,
+    cloud: CloudOption = Clouds.SANDBOX,
+    mirror: MirrorOption = None,
 ) -> None:
     """Run Caravan on this machine: NATS, the five services and a SIMULATED cloud. Ctrl-C stops all of it.
+
+    With --cloud docker there is a cloud `docker` too, whose clusters are real ones in containers.
 
     Examples:
 
       caravan up
+
+      caravan up --cloud docker
 
       caravan up --state-dir other --ports auto
     """
@@ -47,6 +54,7 @@ def up(
         state_dir,
         ports=_chosen(ports, port_offset),
         network=_checked(network),
+        docker=engine(cloud, mirror),
         say=lambda text: say(console, text),
     )
     try:
@@ -71,6 +79,7 @@ def welcome(stack: Stack) -> None:
         Panel(
             Text(
                 "SANDBOX: the cloud, its machines and their kube-apiservers are SIMULATED. Nothing real runs on them."
+                + ("\nDOCKER: clusters on the cloud `docker` are real, in containers." if stack.docker else "")
             ),
             style="bold yellow",
             expand=False,
@@ -88,7 +97,7 @@ def welcome(stack: Stack) -> None:
         f"DNS zone     127.0.0.1:{stack.layout.ports.zone}",
         "",
         "Next, in another terminal:",
-        "  caravan cluster create demo --wait",
+        f"  caravan cluster create demo {'--cloud docker ' if stack.docker else ''}--wait",
         "  caravan cluster kubeconfig demo --role admin -f demo.kubeconfig",
         "  kubectl --kubeconfig demo.kubeconfig get nodes",
         "",

@@ -21,6 +21,7 @@ from typing import Literal, Self
 from caravan_cli.context import CREDENTIALS, write_credentials
 from caravan_cli.up import layout as layouts
 from caravan_cli.up.claim import Claim
+from caravan_cli.up.docker import Docker
 from caravan_cli.up.errors import StackError, StackTaken
 from caravan_cli.up.layout import Layout, Ports
 from caravan_cli.up.nats import config
@@ -41,8 +42,8 @@ class Stack:
     """One local stack in one state directory.
 
     `ports`: None takes those of earlier starts, else the usual ones; "auto" those of earlier starts, else free ones.
-    `network` (127.N.0.0/16, for the sandbox's machines) alike. `env` is given to every process. `say` hears sentences
-    for a person: what is started, what crashed.
+    `network` (127.N.0.0/16, for the sandbox's machines) alike. `env` is given to every process. `docker` adds a
+    cloud of that name, with real clusters. `say` hears sentences for a person: what is started, what crashed.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Stack:
         ports: Ports | Literal["auto"] | None = None,
         network: str | None = None,
         env: Mapping[str, str] | None = None,
+        docker: Docker | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.state_dir = state_dir.absolute()
         self._ports, self._network, self._extra_env, self._say = ports, network, dict(env or {}), say
+        self.docker = docker
         self._claim = Claim(self.state_dir)
         self._layout: Layout | None = None
         self._network_claim: socket.socket | None = None
@@ -105,7 +108,7 @@ class Stack:
     @property
     def env(self) -> dict[str, str]:
         """What every process of it has in its environment."""
-        return common_env(self.layout, self.state_dir, self._extra_env)
+        return common_env(self.layout, self.state_dir, self._extra_env, self.docker)
 
     def log(self, part: str) -> Path:
         """The log file of a part."""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from caravan_cli.up.docker import Docker
 from caravan_cli.up.layout import Layout
 from caravan_cli.up.nats import binary
 from caravan_cli.up.processes import Program
@@ -28,7 +29,7 @@ def program(part: str, layout: Layout, state_dir: Path) -> Program:
     return Program(part, [sys.executable, "-m", f"caravan_{part}"], port, ready)
 
 
-def common_env(layout: Layout, state_dir: Path, extra: Mapping[str, str]) -> dict[str, str]:
+def common_env(layout: Layout, state_dir: Path, extra: Mapping[str, str], docker: Docker | None) -> dict[str, str]:
     """What every process of the stack is told: our environment, `extra`, and how the parts find each other."""
     inherited = {name: value for name, value in os.environ.items() if name not in _CLIENTS_OWN}
     ports = {f"CARAVAN_{part.upper()}_HTTP_PORT": str(getattr(layout.ports, part)) for part in (SANDBOX, *SERVICES)}
@@ -42,7 +43,7 @@ def common_env(layout: Layout, state_dir: Path, extra: Mapping[str, str]) -> dic
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
-    return {**inherited, **extra, **ports, **wiring}
+    return {**inherited, **extra, **ports, **wiring, **(docker.env(layout) if docker else {})}
 
 
 def own_env(part: str, layout: Layout) -> dict[str, str]:
