@@ -29,7 +29,9 @@ def program(part: str, layout: Layout, state_dir: Path) -> Program:
     return Program(part, [sys.executable, "-m", f"caravan_{part}"], port, ready)
 
 
-def common_env(layout: Layout, state_dir: Path, extra: Mapping[str, str], docker: Docker | None) -> dict[str, str]:
+def common_env(
+    layout: Layout, state_dir: Path, extra: Mapping[str, str], docker: Docker | None = None
+) -> dict[str, str]:
     """What every process of the stack is told: our environment, `extra`, and how the parts find each other."""
     inherited = {name: value for name, value in os.environ.items() if name not in _CLIENTS_OWN}
     ports = {f"CARAVAN_{part.upper()}_HTTP_PORT": str(getattr(layout.ports, part)) for part in (SANDBOX, *SERVICES)}
