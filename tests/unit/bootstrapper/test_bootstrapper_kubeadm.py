@@ -35,7 +35,8 @@ def test_join_configuration_says_where_to_join_and_what_to_trust() -> None:
                 "caCertHashes": ["sha256:00"],
             }
         },
-        "nodeRegistration": None,
+        "timeouts": {"discovery": "30m0s"},
+        "nodeRegistration": {"criSocket": "unix:///run/containerd/containerd.sock", "imagePullSerial": False},
     }
 
 
