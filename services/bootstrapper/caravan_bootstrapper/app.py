@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 
 from caravan_bootstrapper import store, versions
-from caravan_bootstrapper.decide import Policy
 from caravan_bootstrapper.handlers import HANDLERS
 from caravan_bootstrapper.members import Members
 from caravan_bootstrapper.reconcile import Bootstrapping
 from caravan_bootstrapper.runner import Runner, runs_root
 from caravan_bootstrapper.runs import Runs
 from caravan_bootstrapper.settings import Settings
+from caravan_bootstrapper.steps import Policy
 from caravan_bootstrapper.store import Table
 from caravan_bootstrapper.userdata import UserDataDesk
 from caravan_shared.contracts.requests import AskUserData, ClientCertificate, ClusterPki
@@ -52,6 +52,10 @@ def _policy(settings: Settings) -> Policy:
         poll_s=settings.poll_s,
         join_deadline_s=settings.join_deadline_s,
         max_attempts=settings.max_attempts,
+        upgrades_in_flight=settings.upgrades_in_flight,
+        renew_after_s=settings.renew_after_days * 86_400,
+        backup_every_s=settings.backup_every_s,
+        offered=versions.read(settings.playbooks_dir),
     )
 
 

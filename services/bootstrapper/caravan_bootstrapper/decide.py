@@ -5,10 +5,28 @@ that a process may die after any step.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from uuid import UUID
 
+from caravan_bootstrapper import removals, troubles, upgrades, upkeep
+from caravan_bootstrapper.hops import GapInVersions, version_key
+from caravan_bootstrapper.managers import manager
+from caravan_bootstrapper.steps import (
+    Abandon,
+    CancelRuns,
+    EnsureTokens,
+    LookAtMembers,
+    MarkInterrupted,
+    NameFirst,
+    Policy,
+    Rest,
+    SayAgain,
+    SayDone,
+    SayDrained,
+    StartRun,
+    Step,
+)
 from caravan_bootstrapper.views import ClusterView, NodeView, Play
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Role
@@ -18,107 +36,8 @@ BACKOFF_FIRST_S = 2.0
 BACKOFF_LONGEST_S = 60.0
 SLOW_POLL_S = 10.0  # nothing is at work; a person may mend the cluster by hand
 
-
-@dataclass(frozen=True)
-class Policy:
-    """The settings that decisions depend on; seconds."""
-
-    grace_s: float = 3.0
-    poll_s: float = 0.5
-    join_deadline_s: float = 900.0
-    max_attempts: int = 5
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Nothing to do. `after`: look again then, seconds; None: until something is heard."""
-
-    after: float | None = None
-
-
-@dataclass(frozen=True)
-class CancelRuns:
-    """End these runs: their cluster is no longer wanted."""
-
-    runs: tuple[UUID, ...]
-
-
-@dataclass(frozen=True)
-class MarkInterrupted:
-    """Nobody drives these runs any more; what they were to do is decided anew."""
-
-    runs: tuple[UUID, ...]
-
-
-@dataclass(frozen=True)
-class SayAgain:
-    """The cluster was announced again: say every fact of ours again."""
-
-
-@dataclass(frozen=True)
-class NameFirst:
-    """Say which control plane is the first, so that the endpoint leads to it."""
-
-    node: NodeView
-
-
-@dataclass(frozen=True)
-class StartRun:
-    """Run a playbook on these nodes. `manager` is a control plane that commands about other nodes are given to."""
-
-    play: Play
-    nodes: tuple[NodeView, ...]
-    manager: NodeView | None = None
-
-
-@dataclass(frozen=True)
-class SayDrained:
-    """These nodes are in no cluster: their machines may go."""
-
-    nodes: tuple[NodeView, ...]
-
-
-@dataclass(frozen=True)
-class EnsureTokens:
-    """Make the join tokens known to the running cluster."""
-
-
-@dataclass(frozen=True)
-class LookAtMembers:
-    """Ask the kube-apiserver which nodes it lists; look again after `then` seconds while anything is outstanding."""
-
-    then: float
-
-
-@dataclass(frozen=True)
-class SayDone:
-    """Every node of the generation has joined and runs the wanted version."""
-
-    nodes: int
-
-
-@dataclass(frozen=True)
-class Abandon:
-    """Say that a person has to look."""
-
-    reason: str
-    who_can_fix: WhoCanFix
-    run_id: UUID | None = None
-
-
-Step = (
-    Rest
-    | CancelRuns
-    | MarkInterrupted
-    | SayAgain
-    | NameFirst
-    | StartRun
-    | SayDrained
-    | EnsureTokens
-    | LookAtMembers
-    | SayDone
-    | Abandon
-)
+Question = Callable[[ClusterView, datetime, Policy], Step | None]
+"""Answers with what is to be done now, with `Rest` for how long to wait before it is, or with None."""
 
 
 def decide(seen: ClusterView, now: datetime, policy: Policy) -> Step:
@@ -129,15 +48,17 @@ def decide(seen: ClusterView, now: datetime, policy: Policy) -> Step:
         return CancelRuns(tuple(run.id for run in seen.runs)) if seen.runs else Rest()
     if seen.announcement > seen.said_announcement:
         return SayAgain()
+    if seen.spec.paused:
+        return _first_answer(_PAUSED, seen, now, policy)
     if seen.runs:
-        return LookAtMembers(policy.poll_s) if _outstanding(seen) and _may_answer(seen) else Rest()
+        return _first_answer(_DURING_A_RUN, seen, now, policy)
     if strangers := _never_members(seen):
         return SayDrained(strangers)
     if seen.given_up:
-        return LookAtMembers(SLOW_POLL_S) if seen.set_up_at and _outstanding(seen) else Rest()
+        return _first_answer(_GIVEN_UP, seen, now, policy) if seen.set_up_at else Rest()
     if seen.failure and seen.failures >= policy.max_attempts:
         return Abandon(seen.failure.reason, seen.failure.who_can_fix, seen.failure.run_id)
-    return _set_up(seen, now, policy) if seen.set_up_at is None else _keep_up(seen, now, policy)
+    return _first_answer(_KEEP_UP, seen, now, policy) if seen.set_up_at else _set_up(seen, now, policy)
 
 
 def backoff_s(failures: int) -> float:
@@ -145,9 +66,24 @@ def backoff_s(failures: int) -> float:
     return float(min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** max(0, failures - 1)))
 
 
+def _first_answer(questions: tuple[Question, ...], seen: ClusterView, now: datetime, policy: Policy) -> Step:
+    """What is to be done now; else how long to wait for the first thing that is to be done."""
+    waits = []
+    for question in questions:
+        step = question(seen, now, policy)
+        if isinstance(step, Rest):
+            waits.append(step.after)
+        elif step is not None:
+            return step
+    return Rest(min((wait for wait in waits if wait is not None), default=None))
+
+
+# --- before the cluster runs -----------------------------------------------------------------------------------------
+
+
 def _set_up(seen: ClusterView, now: datetime, policy: Policy) -> Step:
     """Before site.yml has succeeded: name the first control plane, wait for its name and its peers, run."""
-    control_planes = _live(seen, Role.CONTROL_PLANE)
+    control_planes = seen.live(Role.CONTROL_PLANE)
     if not control_planes:
         return Rest()
     first = next((node for node in control_planes if node.name == seen.first_node), None)
@@ -159,46 +95,159 @@ def _set_up(seen: ClusterView, now: datetime, policy: Policy) -> Step:
         return Rest()  # etcd's members are named once and for all when it starts
     if not _all_ready(seen, Role.CONTROL_PLANE) and (wait := _grace_left(control_planes, now, policy)):
         return Rest(wait)
-    if wait := _backoff_left(seen, now):
-        return Rest(wait)
     others = [node for node in control_planes if node is not first]
-    pushed = [node for node in _live(seen, Role.WORKER) if not node.joins_by_itself]
-    return StartRun(Play.SITE, (first, *others, *_live(seen, Role.ETCD), *pushed))
-
-
-def _keep_up(seen: ClusterView, now: datetime, policy: Policy) -> Step:
-    """The cluster runs: take nodes out, let nodes in, bring all to the version, and tell when that is so."""
-    manager = _manager(seen)
-    if leaving := _members_to_remove(seen):
-        if manager is None:
-            return SayDrained(leaving)  # no control plane is left that could know them
-        return _after_backoff(seen, now, StartRun(Play.REMOVE_NODES, leaving, manager))
-    if seen.tokens_to_ensure and seen.endpoint_addresses:
-        return EnsureTokens()
-    if behind := _behind(seen):  # before anybody joins: a kubelet must not be newer than its kube-apiserver
-        return _after_backoff(seen, now, StartRun(Play.UPGRADE, behind, manager))
-    waiting = tuple(n for n in seen.nodes if n.live and n.state is M.WAITING and not n.joins_by_itself)
-    if waiting:
-        if wait := _wait_for_more(seen, waiting, now, policy):
-            return Rest(wait)
-        return _after_backoff(seen, now, StartRun(Play.ADD_NODES, waiting, manager))
-    if outstanding := _outstanding(seen):
-        late = [node for node in outstanding if _is_late(seen, node, now, policy)]
-        if late:
-            return Abandon(_late_sentence(late, seen.spec.version, policy), WhoCanFix.OPERATOR)
-        return LookAtMembers(policy.poll_s) if seen.endpoint_addresses else Rest()
-    if seen.done_generation < seen.generation <= seen.complete_generation and _is_whole(seen):
-        return SayDone(sum(node.live for node in seen.nodes))
-    return Rest()
-
-
-def _live(seen: ClusterView, role: Role) -> list[NodeView]:
-    return [node for node in seen.nodes if node.live and node.role is role]
+    pushed = [node for node in seen.live(Role.WORKER) if not node.joins_by_itself]
+    nodes = (first, *others, *seen.live(Role.ETCD), *pushed)
+    return _after_backoff(seen, now, StartRun(Play.SITE, nodes, _join_version(seen)))
 
 
 def _all_ready(seen: ClusterView, role: Role) -> bool:
     wanted = sum(node_set.count for node_set in seen.spec.node_sets() if node_set.role is role)
-    return len(_live(seen, role)) >= wanted
+    return len(seen.live(role)) >= wanted
+
+
+def _never_members(seen: ClusterView) -> tuple[NodeView, ...]:
+    """Nodes that are to leave a cluster that never ran."""
+    if seen.set_up_at is not None:
+        return ()
+    return tuple(node for node in seen.nodes if node.leaving and not node.gone and node.state is not M.DRAINED)
+
+
+# --- while it runs: the questions ------------------------------------------------------------------------------------
+
+
+def _tell(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    return troubles.untold(seen, policy) or removals.held(seen, now, policy)
+
+
+def _remove(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    leaving = removals.to_remove(seen)
+    if not leaving:
+        return None
+    if nodes := removals.next_removal(seen, now):
+        if chosen := manager(seen, nodes):
+            return StartRun(Play.REMOVE_NODES, nodes, _join_version(seen), manager=chosen)
+        if not any(node.state is M.JOINING for node in seen.live(Role.CONTROL_PLANE)):
+            return SayDrained(leaving)  # no control plane is left that could know them
+    waits = [troubles.wait_left(node, now) for node in leaving]
+    return Rest(min((wait for wait in waits if wait), default=SLOW_POLL_S))
+
+
+def _upgrade_core(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    return _upgrade(seen, now, policy, Role.ETCD, Role.CONTROL_PLANE)
+
+
+def _upgrade_workers(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    return _upgrade(seen, now, policy, Role.WORKER)
+
+
+def _upgrade(seen: ClusterView, now: datetime, policy: Policy, *roles: Role) -> Step | None:
+    try:
+        batch = upgrades.next_batch(seen, policy, *roles)
+    except GapInVersions as gap:
+        return Abandon(str(gap), WhoCanFix.OPERATOR)
+    return _after_backoff(seen, now, replace(batch, manager=manager(seen, batch.nodes))) if batch else None
+
+
+def _ensure_tokens(seen: ClusterView, _now: datetime, _policy: Policy) -> Step | None:
+    return EnsureTokens() if seen.set_up_at and seen.tokens_to_ensure and seen.endpoint_addresses else None
+
+
+def _add(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    waiting = _to_join(seen)
+    if not waiting or upgrades.is_halfway(seen):
+        return None
+    if wait := _wait_for_more(seen, waiting, now, policy):
+        return Rest(wait)
+    return _after_backoff(seen, now, StartRun(Play.ADD_NODES, waiting, _join_version(seen), manager(seen)))
+
+
+def _add_beside_a_removal(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    """Draining workers may take long, and keeps nobody else from joining."""
+    workers_drain = all(run.play is Play.REMOVE_NODES for run in seen.runs) and all(
+        node.role is Role.WORKER for node in seen.nodes if node.state is M.DRAINING
+    )
+    if not workers_drain or seen.set_up_at is None or _is_over(seen, policy):
+        return None
+    return _add(seen, now, policy)
+
+
+def _renew(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    node = upkeep.to_renew(seen, now, policy)
+    return StartRun(Play.RENEW, (node,), _join_version(seen), manager=manager(seen, (node,))) if node else None
+
+
+def _back_up(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    node = upkeep.to_back_up(seen, now, policy)
+    return StartRun(Play.BACKUP, (node,), _join_version(seen), manager=node) if node else None
+
+
+def _look(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
+    outstanding = _outstanding(seen)
+    late = [node for node in outstanding if _is_late(seen, node, now, policy)]
+    if late:
+        return Abandon(_late_sentence(late, seen.spec.version, policy), WhoCanFix.OPERATOR)
+    return _look_at(seen, policy.poll_s) if outstanding else None
+
+
+def _look_while_waiting(seen: ClusterView, _now: datetime, policy: Policy) -> Step | None:
+    return _look_at(seen, policy.poll_s) if _outstanding(seen) else None
+
+
+def _look_slowly(seen: ClusterView, _now: datetime, _policy: Policy) -> Step | None:
+    return _look_at(seen, SLOW_POLL_S) if _outstanding(seen) else None
+
+
+def _look_at(seen: ClusterView, then: float) -> Step | None:
+    may_answer = seen.endpoint_addresses and seen.first_node is not None
+    return LookAtMembers(then) if may_answer else None
+
+
+def _say_done(seen: ClusterView, _now: datetime, _policy: Policy) -> Step | None:
+    if seen.set_up_at and seen.done_generation < seen.generation <= seen.complete_generation and _is_whole(seen):
+        return SayDone(sum(node.live for node in seen.nodes))
+    return None
+
+
+_KEEP_UP: tuple[Question, ...] = (
+    _tell,
+    _remove,
+    _upgrade_core,  # may mend a kube-apiserver, so it waits for nothing that needs one
+    _ensure_tokens,
+    _add,  # capacity first: a roll-out over many workers takes hours
+    _upgrade_workers,
+    _renew,
+    _back_up,
+    _say_done,
+    _look,
+)
+_GIVEN_UP: tuple[Question, ...] = (_tell, _remove, _renew, _back_up, _look_slowly)
+"""Nothing new is tried until a person has looked; but what is to go goes, and certificates are kept valid."""
+_DURING_A_RUN: tuple[Question, ...] = (_ensure_tokens, _add_beside_a_removal, _look_while_waiting)
+_PAUSED: tuple[Question, ...] = (_say_done, _look_slowly)
+
+
+# --- what they are answered from -------------------------------------------------------------------------------------
+
+
+def _join_version(seen: ClusterView) -> str:
+    return upgrades.join_version(seen.nodes, seen.spec.version)
+
+
+def _to_join(seen: ClusterView) -> tuple[NodeView, ...]:
+    """Nodes that Ansible has to join. Members of etcd that only came later go one by one: its quorum follows them."""
+    waiting = [
+        node
+        for node in seen.nodes
+        if node.live and not node.joins_by_itself and (node.state is M.WAITING or _joined_in_part(node))
+    ]
+    etcd = [node for node in waiting if node.role is Role.ETCD]
+    return (etcd[0],) if etcd else tuple(waiting)
+
+
+def _joined_in_part(node: NodeView) -> bool:
+    """A control plane is listed before its etcd member and its kube-apiserver are there; a worker when all is done."""
+    return node.role is Role.CONTROL_PLANE and node.state is M.JOINED and node.unfinished in (Play.SITE, Play.ADD_NODES)
 
 
 def _grace_left(nodes: list[NodeView] | tuple[NodeView, ...], now: datetime, policy: Policy) -> float:
@@ -211,59 +260,16 @@ def _wait_for_more(seen: ClusterView, waiting: tuple[NodeView, ...], now: dateti
     return 0.0 if seen.complete_generation >= seen.generation else _grace_left(waiting, now, policy)
 
 
-def _backoff_left(seen: ClusterView, now: datetime) -> float:
-    if not seen.failures or seen.failure is None:
-        return 0.0
-    due = seen.failure.at + timedelta(seconds=backoff_s(seen.failures))
-    return max(0.0, (due - now).total_seconds())
-
-
 def _after_backoff(seen: ClusterView, now: datetime, run: StartRun) -> Step:
-    wait = _backoff_left(seen, now)
-    return Rest(wait) if wait else run
+    if seen.failures and seen.failure:
+        due = seen.failure.at + timedelta(seconds=backoff_s(seen.failures))
+        if (wait := (due - now).total_seconds()) > 0:
+            return Rest(wait)
+    return run
 
 
-def _may_answer(seen: ClusterView) -> bool:
-    return bool(seen.endpoint_addresses) and seen.first_node is not None
-
-
-def _manager(seen: ClusterView) -> NodeView | None:
-    joined = [node for node in _live(seen, Role.CONTROL_PLANE) if node.state is M.JOINED]
-    return min(joined, key=lambda node: node.name, default=None)
-
-
-def _never_members(seen: ClusterView) -> tuple[NodeView, ...]:
-    """Nodes that are to leave a cluster that never ran."""
-    if seen.set_up_at is not None:
-        return ()
-    return tuple(node for node in seen.nodes if node.leaving and not node.gone and node.state is not M.DRAINED)
-
-
-def _members_to_remove(seen: ClusterView) -> tuple[NodeView, ...]:
-    """Nodes that are to leave, and members whose machine is gone: the cluster would list them for ever.
-
-    A node that is to leave counts whatever we believe of it: it may have joined by itself a moment ago.
-    """
-    return tuple(
-        node
-        for node in seen.nodes
-        if node.state is not M.DRAINED
-        and ((node.leaving and not node.gone) or (node.gone and node.state in (M.JOINED, M.DRAINING)))
-    )
-
-
-def _behind(seen: ClusterView) -> tuple[NodeView, ...]:
-    """Members that run another version and have not been upgraded to the wanted one yet."""
-    wanted = seen.spec.version
-    return tuple(
-        node
-        for node in seen.nodes
-        if node.live
-        and node.state is M.JOINED
-        and node.role is not Role.ETCD
-        and node.version != wanted
-        and node.upgraded_to != wanted
-    )
+def _is_over(seen: ClusterView, policy: Policy) -> bool:
+    return seen.given_up or seen.failures >= policy.max_attempts
 
 
 def _outstanding(seen: ClusterView) -> list[NodeView]:
@@ -271,14 +277,19 @@ def _outstanding(seen: ClusterView) -> list[NodeView]:
     return [
         node
         for node in seen.nodes
-        if node.live
-        and node.role is not Role.ETCD
-        and (node.state is not M.JOINED or node.version != seen.spec.version)
+        if node.live and node.role is not Role.ETCD and (node.state is not M.JOINED or _tells_less(seen, node))
     ]
 
 
+def _tells_less(seen: ClusterView, node: NodeView) -> bool:
+    return node.version is None or version_key(node.version) < version_key(seen.spec.version)
+
+
 def _is_late(seen: ClusterView, node: NodeView, now: datetime, policy: Policy) -> bool:
-    moments = (node.ready_at, seen.set_up_at, seen.patience_from)
+    """It has had its time. A node whose join or upgrade is still ours to start is not late."""
+    if node.state is M.WAITING or (node.state is M.JOINED and upgrades.is_behind(node, seen.spec.version)):
+        return False
+    moments = (node.ready_at, seen.set_up_at, seen.patience_from, node.renewed_at)
     began = max(moment for moment in moments if moment is not None)
     return (now - began).total_seconds() > policy.join_deadline_s
 
@@ -291,8 +302,13 @@ def _late_sentence(late: list[NodeView], version: str, policy: Policy) -> str:
 
 
 def _is_whole(seen: ClusterView) -> bool:
-    """Every set has exactly its wanted nodes, and all of them have joined."""
+    """Every set has exactly its wanted nodes, and all of them have joined and run the wanted version."""
     live = [node for node in seen.nodes if node.live]
     counts = Counter(node.node_set for node in live)
     wanted = {node_set.name: node_set.count for node_set in seen.spec.node_sets() if node_set.count}
-    return counts == wanted and all(node.state is M.JOINED for node in live)
+    return (
+        counts == wanted
+        and all(node.state is M.JOINED for node in live)
+        and not any(upgrades.is_behind(node, seen.spec.version) or _joined_in_part(node) for node in live)
+        and not _outstanding(seen)
+    )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-LONGEST_REASON = 500  # characters; the log of the machine has the rest
+LONGEST_REASON = 1_000  # characters; the log of the machine has the rest
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -31,13 +31,21 @@ class EventReader:
 
     def sentence(self) -> str | None:
         """What failed, where, and what was said about it; None if nothing was told of."""
-        hosts = len(self._failed.keys() | self._unreachable.keys())
-        more = f" (and {hosts - 1} more)" if hosts > 1 else ""
-        for host, (task, message) in self._failed.items():
-            return f"{host}{more}: failed to {task}: {message or 'no reason was given'}"
-        for host, message in self._unreachable.items():
-            return f"{host}{more} cannot be reached: {message}"
-        return None
+        by_host = self.by_host()
+        if not by_host:
+            return None
+        host, sentence = next(iter(by_host.items()))
+        more = f" (and {len(by_host) - 1} more)" if len(by_host) > 1 else ""
+        return f"{host}{more}{sentence.removeprefix(host)}"
+
+    def by_host(self) -> dict[str, str]:
+        """What failed on each host, as a sentence that begins with its name; failures before silences."""
+        failed = {
+            host: f"{host}: failed to {task}: {message or 'no reason was given'}"
+            for host, (task, message) in self._failed.items()
+        }
+        silent = {host: f"{host} cannot be reached: {message}" for host, message in self._unreachable.items()}
+        return failed | {host: sentence for host, sentence in silent.items() if host not in failed}
 
     def _start(self, name: str) -> None:
         step = _as_step(name)

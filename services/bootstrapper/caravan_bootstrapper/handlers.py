@@ -14,6 +14,7 @@ from caravan_shared.contracts.events import (
     EndpointIssued,
     EndpointWithdrawn,
     NodesFailed,
+    NodesHealthChanged,
     NodesLeaving,
     NodesReady,
     NodesRemoved,
@@ -35,6 +36,9 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
         return
     if event.retry > cluster.retry or event.generation > cluster.generation:
         cluster.failures, cluster.given_up, cluster.patience_from = 0, False, heard.at
+        table: Any = Node
+        of_cluster = update(Node).where(table.cluster_id == event.cluster_id)
+        await tx.exec(of_cluster.values(failures=0, failed_at=None, failure=None, told=None))
     if event.generation >= cluster.generation:
         cluster.name, cluster.generation, cluster.spec = (
             event.name,
@@ -96,6 +100,19 @@ async def nodes_failed(heard: Heard[NodesFailed], tx: AsyncSession) -> None:
     await _flag(tx, heard.event, gone=True)
 
 
+async def nodes_health_changed(heard: Heard[NodesHealthChanged], tx: AsyncSession) -> None:
+    """Health believes something else of these nodes."""
+    table: Any = Node
+    for node in heard.event.nodes:
+        older = (
+            table.cluster_id == heard.event.cluster_id,
+            table.name == node.name,
+            table.verdict_sequence < heard.sequence,
+        )
+        told = {"verdict": node.verdict, "verdict_since": node.since, "verdict_sequence": heard.sequence}
+        await tx.exec(update(Node).where(*older).values(**told))
+
+
 async def endpoint_issued(heard: Heard[EndpointIssued], tx: AsyncSession) -> None:
     """Keep the newest copy of the endpoint."""
     event = heard.event
@@ -142,6 +159,7 @@ HANDLERS: dict[type[ClusterEvent], Any] = {
     NodesLeaving: nodes_leaving,
     NodesRemoved: nodes_removed,
     NodesFailed: nodes_failed,
+    NodesHealthChanged: nodes_health_changed,
     EndpointIssued: endpoint_issued,
     EndpointWithdrawn: endpoint_withdrawn,
 }

@@ -4,8 +4,8 @@ Every function takes an open transaction and changes nothing outside it.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 from sqlmodel import select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_bootstrapper.decide import Abandon, StartRun
+from caravan_bootstrapper.steps import Abandon, StartRun, Tell
 from caravan_bootstrapper.store import Cluster, Node, Run
+from caravan_bootstrapper.troubles import who_can_fix
 from caravan_bootstrapper.views import ACTIVE, ClusterView, NodeView, Play, RunState
 from caravan_shared.contracts.events import (
     BootstrapDone,
@@ -24,13 +25,16 @@ from caravan_shared.contracts.events import (
     NodesDrained,
     NodesJoined,
 )
-from caravan_shared.contracts.facts import NodeRef, WhoCanFix
+from caravan_shared.contracts.facts import NodeRef
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MEMBERSHIP_MOVES, move
 from caravan_shared.contracts.states import MembershipState as M
 from caravan_shared.plumbing.outbox import say
 
 NODES_AN_EVENT = 200  # keeps an event far below NATS' 1 MiB
+
+_FINISHED_BY_SUCCESS_ONLY = frozenset({Play.SITE, Play.ADD_NODES, Play.UPGRADE})
+"""Plays that leave a node halfway when they end early: it is theirs until one of them succeeds."""
 
 _nodes: Any = Node
 _runs: Any = Run
@@ -42,6 +46,8 @@ class Outcome:
 
     state: RunState
     failure: str | None = None
+    by_host: Mapping[str, str] = field(default_factory=dict)
+    """What failed on each host, where that is known."""
 
 
 async def name_first(tx: AsyncSession, seen: ClusterView, node: NodeView) -> None:
@@ -58,7 +64,9 @@ async def open_run(tx: AsyncSession, seen: ClusterView, step: StartRun, owner: s
         play=step.play,
         nodes=[node.name for node in step.nodes],
         manager=step.manager.name if step.manager else None,
-        version=seen.spec.version,
+        version=step.version,
+        upgrade_first=step.upgrade_first,
+        note=step.note,
         generation=seen.generation,
         owner=owner,
         beat_at=now,
@@ -69,6 +77,8 @@ async def open_run(tx: AsyncSession, seen: ClusterView, step: StartRun, owner: s
         await _move(tx, seen.cluster_id, step.nodes, M.DRAINING)
     elif step.play in (Play.SITE, Play.ADD_NODES):
         await _move(tx, seen.cluster_id, [node for node in step.nodes if node.state is M.WAITING], M.JOINING)
+    if step.play in _FINISHED_BY_SUCCESS_ONLY:
+        await _note(tx, run, unfinished=step.play)
     return run
 
 
@@ -80,12 +90,11 @@ async def close_run(tx: AsyncSession, run_id: UUID, owner: str, outcome: Outcome
         return False
     run = (await tx.exec(select(Run).where(_runs.id == run_id))).one()
     if outcome.state is RunState.SUCCEEDED:
-        await _set(tx, run.cluster_id, failures=0, failure=None, failed_at=None, failed_run=None, who_can_fix=None)
         await _succeeded(tx, run, now)
     else:
         await _give_back(tx, run)
     if outcome.state is RunState.FAILED:
-        await _count_failure(tx, run, outcome, now)
+        await _failed_on(tx, run, outcome, now)
     return True
 
 
@@ -104,8 +113,9 @@ async def reached(tx: AsyncSession, run_id: UUID, step: str, number: int, now: d
         return
     run.step, run.step_number, run.beat_at = step, number, now
     tx.add(run)
+    text = f"{run.note}: {step}" if run.note else step
     progress = BootstrapProgress(
-        cluster_id=run.cluster_id, run_id=run.id, play=run.play, step=step, step_number=number, at=now
+        cluster_id=run.cluster_id, run_id=run.id, play=run.play, step=text, step_number=number, at=now
     )
     await say(tx, progress)
 
@@ -160,6 +170,13 @@ async def abandon(tx: AsyncSession, seen: ClusterView, step: Abandon, now: datet
     await say(tx, _failed(seen, step))
 
 
+async def tell(tx: AsyncSession, seen: ClusterView, step: Tell) -> None:
+    """A person should know what holds this node up; nothing is given up."""
+    named = _nodes.cluster_id == seen.cluster_id, _nodes.name == step.node.name
+    await tx.exec(update(Node).where(*named).values(told=step.reason))
+    await say(tx, _failed(seen, Abandon(step.reason, step.who_can_fix)))
+
+
 async def say_again(tx: AsyncSession, seen: ClusterView) -> None:
     """Every fact of ours about the cluster once more: whoever missed one is healed, the others ignore it."""
     await _set(tx, seen.cluster_id, said_announcement=seen.announcement)
@@ -177,21 +194,49 @@ async def say_again(tx: AsyncSession, seen: ClusterView) -> None:
         await say(tx, _done(seen, sum(node.live for node in seen.nodes)))
     if seen.given_up and seen.failure:
         await say(tx, _failed(seen, Abandon(seen.failure.reason, seen.failure.who_can_fix, seen.failure.run_id)))
+    for node in seen.nodes:
+        if node.told:
+            await say(tx, _failed(seen, Abandon(node.told, who_can_fix(node.told))))
 
 
 async def _succeeded(tx: AsyncSession, run: Run, now: datetime) -> None:
-    named = _nodes.cluster_id == run.cluster_id, _nodes.name.in_(run.nodes)
-    match Play(run.play):
+    play = Play(run.play)
+    if play in _FINISHED_BY_SUCCESS_ONLY:
+        await _set(tx, run.cluster_id, failures=0, failure=None, failed_at=None, failed_run=None, who_can_fix=None)
+        await _note(tx, run, unfinished=None, renewed_at=now)  # each of these plays makes new certificates
+    await _forget_troubles(tx, run)
+    match play:
         case Play.SITE:
             await _set(tx, run.cluster_id, set_up_at=now)
-            # No kube-apiserver lists etcd's nodes; that it started at all is the proof that they are members.
-            members = (await tx.exec(select(Node).where(*named, _nodes.role == Role.ETCD))).all()
-            await _move(tx, run.cluster_id, members, M.JOINED, version=run.version)
-            await say(tx, *_joined(run.cluster_id, run.version, members))
+            await _etcd_runs(tx, run)
+        case Play.ADD_NODES:
+            await _etcd_runs(tx, run)
         case Play.REMOVE_NODES:
-            await drained(tx, run.cluster_id, (await tx.exec(select(Node).where(*named))).all())
+            await drained(tx, run.cluster_id, await _nodes_of(tx, run))
         case Play.UPGRADE:
-            await tx.exec(update(Node).where(*named).values(upgraded_to=run.version))
+            await _note(tx, run, upgraded_to=run.version)
+            await _etcd_runs(tx, run)
+        case Play.RENEW:
+            await _note(tx, run, renewed_at=now)
+        case Play.BACKUP:
+            await _set(tx, run.cluster_id, backed_up_at=now)
+
+
+async def _etcd_runs(tx: AsyncSession, run: Run) -> None:
+    """No kube-apiserver lists etcd's nodes; that the run succeeded is the proof that they are members."""
+    members = [node for node in await _nodes_of(tx, run) if node.role == Role.ETCD]
+    await _move(tx, run.cluster_id, members, M.JOINED, version=run.version)
+    await say(tx, *_joined(run.cluster_id, run.version, members))
+
+
+async def _forget_troubles(tx: AsyncSession, run: Run) -> None:
+    """What failed on these nodes works now; where that was told, that all is well is told as well."""
+    if any(node.told for node in await _nodes_of(tx, run)):
+        await _set(tx, run.cluster_id, done_generation=0)
+    await _note(tx, run, failures=0, failed_at=None, failure=None, told=None)
+    if run.manager:
+        managed = _nodes.cluster_id == run.cluster_id, _nodes.name == run.manager
+        await tx.exec(update(Node).where(*managed).values(blamed_at=None))
 
 
 async def _give_back(tx: AsyncSession, run: Run) -> None:
@@ -200,14 +245,41 @@ async def _give_back(tx: AsyncSession, run: Run) -> None:
     await tx.exec(update(Node).where(*named).values(state=M.WAITING))
 
 
-async def _count_failure(tx: AsyncSession, run: Run, outcome: Outcome, now: datetime) -> None:
+async def _failed_on(tx: AsyncSession, run: Run, outcome: Outcome, now: datetime) -> None:
+    """Count the failure: against the cluster, or where that can go on without them against the nodes alone."""
+    reason = outcome.failure or "no reason was given"
+    if run.manager:
+        managed = _nodes.cluster_id == run.cluster_id, _nodes.name == run.manager
+        await tx.exec(update(Node).where(*managed).values(blamed_at=now))
+    if Play(run.play) in _FINISHED_BY_SUCCESS_ONLY:
+        await _count_failure(tx, run, reason, now)
+        return
+    of_nodes = {name: outcome.by_host[name] for name in run.nodes if name in outcome.by_host}
+    for name, sentence in (of_nodes or dict.fromkeys(run.nodes, reason)).items():
+        named = _nodes.cluster_id == run.cluster_id, _nodes.name == name
+        failed = {"failures": _nodes.failures + 1, "failed_at": now, "failure": sentence}
+        await tx.exec(update(Node).where(*named).values(**failed))
+
+
+async def _count_failure(tx: AsyncSession, run: Run, reason: str, now: datetime) -> None:
     cluster = await tx.get(Cluster, run.cluster_id)
     if cluster is None:
         return
     cluster.failures += 1
     cluster.failed_at, cluster.failed_run = now, run.id
-    cluster.failure, cluster.who_can_fix = outcome.failure, WhoCanFix.OPERATOR
+    cluster.failure, cluster.who_can_fix = reason, who_can_fix(reason)
     tx.add(cluster)
+
+
+async def _nodes_of(tx: AsyncSession, run: Run) -> Sequence[Node]:
+    named = _nodes.cluster_id == run.cluster_id, _nodes.name.in_(run.nodes)
+    return (await tx.exec(select(Node).where(*named))).all()
+
+
+async def _note(tx: AsyncSession, run: Run, **values: Any) -> None:
+    """Set these columns of the run's nodes."""
+    named = _nodes.cluster_id == run.cluster_id, _nodes.name.in_(run.nodes)
+    await tx.exec(update(Node).where(*named).values(**values))
 
 
 async def _set(tx: AsyncSession, cluster_id: UUID, **values: Any) -> None:

@@ -8,6 +8,7 @@ addresses are dialled and the server must prove to be its host, so that no resol
 import asyncio
 import json
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -137,12 +138,18 @@ def versions_in(document: dict[str, Any]) -> dict[str, str]:
     """Kubelet version by node name, from a Table or, from servers that know no Tables, a NodeList."""
     if document.get("kind") != "Table":
         return {
-            node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"].removeprefix("v")
+            node["metadata"]["name"]: _release(node["status"]["nodeInfo"]["kubeletVersion"])
             for node in document.get("items") or ()
         }
     columns = [column["name"] for column in document["columnDefinitions"]]
     name, version = columns.index("Name"), columns.index("Version")
-    return {row["cells"][name]: row["cells"][version].removeprefix("v") for row in document.get("rows") or ()}
+    return {row["cells"][name]: _release(row["cells"][version]) for row in document.get("rows") or ()}
+
+
+def _release(version: str) -> str:
+    """`v1.34.2+build.5` → `1.34.2`; what is no version at all counts as older than every other."""
+    match = re.match(r"v?(\d+\.\d+\.\d+)", version)
+    return match[1] if match else "0.0.0"
 
 
 class _AlreadyThere(ApiserverUnreachable):

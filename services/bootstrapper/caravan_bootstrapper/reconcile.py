@@ -7,7 +7,11 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_bootstrapper import ledger, store, tokens
-from caravan_bootstrapper.decide import (
+from caravan_bootstrapper.decide import decide
+from caravan_bootstrapper.errors import ApiserverUnreachable
+from caravan_bootstrapper.members import Endpoint, Members
+from caravan_bootstrapper.runs import Runs
+from caravan_bootstrapper.steps import (
     Abandon,
     CancelRuns,
     EnsureTokens,
@@ -21,15 +25,15 @@ from caravan_bootstrapper.decide import (
     SayDrained,
     StartRun,
     Step,
-    decide,
+    Tell,
 )
-from caravan_bootstrapper.errors import ApiserverUnreachable
-from caravan_bootstrapper.members import Endpoint, Members
-from caravan_bootstrapper.runs import Runs
 from caravan_bootstrapper.views import ClusterView, Play
 from caravan_shared.plumbing.errors import GiveUp
+from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.reconciler import Turn
 from caravan_shared.plumbing.sealing import KeyRing
+
+log = get_logger(__name__)
 
 SHARE_OF_TIME = 0.1  # listing nodes may take this share of the time between looks
 
@@ -85,10 +89,22 @@ class Bootstrapping:
             if step.play in (Play.SITE, Play.ADD_NODES):
                 for node_set in sorted({node.node_set for node in step.nodes}):
                     await tokens.current(tx, self._keys, seen.cluster_id, node_set, turn.now())
-            if step.play is Play.ADD_NODES and await tokens.not_ensured(tx, self._keys, seen.cluster_id):
-                return  # a new token: the running cluster has to know it before anybody joins with it
+            untold = bool(await tokens.not_ensured(tx, self._keys, seen.cluster_id))
+            again = await store.was_tried(tx, seen.cluster_id, Play.SITE)
+        if step.play is Play.ADD_NODES and untold:
+            return  # a new token: the running cluster has to know it before anybody joins with it
+        if step.play is Play.SITE and untold and again:
+            await self._ensure_tokens_if_it_answers(turn, seen)
+        async with turn.transaction() as tx:
             run = await ledger.open_run(tx, seen, step, self._runs.owner, turn.now())
         self._runs.launch(run)
+
+    async def _ensure_tokens_if_it_answers(self, turn: Turn, seen: ClusterView) -> None:
+        """A control plane that an earlier run started knows no token that is younger than it."""
+        try:
+            await self._ensure_tokens(turn, seen)
+        except ApiserverUnreachable as error:
+            log.info("the repeated run starts without having told its tokens", reason=error.reason)
 
     async def _ensure_tokens(self, turn: Turn, seen: ClusterView) -> None:
         async with turn.reading() as session:
@@ -132,6 +148,8 @@ async def _write(tx: AsyncSession, seen: ClusterView, step: Step, now: datetime)
             await ledger.drained(tx, seen.cluster_id, nodes)
         case SayDone(nodes):
             await ledger.done(tx, seen, nodes)
+        case Tell():
+            await ledger.tell(tx, seen, step)
         case Abandon():
             await ledger.abandon(tx, seen, step, now)
         case _:

@@ -138,7 +138,7 @@ class Runner:
         if result.status == "successful":
             return Outcome(RunState.SUCCEEDED)
         with result.stdout as output:
-            return Outcome(RunState.FAILED, reader.sentence() or last_line(output.read()))
+            return Outcome(RunState.FAILED, reader.sentence() or last_line(output.read()), reader.by_host())
 
     def _environment(self, directory: Path) -> dict[str, str]:
         """Ansible's own paths; and none of our settings, for ansible-runner writes its environment to a file."""

@@ -43,6 +43,14 @@ class Settings(ServiceSettings):
         gt=0,
         description="Seconds a node may take to join once the control plane runs; then a person has to look.",
     )
+    renew_after_days: float = Field(
+        270.0,
+        gt=0,
+        description="Days after which certificates on control planes and etcd nodes are made anew; kubeadm's live 365.",
+    )
+    backup_every_s: float = Field(
+        0.0, ge=0, description="Seconds between backups of each cluster's etcd; 0: none, because no place is known."
+    )
     ssh_within_s: float = Field(
         180.0, gt=0, description="Seconds a machine that its cloud calls running may take to answer over SSH."
     )

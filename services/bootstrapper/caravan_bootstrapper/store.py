@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, BigInteger
 from sqlmodel import Field, SQLModel, and_, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_bootstrapper.views import ACTIVE, ClusterView, Failure, NodeView, Play, RunState, RunView
 from caravan_shared.contracts.facts import Connection, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role
-from caravan_shared.contracts.states import MembershipState
+from caravan_shared.contracts.states import MembershipState, Verdict
 from caravan_shared.plumbing.database import UtcDateTime, service_metadata
 
 
@@ -49,6 +49,7 @@ class Cluster(Table, table=True):
     who_can_fix: str | None = None
     failed_run: UUID | None = None
     given_up: bool = False
+    backed_up_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
     endpoint_sequence: int = 0
     endpoint_host: str = ""
@@ -79,6 +80,16 @@ class Node(Table, table=True):
     gone: bool = False
     version: str | None = None
     upgraded_to: str | None = None
+    unfinished: str | None = None
+    verdict: str = Verdict.UNKNOWN
+    verdict_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    verdict_sequence: int = Field(default=0, sa_type=BigInteger)
+    renewed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failures: int = 0
+    failed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failure: str | None = None
+    told: str | None = None
+    blamed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Run(Table, table=True):
@@ -92,6 +103,9 @@ class Run(Table, table=True):
     nodes: list[str] = Field(sa_type=JSON)
     manager: str | None = None
     version: str
+    upgrade_first: bool = False
+    """The version is new to every control plane: its one node takes the cluster's configuration there."""
+    note: str = ""
     generation: int
     state: str = RunState.PENDING
     owner: str
@@ -159,6 +173,7 @@ async def view(session: AsyncSession, cluster_id: UUID, is_alive: IsAlive) -> Cl
         nodes=await nodes(session, cluster_id),
         runs=await _active_runs(session, cluster_id, is_alive),
         tokens_to_ensure=await _tokens_to_ensure(session, cluster_id),
+        backed_up_at=cluster.backed_up_at,
     )
 
 
@@ -192,6 +207,8 @@ def _node_view(row: dict[str, Any]) -> NodeView:
     row["role"] = Role(row["role"]) if row["role"] else None
     row["connection"] = Connection(row["connection"])
     row["host_keys"] = tuple(row["host_keys"])
+    row["unfinished"] = Play(row["unfinished"]) if row["unfinished"] else None
+    row["verdict"] = Verdict(row["verdict"])
     return NodeView(**row)
 
 
@@ -206,6 +223,13 @@ async def _active_runs(session: AsyncSession, cluster_id: UUID, is_alive: IsAliv
     table: Any = Run
     found = await session.exec(select(Run).where(table.cluster_id == cluster_id, table.state.in_(ACTIVE)))
     return tuple(RunView(run.id, Play(run.play), alive=is_alive(run), state=RunState(run.state)) for run in found)
+
+
+async def was_tried(session: AsyncSession, cluster_id: UUID, play: Play) -> bool:
+    """A run of this play has ended for the cluster."""
+    table: Any = Run
+    earlier = select(table.id).where(table.cluster_id == cluster_id, table.play == play, table.ended_at.is_not(None))
+    return (await session.exec(earlier.limit(1))).first() is not None
 
 
 async def _tokens_to_ensure(session: AsyncSession, cluster_id: UUID) -> int:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from caravan_bootstrapper.hops import version_key
 from caravan_shared.contracts.events import KubernetesOffered
-from caravan_shared.contracts.spec import minor_of
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.outbox import say
 
@@ -13,9 +13,7 @@ from caravan_shared.plumbing.outbox import say
 def read(playbooks_dir: Path) -> tuple[str, ...]:
     """The versions in `versions.yml`, newest first. Raises ValueError for what is no version."""
     listed = yaml.safe_load((playbooks_dir / "versions.yml").read_text())["versions"]
-    return tuple(
-        sorted(map(str, listed), key=lambda version: (minor_of(version), int(version.split(".")[2])), reverse=True)
-    )
+    return tuple(sorted(map(str, listed), key=version_key, reverse=True))
 
 
 async def offer(db: Database, playbooks_dir: Path) -> None:

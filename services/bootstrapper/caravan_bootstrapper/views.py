@@ -7,7 +7,7 @@ from uuid import UUID
 
 from caravan_shared.contracts.facts import Connection, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role
-from caravan_shared.contracts.states import MembershipState
+from caravan_shared.contracts.states import MembershipState, Verdict
 
 
 class Play(StrEnum):
@@ -66,11 +66,36 @@ class NodeView:
     """The kubelet's, as the kube-apiserver told."""
     upgraded_to: str | None = None
     """The version that the last successful upgrade run brought it to."""
+    unfinished: Play | None = None
+    """A run of this play began on it, and none has succeeded since: part of the work may be done."""
+    verdict: Verdict = Verdict.UNKNOWN
+    """What health believes of it."""
+    verdict_since: datetime | None = None
+    renewed_at: datetime | None = None
+    """When its certificates were made last."""
+    failures: int = 0
+    """Runs in a row that failed on this node without failing the cluster: removal, renewal, backup."""
+    failed_at: datetime | None = None
+    failure: str | None = None
+    told: str | None = None
+    """What was said last about that, until it is mended."""
+    blamed_at: datetime | None = None
+    """When a run that this control plane managed failed last."""
 
     @property
     def live(self) -> bool:
         """Its machine runs and it is wanted."""
         return self.ready_at is not None and not self.leaving and not self.gone
+
+    @property
+    def member(self) -> bool:
+        """The cluster counts on it, whether it is to stay or not."""
+        return self.state in (MembershipState.JOINED, MembershipState.DRAINING)
+
+    @property
+    def dead(self) -> bool:
+        """Nothing on it answers: there is nobody to drain it, and nothing to wait for."""
+        return self.gone or self.verdict is Verdict.UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +147,8 @@ class ClusterView:
     runs: tuple[RunView, ...] = ()
     tokens_to_ensure: int = 0
     """Join tokens that the cluster does not know yet."""
+    backed_up_at: datetime | None = None
+
+    def live(self, *roles: Role) -> list[NodeView]:
+        """The wanted nodes of these roles whose machines run."""
+        return [node for node in self.nodes if node.live and node.role in roles]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan_bootstrapper.decide import (
+from caravan_bootstrapper.decide import backoff_s, decide
+from caravan_bootstrapper.steps import (
     Abandon,
     CancelRuns,
     EnsureTokens,
@@ -23,13 +24,12 @@ from caravan_bootstrapper.decide import (
     SayDrained,
     StartRun,
     Step,
-    backoff_s,
-    decide,
 )
 from caravan_bootstrapper.views import ClusterView, Failure, NodeView, Play, RunView
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role, Topology
 from caravan_shared.contracts.states import MembershipState as M
+from caravan_shared.contracts.states import Verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy()
@@ -100,7 +100,7 @@ def test_site_waits_until_the_endpoint_leads_to_the_first_control_plane() -> Non
     seen = cluster(control_plane(), first_node="cp-1")
     assert next_step(seen) == Rest()
     step = next_step(replace(seen, endpoint_addresses=("10.0.0.1",)))
-    assert step == StartRun(Play.SITE, (control_plane(),))
+    assert step == StartRun(Play.SITE, (control_plane(),), V)
 
 
 def test_site_runs_on_control_planes_etcd_and_pushed_workers_only() -> None:
@@ -200,7 +200,7 @@ def test_new_tokens_are_told_to_the_cluster_before_nodes_join() -> None:
 def test_leaving_nodes_are_drained_by_a_run_whatever_we_believe_of_them() -> None:
     leaving = (joined(node("w-2"), leaving=True), node("w-3", state=M.JOINING, leaving=True))
     step = next_step(running(*leaving))
-    assert step == StartRun(Play.REMOVE_NODES, leaving, joined(control_plane()))
+    assert step == StartRun(Play.REMOVE_NODES, leaving, V, joined(control_plane()))
 
 
 def test_member_whose_machine_is_gone_is_removed_too() -> None:
@@ -214,10 +214,15 @@ def test_leaving_a_cluster_that_never_ran_needs_no_run() -> None:
     assert next_step(cluster(leaving)) == SayDrained((leaving,))
 
 
-def test_older_members_are_upgraded_before_others_join() -> None:
+def test_nodes_join_before_workers_are_upgraded_and_after_control_planes() -> None:
     old = joined(node("w-2"), version="1.34.1")
-    step = next_step(running(old, node("w-3")))
-    assert step == StartRun(Play.UPGRADE, (old,), joined(control_plane()))
+    new = node("w-3")
+    assert next_step(running(old, new)) == StartRun(Play.ADD_NODES, (new,), V, joined(control_plane()))
+    behind = joined(control_plane(), version="1.34.1")
+    seen = replace(running(old, new), nodes=(behind, old, new))
+    step = next_step(seen)
+    assert isinstance(step, StartRun)
+    assert (step.play, step.nodes) == (Play.UPGRADE, (behind,))
 
 
 def test_upgraded_members_are_looked_at_until_they_tell_the_version() -> None:
@@ -259,11 +264,16 @@ nodes = st.builds(
     joins_by_itself=st.booleans(),
     version=st.sampled_from([None, V, "1.34.1"]),
     upgraded_to=st.sampled_from([None, V]),
+    unfinished=st.sampled_from([None, Play.ADD_NODES, Play.UPGRADE]),
+    verdict=st.sampled_from(list(Verdict)),
+    failures=st.integers(0, 6),
+    failed_at=st.sampled_from([None, NOW]),
+    failure=st.sampled_from([None, "disk full", "w-1 was not drained within 300 s."]),
     ready_at=st.sampled_from([None, NOW, NOW - timedelta(seconds=60), NOW - timedelta(hours=1)]),
 )
 views = st.builds(
     lambda nodes, **more: cluster(*nodes, **more),
-    spec=st.sampled_from([spec(1), spec(3, 0), spec(topology=Topology.EXTERNAL)]),
+    spec=st.sampled_from([spec(1), spec(3, 0), spec(topology=Topology.EXTERNAL), spec(paused=True)]),
     nodes=st.lists(nodes, max_size=8, unique_by=lambda one: one.name).map(tuple),
     first_node=st.sampled_from([None, "n-0", "n-1"]),
     set_up_at=st.sampled_from([None, NOW - timedelta(seconds=30)]),
@@ -272,7 +282,13 @@ views = st.builds(
     failure=st.sampled_from([None, Failure(NOW, "no", WhoCanFix.OPERATOR)]),
     given_up=st.booleans(),
     deletion_asked=st.booleans(),
-    runs=st.sampled_from([(), (RunView(RUN, Play.SITE, alive=True),), (RunView(RUN, Play.SITE, alive=False),)]),
+    runs=st.sampled_from(
+        [
+            (),
+            *((RunView(RUN, play, alive=True),) for play in (Play.SITE, Play.REMOVE_NODES)),
+            (RunView(RUN, Play.SITE, alive=False),),
+        ]
+    ),
     tokens_to_ensure=st.integers(0, 1),
 )
 
@@ -282,12 +298,14 @@ views = st.builds(
 def test_a_step_is_always_allowed_by_what_is_seen(seen: ClusterView) -> None:
     step = next_step(seen)
     if isinstance(step, StartRun):
-        assert not seen.runs
         assert not seen.deletion_asked
-        assert not seen.given_up
+        assert not seen.spec.paused
+        assert not seen.runs or step.play is Play.ADD_NODES
+        assert not seen.given_up or step.play in (Play.REMOVE_NODES, Play.RENEW, Play.BACKUP)
         assert step.nodes
         if step.play is not Play.REMOVE_NODES:
             assert all(one.live for one in step.nodes)
+        assert step.version
         if step.play is not Play.SITE:
             assert step.manager is None or step.manager.state is M.JOINED
     if isinstance(step, SayDone):
