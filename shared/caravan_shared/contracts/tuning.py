@@ -180,10 +180,10 @@ class Tuning(BaseModel):
         None, description="`ciliumEndpointSlice.enabled`: endpoints are told in batches of 100. Default: no."
     )
     cilium_client_qps: int | None = Field(
-        None, ge=1, description="`k8sClientRateLimit.qps` of an agent; its operator has ten times that. Default: 10."
+        None, ge=1, description="`k8sClientRateLimit.qps` of an agent: requests a second. Default: 10."
     )
     cilium_client_burst: int | None = Field(
-        None, ge=1, description="`k8sClientRateLimit.burst`; the operator twice that. Default: 20."
+        None, ge=1, description="`k8sClientRateLimit.burst` of an agent: requests at once above that. Default: 20."
     )
     cilium_map_size_ratio: float | None = Field(
         None,
