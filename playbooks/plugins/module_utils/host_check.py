@@ -23,10 +23,12 @@ CLOCK_SKEW_S = 30  # certificates and tokens are valid from the minute they are 
 MODULES = ("overlay", "br_netfilter")
 CGROUPS_V1 = frozenset({"cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"})
 CGROUPS_V2 = frozenset({"cpu", "cpuset", "memory", "pids"})  # devices and freezer are no controllers there
-COMMANDS = ("conntrack", "cp", "ip", "iptables", "losetup", "modprobe", "mount", "nsenter", "socat", "tar")
+COMMANDS = ("conntrack", "cp", "ip", "iptables", "losetup", "modprobe", "mount", "nsenter", "socat")
+"""What kubeadm, kubelet, kube-proxy and CNI plugins call."""
+RUNTIME = ("containerd", "runc")
 ETCD_PORTS = {2379: "etcd", 2380: "etcd"}
 KUBELET_PORTS = {10250: "kubelet"}
-CONTROL_PLANE_PORTS = {6443: "kube-apiserver", 10257: "kube-controller-manager", 10259: "kube-scheduler"}
+CONTROL_PLANE_PORTS = {10257: "kube-controller-manager", 10259: "kube-scheduler"}
 
 
 @dataclass(frozen=True)
@@ -44,33 +46,32 @@ class Wanted:
     """systemd-resolved is to ask further DNS servers."""
     files: tuple[str, ...]
     """URLs or absolute paths that will be fetched."""
-    brings_containerd: bool
+    brings: frozenset[str]
+    """Those of `RUNTIME` that are among these files."""
+    runs_pods: bool
 
     @property
     def ports(self) -> dict[int, str]:
         """Port → the process of ours that will listen there."""
-        control_plane = {
-            self.api_port if name == "kube-apiserver" else port: name for port, name in CONTROL_PLANE_PORTS.items()
-        }
-        return {
-            "control-plane": {**KUBELET_PORTS, **control_plane, **(ETCD_PORTS if self.own_etcd else {})},
-            "etcd": {**KUBELET_PORTS, **ETCD_PORTS},
-        }.get(self.role, KUBELET_PORTS)
+        found = dict(KUBELET_PORTS) if self.runs_pods else {}
+        if self.role == "control-plane":
+            found |= {self.api_port: "kube-apiserver", **CONTROL_PLANE_PORTS}
+        if self.role == "etcd" or (self.role == "control-plane" and self.own_etcd):
+            found |= ETCD_PORTS
+        return found
 
 
 def wanted_from(parameters: Mapping[str, Any]) -> Wanted:
     """What the module's parameters ask for; `artifacts` are those of the role."""
     artifacts = parameters["artifacts"]
-    files = [file["url"] for kind in ("binaries", "archives", "images") for file in artifacts.get(kind, ())]
+    files = {kind: artifacts.get(kind, ()) for kind in ("binaries", "archives", "images")}
+    programs = {file["name"] for file in files["binaries"]}
+    brought = programs | {file["creates"].rpartition("/")[2] for file in files["archives"]}
     return Wanted(
-        role=parameters["role"],
-        node=parameters["node"],
-        address=parameters["address"],
-        api_port=parameters["api_port"],
-        own_etcd=parameters["own_etcd"],
-        resolvers=parameters["resolvers"],
-        files=tuple(files),
-        brings_containerd=any(archive["creates"].endswith("/containerd") for archive in artifacts.get("archives", ())),
+        **{name: parameters[name] for name in ("role", "node", "address", "api_port", "own_etcd", "resolvers")},
+        files=tuple(file["url"] for several in files.values() for file in several),
+        brings=frozenset(brought & set(RUNTIME)),
+        runs_pods="kubelet" in programs,
     )
 
 
@@ -106,7 +107,8 @@ class Seen:
     commands: frozenset[str]
     has_address: bool
     resolved: bool
-    containerd: bool
+    runtime: frozenset[str]
+    """Those of `RUNTIME` that are installed."""
     unreadable: Mapping[str, str]
     """File → why it cannot be had."""
 
@@ -116,10 +118,11 @@ def problems(wanted: Wanted, seen: Seen) -> list[str]:
     return [
         *_system(seen),
         *_resources(wanted, seen),
-        *_kernel(seen),
+        *(_kernel(seen) if wanted.runs_pods else ()),
         *_identity(wanted, seen),
         *_network(wanted, seen),
-        *_software(wanted, seen),
+        *(_pods(wanted, seen) if wanted.runs_pods else ()),
+        *(f"{file} cannot be read ({why}): mount or fill the mirror" for file, why in seen.unreadable.items()),
     ]
 
 
@@ -181,6 +184,8 @@ def _network(wanted: Wanted, seen: Seen) -> list[str]:
     found = []
     if not seen.has_address:
         found.append(f"no interface has its address {wanted.address}: configure it, or correct the inventory")
+    if wanted.resolvers and not seen.resolved:
+        found.append("systemd-resolved does not run, and it alone can find the endpoint's name: install and enable it")
     for port, process in sorted(wanted.ports.items()):
         owner = seen.listeners.get(port)
         if owner is not None and not (seen.ours and owner == process):
@@ -188,15 +193,10 @@ def _network(wanted: Wanted, seen: Seen) -> list[str]:
     return found
 
 
-def _software(wanted: Wanted, seen: Seen) -> list[str]:
+def _pods(wanted: Wanted, seen: Seen) -> list[str]:
     found = []
     if missing := sorted(set(COMMANDS) - seen.commands):
         found.append(f"commands are missing ({', '.join(missing)}): install the packages that bring them")
-    if wanted.resolvers and not seen.resolved:
-        found.append(
-            "systemd-resolved does not run, and the endpoint's name is known to it alone: install and enable it"
-        )
-    if not seen.containerd and not wanted.brings_containerd:
-        found.append("there is no containerd, and no artifact brings it: install it, or add it to the mirror")
-    found += [f"{file} cannot be read ({why}): mount or fill the mirror" for file, why in seen.unreadable.items()]
+    if missing := sorted(set(RUNTIME) - seen.runtime - wanted.brings):
+        found.append(f"there is no {' and no '.join(missing)}, here or in the mirror: install it, or put it there")
     return found

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible.module_utils.host_check import COMMANDS, MODULES, Seen, Wanted
+from ansible.module_utils.host_check import COMMANDS, MODULES, RUNTIME, Seen, Wanted
 from ansible.module_utils.node_state import SEARCH_PATH, STATE_DIR, Host, module_works
 
 MIB = 1 << 20
@@ -54,7 +54,7 @@ def look(wanted: Wanted, controller_time: float, host: Host) -> Seen:
         commands=frozenset(name for name in COMMANDS if _which(name)),
         has_address=has_address(wanted.address),
         resolved=host.at("/run/systemd/resolve").is_dir(),
-        containerd=_which("containerd"),
+        runtime=frozenset(name for name in RUNTIME if _which(name)),
         unreadable=unreadable(wanted.files),
     )
 

@@ -9,7 +9,7 @@ The document is an object; every key is optional and they are applied in this or
     address         the node's address; the fact of that name. Else the one that packets leave from by default
     directories     [{path, mode}]
     files           [{path, content, mode, facts?}]          `facts`: names whose `{name}` in the content is replaced
-    artifacts       [{url, sha256, path, mode}]
+    artifacts       [{url, sha256, path, mode, member?}]     `member`: the one file of the tar at `url` that is meant
     archives        [{url, sha256, into, creates}]           tar files
     kernel_modules  [name]
     sysctls         {key: value or {"at_least": number}}
@@ -135,7 +135,7 @@ class Record:
     made: dict[str, str] = field(default_factory=dict)
     """Path → where its original is kept, or "" where there was none. Directories end with a slash."""
     archives: dict[str, str] = field(default_factory=dict)
-    """`creates` → checksum of the archive that was unpacked."""
+    """Path that came out of an archive → the archive's checksum."""
     images: dict[str, str] = field(default_factory=dict)
     """Name → checksum of the archive that it was imported from."""
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -224,6 +224,11 @@ class Host:
         elif path.endswith("/") and self.at(path).is_dir():
             return
         self.record.made[path] = original
+        self.record.save()
+
+    def unpacked(self, path: str, digest: str) -> None:
+        """Note which archive this path came out of."""
+        self.record.archives[path] = digest
         self.record.save()
 
     def make_parents(self, path: str) -> None:
@@ -327,35 +332,63 @@ def _file(host: Host, item: Mapping[str, Any]) -> Change | None:
 
 
 def _artifact(host: Host, item: Mapping[str, Any]) -> Change | None:
-    path, mode = item["path"], _mode(item, "0755")
-    if digest_of(host.at(path)) == item["sha256"] and _mode_of(host.at(path)) == mode:
+    path, mode, digest = item["path"], _mode(item, "0755"), item["sha256"]
+    if "member" in item:
+        return _packed_artifact(host, item, path, mode)
+    if digest_of(host.at(path)) == digest and _mode_of(host.at(path)) == mode:
         return None
 
     def make() -> None:
         with host.partial(path) as new:
-            fetch(item["url"], item["sha256"], new)
+            fetch(item["url"], digest, new)
             host.place(new, path, mode)
 
     return Change(f"artifact {path}", make)
 
 
-def _archive(host: Host, item: Mapping[str, Any]) -> Change | None:
-    into, creates, digest = item["into"], item["creates"], item["sha256"]
-    if host.at(creates).exists() and host.record.archives.get(creates) == digest:
+def _packed_artifact(host: Host, item: Mapping[str, Any], path: str, mode: int) -> Change | None:
+    if _is_unpacked(host, path, item["sha256"]):
         return None
 
     def make() -> None:
-        with host.partial(f"{STATE_DIR}/archive") as new:
-            fetch(item["url"], digest, new)
-            with tarfile.open(new) as archive:
-                for member in archive:
-                    _unpack(host, archive, member, into)
+        with _fetched_tar(host, item) as archive, host.partial(path) as new:
+            try:
+                member = archive.getmember(item["member"])
+            except KeyError as error:
+                raise Refused(f"{item['url']} does not contain {item['member']}") from error
+            _extract(archive, member, new)
+            host.place(new, path, mode)
+        host.unpacked(path, item["sha256"])
+
+    return Change(f"artifact {path}", make)
+
+
+def _archive(host: Host, item: Mapping[str, Any]) -> Change | None:
+    creates = item["creates"]
+    if _is_unpacked(host, creates, item["sha256"]):
+        return None
+
+    def make() -> None:
+        with _fetched_tar(host, item) as archive:
+            for member in archive:
+                _unpack(host, archive, member, item["into"])
         if not host.at(creates).exists():
             raise Refused(f"{item['url']} does not contain {creates}")
-        host.record.archives[creates] = digest
-        host.record.save()
+        host.unpacked(creates, item["sha256"])
 
     return Change(f"archive {creates}", make)
+
+
+def _is_unpacked(host: Host, path: str, digest: str) -> bool:
+    return host.at(path).exists() and host.record.archives.get(path) == digest
+
+
+@contextlib.contextmanager
+def _fetched_tar(host: Host, item: Mapping[str, Any]) -> Iterator[tarfile.TarFile]:
+    with host.partial(f"{STATE_DIR}/archive") as new:
+        fetch(item["url"], item["sha256"], new)
+        with tarfile.open(new) as archive:
+            yield archive
 
 
 def _unpack(host: Host, archive: tarfile.TarFile, member: tarfile.TarInfo, into: str) -> None:
@@ -363,20 +396,23 @@ def _unpack(host: Host, archive: tarfile.TarFile, member: tarfile.TarInfo, into:
     if member.isdir():
         host.make_parents(f"{path}/x")
         return
-    if not (member.isfile() or member.issym()):
-        raise Refused(f"the archive has a member that is neither file, directory nor link: {member.name}")
     with host.partial(path) as new:
         if member.issym():
             member_path(into, str(PurePosixPath(member.name).parent / member.linkname))
             host.keep(path)
             new.symlink_to(member.linkname)
             new.replace(host.at(path))
-            return
-        content = archive.extractfile(member)
-        assert content is not None  # it is a file
-        with content, new.open("wb") as file:
-            shutil.copyfileobj(content, file, CHUNK)
-        host.place(new, path, member.mode & 0o755)
+        else:
+            _extract(archive, member, new)
+            host.place(new, path, member.mode & 0o755)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, to: Path) -> None:
+    content = archive.extractfile(member) if member.isfile() else None
+    if content is None:
+        raise Refused(f"the archive has a member that is neither file, directory nor link: {member.name}")
+    with content, to.open("wb") as file:
+        shutil.copyfileobj(content, file, CHUNK)
 
 
 def _kernel_module(host: Host, name: str) -> Change | None:

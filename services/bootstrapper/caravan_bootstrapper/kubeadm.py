@@ -1,10 +1,14 @@
-"""What machines boot with to join by themselves: kubeadm's join configuration as cloud-init user-data. Pure.
+"""What machines boot with: who may enter them, the node's state, and kubeadm's join configuration, as user-data. Pure.
 
-The configuration is rendered from the template that the playbooks use for nodes they push, so there is one text only.
+Configuration and state are rendered from the templates that the playbooks use for nodes they push, so there is one text
+of each only.
 """
 
+import base64
+import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,20 @@ import yaml
 from caravan_shared.contracts.spec import NodeSet
 
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
+NODE_STATE, NODE_DOCUMENT = "/var/lib/caravan/node_state.py", "/var/lib/caravan/node.json"
+JOINED = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+"""The certificate that the cluster gives a kubelet when it lets it in."""
+RETRY_S = 5
+USER_DATA_LIMIT = 65535
+"""Bytes of user-data in base64 that Nova takes, the least of our clouds."""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """What makes a machine ready for kubeadm: the program that is run on it and the document (JSON) it applies."""
+
+    program: str
+    document: str
 
 
 def registration(node_set: NodeSet) -> dict[str, Any]:
@@ -40,16 +58,61 @@ def join_configuration(template: Path, *, node_set: NodeSet, endpoint: str, toke
     return _load(template).render(variables)
 
 
-def user_data(join: str, version: str) -> str:
-    """`#cloud-config` that writes the configuration and joins with it. The image brings kubeadm and kubelet."""
-    document = {
-        "write_files": [
-            {"path": JOIN_CONFIG, "owner": "root:root", "permissions": "0600", "content": join},
-        ],
-        "runcmd": [["kubeadm", "join", "--config", JOIN_CONFIG]],
+def node_state(
+    playbooks_dir: Path,
+    *,
+    node_set: NodeSet,
+    artifacts: Mapping[str, Any],
+    resolvers: Sequence[str],
+    zone: str,
+    pod_cidr: str,
+) -> NodeState:
+    """The state of any node of the set, before its address is known. `artifacts`: as `Artifacts.for_roles` answers."""
+    variables: Mapping[str, Any] = {
+        "caravan_role": node_set.role.value,
+        "caravan_artifacts": artifacts,
+        "caravan_resolvers": list(resolvers),
+        "caravan_zone": zone,
+        "kubeadm_pod_cidr": pod_cidr,
+        "node_address": None,
     }
-    header = f"#cloud-config\n# Joins a Kubernetes {version} cluster at first boot.\n"
-    return header + yaml.safe_dump(document, sort_keys=False)
+    document = yaml.safe_load(_load(playbooks_dir / "templates" / "node.yaml.j2").render(variables))
+    program = playbooks_dir / "plugins" / "module_utils" / "node_state.py"
+    return NodeState(program.read_text(), json.dumps(document))
+
+
+def user_data(*, join: str | None, node: NodeState | None, authorized_key: str, version: str) -> str:
+    """`#cloud-config` of a machine, below `USER_DATA_LIMIT`.
+
+    `join`: the configuration to join with, at first boot and until the cluster lets the machine in; None: it is only
+    entered. `node`: applied before; None where the image brings kubeadm and kubelet. `authorized_key`: the public key
+    that root is entered with over SSH; empty: nobody enters.
+    """
+    document: dict[str, Any] = {}
+    if authorized_key:
+        document |= {"disable_root": False, "ssh_authorized_keys": [authorized_key]}
+    if join is not None:
+        files = [_compressed(NODE_STATE, node.program), _compressed(NODE_DOCUMENT, node.document)] if node else []
+        document["write_files"] = [*files, _private(JOIN_CONFIG, content=join)]
+        document["runcmd"] = [["sh", "-c", _until_joined(prepared=node is not None)]]
+    purpose = f"Joins a Kubernetes {version} cluster at first boot." if join is not None else "Lets the playbooks in."
+    return f"#cloud-config\n# {purpose}\n" + yaml.safe_dump(document, sort_keys=False, width=1000)
+
+
+def _until_joined(*, prepared: bool) -> str:
+    """A mirror may be away for a while, and a control plane that does not run yet lets nobody in."""
+    prepare = f"python3 {NODE_STATE} {NODE_DOCUMENT} && " if prepared else ""
+    join = f"{prepare}kubeadm join --config {JOIN_CONFIG}"
+    return f"until {join} || test -s {JOINED} ; do sleep {RETRY_S} ; done"
+
+
+def _private(path: str, **more: str) -> dict[str, str]:
+    return {"path": path, "owner": "root:root", "permissions": "0600", **more}
+
+
+def _compressed(path: str, text: str) -> dict[str, str]:
+    packed = gzip.compress(text.encode(), mtime=0)  # the same bytes each time: equal texts are one user-data
+    return _private(path, encoding="gz+b64", content=base64.b64encode(packed).decode())
 
 
 @lru_cache(maxsize=4)

@@ -34,7 +34,8 @@ class UserDataDesk:
         join = kubeadm.join_configuration(
             self._template, node_set=node_set, endpoint=endpoint, token=token, ca_hash=ca_hash
         )
-        return UserData(user_data=kubeadm.user_data(join, spec.version))
+        text = kubeadm.user_data(join=join, node=None, authorized_key="", version=spec.version)
+        return UserData(user_data=text)
 
     async def _cluster(self, cluster_id: UUID) -> tuple[ClusterSpec, str, str]:
         async with self._db.reading() as session:
