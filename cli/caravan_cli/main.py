@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from caravan_cli import catalogue, clusters, deadletters, demo, requests, up
+from caravan_cli.artifacts import command as artifacts
 from caravan_cli.complain import complain
 from caravan_cli.errors import EXIT_CODES, CliError
 from caravan_cli.render import stderr
@@ -65,6 +66,7 @@ app.command()(catalogue.versions)
 app.command()(catalogue.clouds)
 app.command()(catalogue.whoami)
 app.add_typer(deadletters.app, name="dead-letters")
+app.add_typer(artifacts.app, name="artifacts")
 app.command("up")(up.command.up)
 app.command("demo")(demo.demo)
 

@@ -1,0 +1,94 @@
+"""Make a mirror's files from source: programs are built once and kept, then put where the catalogue says."""
+
+import gzip
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from caravan_cli.artifacts import debian, go, oci
+from caravan_cli.artifacts.catalogue import Artifact, Kind, Program, Source
+
+_GZIP_LEVEL = 1  # a mirror's archives are read at once on the same network
+
+
+Batch = tuple[str, str, str]
+
+
+class Workshop:
+    """Builds what a list of artifacts needs; `kept` holds programs and packages between runs, by content."""
+
+    def __init__(self, kept: Path, artifacts: Iterable[Artifact]) -> None:
+        self._programs = kept / "programs"
+        self._packages = kept / "packages"
+        self._programs.mkdir(parents=True, exist_ok=True)
+        self._batches = batches(program for each in artifacts if each.source for program in each.source.programs)
+
+    def make(self, artifact: Artifact, target: Path) -> None:
+        """Write one artifact to the file `target`. Programs of the same module are built together, the first time."""
+        source = artifact.source
+        if source is None:
+            raise ValueError(f"{artifact.name} has no source")
+        if artifact.kind is Kind.BINARY:
+            shutil.copyfile(self._built(source.programs[0]), target)
+            return
+        with self._staged(source, target.parent) as root:
+            if artifact.kind is Kind.IMAGE:
+                oci.write_image(str(artifact.image), root, source.entrypoint, target)
+            else:
+                _write_tgz(root, target)
+
+    def _built(self, program: Program) -> Path:
+        built = self._programs / program.key
+        if not built.exists():
+            batch = [each for each in self._batches[_batch_of(program)] if not (self._programs / each.key).exists()]
+            with TemporaryDirectory(dir=self._programs, prefix=".") as scratch:
+                for key, file in go.build(batch, Path(scratch)).items():
+                    os.replace(file, self._programs / key)
+        return built
+
+    @contextmanager
+    def _staged(self, source: Source, near: Path) -> Iterator[Path]:
+        with TemporaryDirectory(dir=near, prefix=".root-") as scratch:
+            root = Path(scratch)
+            if source.packages:
+                debian.unpack(source.packages, root, self._packages)
+            if source.folder:
+                self._copy_folder(source, root)
+            for program in source.programs:
+                place = root / program.into.lstrip("/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._built(program), place)
+                place.chmod(0o755)
+            for path, points_to in source.links.items():
+                link = root / path.lstrip("/")
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(points_to)
+            yield root
+
+    def _copy_folder(self, source: Source, root: Path) -> None:
+        with TemporaryDirectory(prefix="caravan-go-") as scratch:
+            module = go.fetch(Program(module=source.module, version=source.version), Path(scratch))
+        shutil.copytree(module.folder / source.folder, root / Path(source.folder).name, copy_function=shutil.copyfile)
+        for path in [root, *root.rglob("*")]:  # Go's cache is read-only
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def batches(programs: Iterable[Program]) -> dict[Batch, list[Program]]:
+    """Programs that one `go build` can make together, each once. Pure."""
+    once = {program.key: program for program in programs}
+    ordered = sorted(once.values(), key=_batch_of)
+    return {batch: list(members) for batch, members in groupby(ordered, key=_batch_of)}
+
+
+def _batch_of(program: Program) -> Batch:
+    """What must be alike in programs of one build: all but the package, and where it goes."""
+    return (program.module, program.version, program.model_dump_json(exclude={"package", "into"}))
+
+
+def _write_tgz(root: Path, target: Path) -> None:
+    with target.open("wb") as file, gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
+        oci.write_tar(root, packed)
