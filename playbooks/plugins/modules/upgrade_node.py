@@ -1,0 +1,102 @@
+"""Bring what kubeadm keeps on a node to a version: static pods, cluster configuration, kubelet configuration.
+
+The kubelet comes last in Kubernetes' order, after a drain and by another task. So its installed version says whether
+this step has been done: while it is the old one, `kubeadm upgrade` runs (again), which is harmless wherever an earlier
+run was killed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.caravan_commands import CommandFailed, run
+from ansible.module_utils.caravan_etcdctl import Etcdctl
+from ansible.module_utils.caravan_snapshot import save
+
+DOCUMENTATION = r"""
+module: upgrade_node
+short_description: Bring what kubeadm keeps on a node to a version
+description:
+  - Does nothing where the kubelet on disk has the version, for that is exchanged afterwards.
+options:
+  version:
+    description: Kubernetes version, such as 1.34.2.
+    type: str
+    required: true
+  first:
+    description: The first control plane of the cluster to be upgraded.
+    type: bool
+    default: false
+  config:
+    description: kubeadm's UpgradeConfiguration, as YAML.
+    type: str
+    required: true
+  backup_dir:
+    description: Where the snapshot goes that is taken before the first upgrade.
+    type: path
+    required: true
+  etcd_endpoints:
+    description: Client URLs of an external etcd; empty where etcd runs on the control planes.
+    type: list
+    elements: str
+    default: []
+author: [Caravan]
+"""
+EXAMPLES = r"""
+- name: Ensure kubeadm has upgraded the node
+  upgrade_node: {version: 1.34.2, config: "{{ text }}", backup_dir: /var/backups/caravan}
+"""
+RETURN = r"""
+backup:
+  description: The snapshot that was taken.
+  type: dict
+  returned: where it is the first and something was changed
+"""
+
+ASKED_WITHIN_S = 20
+UPGRADED_WITHIN_S = 1200  # four static pods, each with kubeadm's own limit of five minutes
+
+
+def installed_kubelet() -> str:
+    """Version of the kubelet on disk, such as 1.34.2."""
+    return run(["kubelet", "--version"], ASKED_WITHIN_S).split()[-1].lstrip("v")
+
+
+def upgrade(asked: dict[str, Any]) -> dict[str, Any]:
+    """Upgrade; return what else to tell."""
+    told = {}
+    if asked["first"]:
+        told["backup"] = save(Etcdctl(asked["etcd_endpoints"][:1]), asked["backup_dir"], f"before-{asked['version']}")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+        config.write(asked["config"])
+        config.flush()
+        what = ["apply", "--yes"] if asked["first"] else ["node"]
+        run(["kubeadm", "upgrade", *what, "--config", config.name], UPGRADED_WITHIN_S)
+    return told
+
+
+def main() -> None:
+    """Ansible's entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "first": {"type": "bool", "default": False},
+            "config": {"type": "str", "required": True},
+            "backup_dir": {"type": "path", "required": True},
+            "etcd_endpoints": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        if installed_kubelet() == module.params["version"]:
+            module.exit_json(changed=False)
+        told = {} if module.check_mode else upgrade(module.params)
+    except (CommandFailed, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=True, **told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+module caravan.test/smoke
+
+go 1.21
