@@ -15,7 +15,7 @@ from caravan_api.decide.facts import Facts
 from caravan_api.offers import surroundings
 from caravan_api.recorder import Recorder, node_sets, recount
 from caravan_api.store import Cluster
-from caravan_api.timeline import Entry
+from caravan_api.timeline import Entry, change_sentence
 from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterRequested
 from caravan_shared.contracts.facts import ClusterEvent, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
@@ -38,6 +38,7 @@ def announcement(cluster: Cluster) -> ClusterEvent:
         announcement=cluster.announcement,
         spec=ClusterSpec.model_validate(cluster.spec),
         retry=cluster.retry,
+        replace=tuple(cluster.replacing),
     )
 
 
@@ -79,14 +80,28 @@ class Desired:
             raise BeingDeleted(cluster)
         around = await surroundings(tx, self._limits, cluster.team, cluster=cluster)
         admitted = admit({"spec": spec}, around)
-        if admitted == ClusterSpec.model_validate(cluster.spec):
+        before = ClusterSpec.model_validate(cluster.spec)
+        if admitted == before:
             return False
         cluster.spec = admitted.model_dump(mode="json")
         cluster.nodes_wanted = admitted.node_count()
         cluster.generation += 1
         await recount(tx, cluster)
-        text = f"{user} changed the cluster: {admitted.node_count()} nodes with Kubernetes {admitted.version}"
+        text = change_sentence(user, before, admitted)
         await self._tell(tx, cluster, Entry("changed", text, {"user": user, "generation": cluster.generation}))
+        return True
+
+    async def replace_node(self, tx: AsyncSession, cluster: Cluster, user: str, node: str, reason: str | None) -> bool:
+        """Want another node in this one's place; False if that is wanted already. Raises `BeingDeleted`."""
+        if cluster.deletion_asked_at:
+            raise BeingDeleted(cluster)
+        if node in cluster.replacing:
+            return False
+        cluster.replacing = sorted([*cluster.replacing, node])
+        why = f": {reason}" if reason else ""
+        await self._tell(
+            tx, cluster, Entry("replace", f"{user} asked to replace {node}{why}", {"user": user, "node": node})
+        )
         return True
 
     async def retry(self, tx: AsyncSession, cluster: Cluster, user: str) -> None:

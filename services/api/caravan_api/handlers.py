@@ -24,6 +24,7 @@ CLUSTER_FACTS: Sequence[type[ClusterEvent]] = (
     e.NodesFailed,
     e.NodesLeaving,
     e.NodesRemoved,
+    e.NodesRepairHeld,
     e.BootstrapStarted,
     e.BootstrapProgress,
     e.NodesJoined,
@@ -65,8 +66,9 @@ class Handlers:
         if news:
             await recount(tx, cluster)
         has_changed = _fold_in(cluster, heard)
+        has_ended = _end_replacements(cluster, event)
         tx.add(cluster)
-        if news or has_changed:
+        if news or has_changed or has_ended:
             told = entry(event, news)
             await self._recorder.record(tx, cluster, heard.source, *([told] if told else []))
 
@@ -122,6 +124,17 @@ def _fold_in(cluster: Cluster, heard: Heard[ClusterEvent]) -> bool:
         return False
     cluster.facts = new.model_dump(mode="json")
     return bool(visible(new) != visible(old)) or _failed_again(old, new)
+
+
+def _end_replacements(cluster: Cluster, event: ClusterEvent) -> bool:
+    """Nodes that are gone are replaced; True if some were to be."""
+    if not isinstance(event, e.NodesRemoved) or not cluster.replacing:
+        return False
+    gone = {node.name for node in event.nodes}
+    left = [name for name in cluster.replacing if name not in gone]
+    has_ended = left != cluster.replacing
+    cluster.replacing = left
+    return has_ended
 
 
 def _failed_again(old: Facts, new: Facts) -> bool:

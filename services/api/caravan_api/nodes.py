@@ -20,7 +20,7 @@ from caravan_shared.plumbing.database import upsert
 Row = dict[str, Any]
 _COLUMNS = tuple(Node.model_fields)
 _KEY = ("cluster_id", "name")
-_BOOKKEEPING = frozenset({"version_sequence", "verdict_sequence", "changed_at"})
+_BOOKKEEPING = frozenset({"version_sequence", "verdict_sequence", "held_sequence", "changed_at"})
 
 
 async def record_nodes(tx: AsyncSession, cluster_id: UUID, event: Event, sequence: int, now: datetime) -> Sequence[Any]:
@@ -108,12 +108,20 @@ def _(_event: e.NodesFailed, node: Any, row: Row, _sequence: int) -> Row:
 
 @_on
 def _(_event: e.NodesLeaving, _node: Any, row: Row, _sequence: int) -> Row:
-    return _machine(row, MachineState.LEAVING)
+    return {**_machine(row, MachineState.LEAVING), "held": None}
 
 
 @_on
 def _(_event: e.NodesRemoved, _node: Any, row: Row, _sequence: int) -> Row:
-    return _machine(row, MachineState.REMOVED)
+    return {**_machine(row, MachineState.REMOVED), "held": None}
+
+
+@_on
+def _(_event: e.NodesRepairHeld, node: Any, row: Row, sequence: int) -> Row:
+    is_out = MachineState(row["machine"]) in (MachineState.LEAVING, MachineState.REMOVED)
+    if is_out or sequence <= row["held_sequence"]:
+        return {}
+    return {"held": node.reason or None, "held_sequence": sequence}
 
 
 @_on

@@ -1,6 +1,6 @@
 """Say what a request would do before it is made: nodes created, changed and removed, quota, time, tuning. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, Field
 
@@ -52,7 +52,10 @@ class Plan(BaseModel):
     node_sets: list[SetPlan]
     create: int
     remove: int
-    upgrade: str | None = Field(None, description="`<old> → <new>` where the version changes.")
+    upgrade: str | None = Field(
+        None, description="Where the version changes: `<old> → <new>`, by way of every minor between."
+    )
+    paused: bool = Field(False, description="Nothing of it will be done before the cluster is resumed.")
     quota: QuotaPlan
     estimate_s: float = Field(description="How long it will usually take, seconds.")
     simulated: bool
@@ -60,21 +63,30 @@ class Plan(BaseModel):
     advice: list[str] = Field(default_factory=list, description="What would be wise and is yours to choose.")
 
 
-def plan(action: str, current: ClusterSpec | None, wanted: ClusterSpec | None, offer: CloudOffered | None) -> Plan:
-    """Compare two specs; None is no cluster. `offer` is that of the cluster's cloud."""
+def plan(
+    action: str,
+    current: ClusterSpec | None,
+    wanted: ClusterSpec | None,
+    offer: CloudOffered | None,
+    versions: Sequence[str] = (),
+) -> Plan:
+    """Compare two specs; None is no cluster. `offer` is that of the cluster's cloud.
+
+    `versions` are those that an upgrade installs one after the other, the present one first.
+    """
     before = {node_set.name: node_set for node_set in current.node_sets()} if current else {}
     after = {node_set.name: node_set for node_set in wanted.node_sets()} if wanted else {}
     sets = [_set_plan(before.get(name), after.get(name)) for name in {**after, **before}]
     create, remove = sum(each.create for each in sets), sum(each.remove for each in sets)
-    upgrades = current is not None and wanted is not None and current.version != wanted.version
     return Plan(
         action=action,
         node_sets=sets,
         create=create,
         remove=remove,
-        upgrade=f"{current.version} → {wanted.version}" if upgrades and current and wanted else None,
+        upgrade=" → ".join(versions) if len(versions) > 1 else None,
+        paused=bool(wanted and wanted.paused),
         quota=_quota(create, offer),
-        estimate_s=_estimate(sets, before, offer, upgrades=upgrades, deletes=wanted is None),
+        estimate_s=_estimate(sets, before, offer, upgrades=max(len(versions) - 1, 0), deletes=wanted is None),
         simulated=bool(offer and offer.simulated),
         tuning=effective(wanted) if wanted else None,
         advice=advice(wanted, current, offer) if wanted else [],
@@ -109,7 +121,7 @@ def _quota(need: int, offer: CloudOffered | None) -> QuotaPlan:
 
 
 def _estimate(
-    sets: list[SetPlan], before: Mapping[str, NodeSet], offer: CloudOffered | None, *, upgrades: bool, deletes: bool
+    sets: list[SetPlan], before: Mapping[str, NodeSet], offer: CloudOffered | None, *, upgrades: int, deletes: bool
 ) -> float:
     boot_s = offer.seconds_to_boot if offer else 0.0
     create = {role: sum(each.create for each in sets if each.role is role) for role in Role}
@@ -121,9 +133,7 @@ def _estimate(
     if remove:
         # A deletion drains nothing and deletes all machines together.
         seconds += REMOVE_S if deletes else _rounds(remove, REMOVALS_AT_ONCE) * REMOVE_S
-    if upgrades:
-        seconds += sum(node_set.count for node_set in before.values()) * UPGRADE_NODE_S
-    return seconds
+    return upgrades * sum(node_set.count for node_set in before.values()) * UPGRADE_NODE_S + seconds
 
 
 def _rounds(count: int, at_once: int) -> int:

@@ -93,6 +93,7 @@ class ClusterView(BaseModel):
     nodes: NodeCounts
     node_sets: list[NodeSetView]
     step: StepView | None
+    replacing: list[str] = Field(description="Nodes that are to be replaced, each until it is gone.")
     simulated: bool
     created_at: datetime
     created_by: str
@@ -125,6 +126,7 @@ class NodeView(BaseModel):
     version: str | None
     health: NodeHealthView | None
     reason: str | None
+    held: str | None = Field(description="Why it is not replaced or removed yet although it ought to be.")
     simulated: bool
 
 
@@ -183,6 +185,7 @@ def cluster_view(cluster: Cluster) -> ClusterView:
         nodes=counts,
         node_sets=[NodeSetView.model_validate(node_set) for node_set in cluster.node_sets],
         step=_step(cluster, phase, facts, counts),
+        replacing=cluster.replacing,
         simulated=cluster.simulated,
         created_at=cluster.created_at,
         created_by=cluster.created_by,
@@ -212,6 +215,7 @@ def node_view(node: Node, *, simulated: bool) -> NodeView:
         version=node.version,
         health=health,
         reason=node.reason,
+        held=node.held,
         simulated=simulated,
     )
 
@@ -237,6 +241,8 @@ def _endpoint(facts: Facts) -> EndpointView | None:
 
 
 def _step(cluster: Cluster, phase: ClusterPhase, facts: Facts, counts: NodeCounts) -> StepView | None:
+    if cluster.spec.get("paused") and not cluster.deletion_asked_at:
+        return StepView(text="paused: nothing is done until it is resumed", at=cluster.updated_at)
     if phase is ClusterPhase.REQUESTED:
         return StepView(text="waiting for the first machine", at=cluster.created_at)
     if phase is ClusterPhase.DELETING:
@@ -246,6 +252,9 @@ def _step(cluster: Cluster, phase: ClusterPhase, facts: Facts, counts: NodeCount
         return None
     if facts.step and facts.step.sequence > facts.done.sequence:  # one source says both, so the numbers compare
         return StepView(text=facts.step.text, at=facts.step.at)
+    if cluster.replacing:
+        more = f" and {len(cluster.replacing) - 1} more nodes" if len(cluster.replacing) > 1 else ""
+        return StepView(text=f"replacing {cluster.replacing[0]}{more}", at=cluster.updated_at)
     if counts.made != counts.wanted:
         return StepView(text=f"{counts.made} of {counts.wanted} machines run", at=cluster.updated_at)
     return StepView(text=f"{counts.joined} of {counts.wanted} nodes have joined", at=cluster.updated_at)

@@ -101,7 +101,9 @@ def node_sets(spec: ClusterSpec, counts: dict[str, dict[str, int]]) -> list[dict
 
 def _conclude(cluster: Cluster) -> Sequence[Entry]:
     facts = Facts.model_validate(cluster.facts)
-    wanted = Wanted(cluster.generation, cluster.retried_at, cluster.deletion_asked_at)
+    wanted = Wanted(
+        cluster.generation, cluster.retried_at, cluster.deletion_asked_at, replacing=bool(cluster.replacing)
+    )
     conclusion = conclude(wanted, facts)
     old, new = ClusterPhase(cluster.phase), conclusion.phase
     failure = conclusion.failure

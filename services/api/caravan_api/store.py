@@ -42,6 +42,8 @@ class Cluster(Table, table=True):
     """Counts what people asked for (changes, retries, deletion), not what was observed: the ETag holds it."""
     retry: int = 0
     retried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    replacing: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Names of nodes that someone wants replaced, each until it is gone."""
     deletion_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     # How it is announced.
@@ -79,6 +81,8 @@ class Node(Table, table=True):
     version: str | None = None
     version_sequence: int = Field(default=0, sa_type=BigInteger)
     reason: str | None = None
+    held: str | None = None
+    held_sequence: int = Field(default=0, sa_type=BigInteger)
     verdict: str | None = None
     verdict_reason: str | None = None
     verdict_sequence: int = Field(default=0, sa_type=BigInteger)

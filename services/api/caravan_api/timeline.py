@@ -12,6 +12,7 @@ from typing import Any
 
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.spec import ClusterSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,14 @@ def how_many(nodes: Sequence[Any]) -> str:
     """Nodes in words, by set: `1 node of control-plane, 2 nodes of workers`."""
     sets = Counter(node.node_set for node in nodes)
     return ", ".join(f"{count} node{'s' * (count > 1)} of {name}" for name, count in sorted(sets.items()))
+
+
+def change_sentence(user: str, before: ClusterSpec, after: ClusterSpec) -> str:
+    """Who changed what of a cluster's spec, in a sentence."""
+    if before.model_copy(update={"paused": after.paused}) == after:
+        return f"{user} {'paused' if after.paused else 'resumed'} the cluster"
+    paused = ", which stays paused" if before.paused and after.paused else ""
+    return f"{user} changed the cluster: {after.node_count()} nodes with Kubernetes {after.version}{paused}"
 
 
 def _nodes(nodes: Sequence[Any]) -> dict[str, Any]:
@@ -70,6 +79,15 @@ def _(_event: e.NodesLeaving, news: Sequence[Any]) -> Entry | None:
 @_on
 def _(_event: e.NodesRemoved, news: Sequence[Any]) -> Entry | None:
     return Entry("machines", f"Removed: {how_many(news)}", _nodes(news)) if news else None
+
+
+@_on
+def _(_event: e.NodesRepairHeld, news: Sequence[Any]) -> Entry | None:
+    held = [node for node in news if node.reason]
+    if not held:
+        return None
+    which = held[0].name if len(held) == 1 else how_many(held)
+    return Entry("held", f"Not replaced yet: {which}: {held[0].reason}", {**_nodes(held), "node": held[0].name})
 
 
 @_on

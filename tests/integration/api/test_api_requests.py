@@ -103,6 +103,8 @@ async def test_lists_are_filtered(stack: Stack) -> None:
         ("GET", "/v1/clusters/%00", b"", 404),
         ("GET", "/v1/clusters/No_Such", b"", 404),
         ("GET", f"/v1/clusters/{UNKNOWN}/nodes", b"", 404),
+        ("POST", f"/v1/clusters/{UNKNOWN}/nodes/n/replace", b"", 404),
+        ("POST", f"/v1/clusters/{UNKNOWN}/nodes/n/replace", b'{"reason": "a\\nb"}', 422),
         ("GET", "/v1/nothing", b"", 404),
         ("PUT", "/v1/clusters", b"", 405),
         ("POST", "/v1/dead-letters/0/replay", b"", 422),
@@ -159,6 +161,7 @@ async def test_a_viewer_reads_and_changes_nothing(stack: Stack) -> None:
         assert (await viewer.get("/v1/whoami")).json()["role"] == "viewer"
         assert (await viewer.delete(path)).status_code == 403
         assert (await viewer.post(f"{path}/retry")).status_code == 403
+        assert (await viewer.post(f"{path}/nodes/n/replace")).status_code == 403
         assert (await viewer.post("/v1/clusters", json={"name": "x", "spec": {}})).status_code == 403
         assert (await viewer.get("/v1/dead-letters")).status_code == 403
         assert (await viewer.post(f"{path}/kubeconfig", json={"role": "admin"})).status_code == 403
@@ -184,7 +187,14 @@ async def test_before_the_offers_are_known_a_retry_is_advised(tmp_path: Path, na
             assert int(answer.headers["Retry-After"]) >= 1
 
 
-PLACES = {"cluster": "x", "name": "workers", "grant_id": str(uuid4()), "letter_id": "1", "token_id": str(uuid4())}
+PLACES = {
+    "cluster": "x",
+    "name": "workers",
+    "node": "x",
+    "grant_id": str(uuid4()),
+    "letter_id": "1",
+    "token_id": str(uuid4()),
+}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/clusters"): {"name": "x", "spec": {}},
     ("PATCH", "/v1/clusters/{cluster}"): {"spec": {}},

@@ -140,19 +140,26 @@ def test_what_a_cloud_can_never_grant_is_refused() -> None:
     ("old", "running", "new", "says"),
     [
         ("1.34.2", "1.34.2", "1.33.6", "cannot go back"),
-        ("1.33.6", "1.33.6", "1.35.1", "skips a minor version"),
-        ("1.34.2", "1.33.6", "1.35.1", "skips a minor version"),
+        ("1.32.9", "1.32.9", "1.31.1", "cannot go back"),
+        ("1.31.1", "1.31.1", "1.34.2", "no 1.32 version is offered"),
+        ("1.34.2", "1.31.1", "1.35.1", "no 1.32 version is offered"),
+        ("1.34.2", "1.34.2", "2.0.0", "no 2.0 version is offered"),
         ("1.34.2", "1.34.2", "1.35.9", "not offered"),
     ],
 )
-def test_versions_go_up_one_minor_at_a_time(old: str, running: str, new: str, says: str) -> None:
+def test_version_that_cannot_be_come_to_is_refused_and_the_missing_minor_named(
+    old: str, running: str, new: str, says: str
+) -> None:
     found = problems(spec(version=new), changing(spec(version=old), running))
     assert says in found["spec.version"].problem
 
 
-@pytest.mark.parametrize(("old", "new"), [("1.34.2", "1.35.1"), ("1.30.0", "1.30.0"), ("1.33.1", "1.33.6")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1.34.2", "1.35.1"), ("1.30.0", "1.30.0"), ("1.33.1", "1.33.6"), ("1.33.6", "1.35.1"), ("1.32.9", "1.35.1")],
+)
 def test_allowed_version_changes(old: str, new: str) -> None:
-    """Staying on a version that is no longer offered is allowed, too."""
+    """Several minors at once, too, and staying on a version that is no longer offered."""
     assert not problems(spec(version=new), changing(spec(version=old), old))
 
 

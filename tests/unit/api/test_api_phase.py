@@ -162,3 +162,10 @@ def test_the_phase_only_makes_moves_that_the_table_names(steps: list[Any]) -> No
         else:
             facts = fold(facts, step, Telling(sequence=number, at=now, deletion_asked_at=wanted.deletion_asked_at))
         phase = move(CLUSTER_MOVES, phase, conclude(wanted, facts).phase)
+
+
+def test_cluster_with_a_node_to_be_replaced_is_updating_until_that_is_gone() -> None:
+    facts = facts_of(tellings(made(), done(), ISSUED))
+    assert conclude(Wanted(1, replacing=True), facts).phase is ClusterPhase.UPDATING
+    assert conclude(Wanted(1), facts).phase is ClusterPhase.READY
+    assert conclude(Wanted(1, replacing=True), Facts()).phase is ClusterPhase.REQUESTED

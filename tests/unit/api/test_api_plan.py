@@ -36,9 +36,20 @@ def test_change_names_sets_that_grow_shrink_come_and_go() -> None:
 
 
 def test_upgrade_is_named_and_takes_its_time() -> None:
-    answer = plan("change", spec(version="1.33.6"), spec(), OFFER)
+    answer = plan("change", spec(version="1.33.6"), spec(), OFFER, ("1.33.6", "1.34.2"))
     assert answer.upgrade == "1.33.6 → 1.34.2"
     assert answer.estimate_s == 180
+
+
+def test_upgrade_of_several_minors_tells_each_hop_and_takes_the_time_of_all() -> None:
+    answer = plan("change", spec(version="1.32.9"), spec(), OFFER, ("1.32.9", "1.33.6", "1.34.2"))
+    assert answer.upgrade == "1.32.9 → 1.33.6 → 1.34.2"
+    assert answer.estimate_s == 360
+
+
+def test_plan_for_a_paused_cluster_says_that_nothing_will_be_done() -> None:
+    assert plan("change", spec(), spec(paused=True), OFFER).paused
+    assert not plan("change", spec(paused=True), spec(), OFFER).paused
 
 
 def test_deletion_removes_every_node() -> None:

@@ -14,12 +14,12 @@ from pydantic_core import ErrorDetails
 
 from caravan_api.admission.surroundings import Surroundings
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.spec import ClusterName, ClusterSpec, ControlPlane, Etcd, Network, Taint, WorkerSet
+from caravan_shared.contracts.spec import ClusterName, ClusterSpec, ControlPlane, Drain, Etcd, Network, Taint, WorkerSet
 from caravan_shared.contracts.tuning import Tuning
 
 _NAME: TypeAdapter[str] = TypeAdapter(ClusterName)
 _LONGEST_SHOWN = 60
-_PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Taint, Tuning)
+_PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Drain, Taint, Tuning)
 KNOWN_FIELDS = sorted({name for part in _PARTS for name in part.model_fields})
 # What pydantic puts into a path beside fields: a branch of `IPv4Network | IPv6Network`, or a key instead of its value.
 _NO_FIELDS = ("lax-or-strict[", "ipv4network", "ipv6network", "[key]")

@@ -23,6 +23,11 @@ class Current:
     running_version: str | None
     """None until it has run once."""
 
+    @property
+    def at(self) -> str:
+        """The version from which an upgrade starts."""
+        return self.running_version or self.spec.version
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:

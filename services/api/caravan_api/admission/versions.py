@@ -1,6 +1,7 @@
-"""Kubernetes versions: one that is offered, never a lower one, one minor version at a time.
+"""Kubernetes versions: one that is offered, never a lower one, and with every minor between on offer.
 
 The rules are kubeadm's: https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-upgrade/
+The bootstrapper takes an upgrade of several minors in as many hops.
 """
 
 import difflib
@@ -8,7 +9,8 @@ from collections.abc import Iterator
 
 from caravan_api.admission.surroundings import Current, Surroundings
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.spec import ClusterSpec, minor_of
+from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.contracts.upgrades import GapInVersions, hops, version_key
 
 
 def version_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProblem]:
@@ -19,27 +21,21 @@ def version_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldP
         near = difflib.get_close_matches(spec.version, around.versions, n=3, cutoff=0.5) or list(around.versions[:3])
         yield _problem(f"{spec.version} is not offered", f"use one of {', '.join(near)}; GET /v1/versions lists all")
     if around.current:
-        yield from _skips(spec.version, around.current)
+        yield from _way_problems(spec.version, around.current, around.versions)
 
 
-def _skips(version: str, current: Current) -> Iterator[FieldProblem]:
-    running = current.running_version or current.spec.version
-    if _numbers(version) < _numbers(current.spec.version):
+def _way_problems(version: str, current: Current, offered: tuple[str, ...]) -> Iterator[FieldProblem]:
+    if version_key(version) < version_key(current.spec.version):
         yield _problem(
             f"{version} is lower than {current.spec.version}, and Kubernetes cannot go back",
             f"stay on {current.spec.version} or use a higher version",
         )
         return
-    major, minor = minor_of(running)
-    if minor_of(version) > (major, minor + 1):
-        yield _problem(
-            f"going from {running} to {version} skips a minor version",
-            f"go to a {major}.{minor + 1} version first",
-        )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in version.split("."))
+    try:
+        hops(current.at, version, offered)
+    except GapInVersions as gap:
+        minor = ".".join(map(str, gap.minor))
+        yield _problem(str(gap), f"have a {minor} version offered, or use a version below {minor}")
 
 
 def _problem(problem: str, remedy: str) -> FieldProblem:

@@ -14,6 +14,8 @@ class Wanted:
     generation: int
     retried_at: datetime | None = None
     deletion_asked_at: datetime | None = None
+    replacing: bool = False
+    """Nodes are to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ def conclude(wanted: Wanted, facts: Facts) -> Conclusion:
         return Conclusion(ClusterPhase.DELETED if gone else ClusterPhase.DELETING, None if gone else failure)
     if failure:
         return Conclusion(ClusterPhase.FAILED, failure)
-    return Conclusion(_phase_without_failure(wanted.generation, facts))
+    phase = _phase_without_failure(wanted.generation, facts)
+    if phase is ClusterPhase.READY and wanted.replacing:
+        phase = ClusterPhase.UPDATING
+    return Conclusion(phase)
 
 
 def _phase_without_failure(generation: int, facts: Facts) -> ClusterPhase:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -58,6 +58,15 @@ class ScaleNodeSet(Body):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"count": 4}]})
     count: int = Field(ge=0, le=5000)
+
+
+class ReplaceNode(Body):
+    """A node to be replaced."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "its disk is slow"}]})
+    reason: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")] | None = Field(
+        None, description="Why, for the timeline: one line of at most 200 characters."
+    )
 
 
 class AskPlan(Body):

@@ -15,6 +15,7 @@ from caravan_api.plan import Plan, plan
 from caravan_api.store import Cluster
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.contracts.upgrades import hops
 
 router = APIRouter(prefix="/v1/plans", tags=["plans"])
 
@@ -46,7 +47,11 @@ async def _creation(session: AsyncSession, api: Api, team: str, body: AskPlan) -
 async def _change(session: AsyncSession, api: Api, cluster: Cluster, patch: dict[str, Any]) -> Plan:
     around = await surroundings(session, api.limits, cluster.team, cluster=cluster)
     spec = admit({"spec": merged(cluster.spec, patch)}, around)
-    return plan("change", ClusterSpec.model_validate(cluster.spec), spec, around.clouds.get(spec.cloud))
+    current = around.current
+    assert current, "it is a change of a cluster"
+    upgrades = spec.version != current.spec.version
+    versions = [current.at, *hops(current.at, spec.version, around.versions)] if upgrades else []
+    return plan("change", current.spec, spec, around.clouds.get(spec.cloud), versions)
 
 
 async def _deletion(session: AsyncSession, cluster: Cluster) -> Plan:
