@@ -177,12 +177,18 @@ class Host:
             self.record = Record.load(self.record.path)
             yield
 
-    def run(self, *command: str, check: bool = True) -> str:
-        """What the command prints. Raises Refused with its complaint where it fails or is not there."""
+    def run(self, *command: str, check: bool = True, given: str = "") -> str:
+        """What the command prints, `given` as its input. Raises Refused where it fails or is not there."""
         environment = {**os.environ, "PATH": f"{SEARCH_PATH}:{os.environ.get('PATH', '')}", "LC_ALL": "C"}
         try:
             done = subprocess.run(  # noqa: S603
-                command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, env=environment, check=False
+                command,
+                input=given,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_TIMEOUT_S,
+                env=environment,
+                check=False,
             )
         except (FileNotFoundError, subprocess.TimeoutExpired) as error:
             if not check:
@@ -441,8 +447,9 @@ def _sysctl(host: Host, item: tuple[str, Any]) -> Change | None:
         return None
 
     def make() -> None:
-        host.record.sysctls.setdefault(key, seen)
-        host.record.save()
+        if not isinstance(wanted, Mapping):  # a limit that was raised may serve others by the time of undo
+            host.record.sysctls.setdefault(key, seen)
+            host.record.save()
         path.write_text(sysctl_text(wanted))
 
     return Change(f"sysctl {key}", make)
@@ -617,12 +624,11 @@ def undo(host: Host, *, check: bool = False) -> list[str]:
         return []
     record = host.record
     undone = [*(f"image {name}" for name in record.images), *(f"unit {name}" for name in record.units)]
-    undone += [*record.made, *(f"sysctl {key}" for key in record.sysctls)]
+    undone += [*(f"file {path}" for path in record.made), *(f"sysctl {key}" for key in record.sysctls)]
     if check:
         return undone
     with host.alone():
-        for name in host.record.images:
-            host.run("ctr", "--namespace=k8s.io", "images", "remove", name, check=False)
+        _remove_images(host)
         _give_back_units(host)
         for key, value in host.record.sysctls.items():
             path = host.at(f"/proc/sys/{key if '/' in key else key.replace('.', '/')}")
@@ -630,6 +636,13 @@ def undo(host: Host, *, check: bool = False) -> list[str]:
                 path.write_text(value)
         shutil.rmtree(host.at(STATE_DIR))
     return undone
+
+
+def _remove_images(host: Host) -> None:
+    left = images(host) - set(host.record.images)
+    nameless = {name for name in left if name.startswith("sha256:")}  # containerd's own second names of ours
+    for name in (*host.record.images, *(nameless if nameless == left else ())):
+        host.run("ctr", "--namespace=k8s.io", "images", "remove", name, check=False)
 
 
 def _give_back_units(host: Host) -> None:

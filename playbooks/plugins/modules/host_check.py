@@ -1,3 +1,4 @@
+#!/usr/bin/python
 """Ansible's side of the host checks: one task that tells all that keeps a machine from becoming a node."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+#!/usr/bin/python
 """Ansible's side of node state: one task that brings a machine to the state that a document describes."""
 
 from __future__ import annotations
