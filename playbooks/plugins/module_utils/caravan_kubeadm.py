@@ -1,8 +1,8 @@
 """What kubeadm_node decides: where a machine stands on its way into a cluster, and what kubeadm is to be told. Pure.
 
 kubeadm's steps can be repeated, but its preflight refuses what its own last try left behind. So that any run can be
-killed and repeated, a note beside kubeadm's files says which cluster they belong to and whether kubeadm came to its end:
-what a try of ours left is gone on with, and nothing is ever wiped.
+killed and repeated, a note beside kubeadm's files says which cluster they belong to and whether kubeadm came to its
+end: what a try of ours left is gone on with, and nothing is ever wiped.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def fingerprint(certificate: str) -> str:
 def stands(ca: str, ca_here: str | None, note: str | None, *, has_kubeconfig: bool) -> Stands:
     """Where the machine stands on its way into the cluster of the authority `ca` (PEM).
 
-    `ca_here`: the authority that its Kubernetes trusts, PEM. `note`: text of our note. `has_kubeconfig`: its kubelet has
-    credentials of a node. Raises Refused for a machine of another cluster.
+    `ca_here`: the authority that its Kubernetes trusts, PEM. `note`: text of our note. `has_kubeconfig`: its kubelet
+    has credentials of a node. Raises Refused for a machine of another cluster.
     """
     told: dict[str, Any] = json.loads(note) if note else {}
     wanted = fingerprint(ca)

@@ -73,7 +73,9 @@ def dns_problems(deployment: dict[str, Any] | None) -> list[str]:
     available = next((c for c in status.get("conditions", ()) if c["type"] == "Available"), {"status": "Unknown"})
     if available["status"] == "True":
         return []
-    return [f"CoreDNS is not available: {status.get('availableReplicas', 0)} of {deployment['spec']['replicas']} pods run"]
+    return [
+        f"CoreDNS is not available: {status.get('availableReplicas', 0)} of {deployment['spec']['replicas']} pods run"
+    ]
 
 
 def sentence(problems: list[str]) -> str:
@@ -83,7 +85,7 @@ def sentence(problems: list[str]) -> str:
 
 
 def parse_conditions(told: str) -> dict[str, dict[str, Any]]:
-    """Ready conditions by node, from `[name,condition]` a line; the condition is missing of a node that is brand-new."""
+    """Ready conditions by node, from `[name,condition]` a line; a brand-new node has no condition."""
     parted = (line[1:-1].partition(",") for line in told.splitlines() if line)
     return {name: json.loads(condition or "{}") for name, _, condition in parted}
 

@@ -22,9 +22,8 @@ from ansible.module_utils import caravan_certificates as certificates
 from ansible.module_utils import caravan_kubeadm as kubeadm
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
-from ansible.module_utils.node_state import SEARCH_PATH, Host
+from ansible.module_utils.node_state import SEARCH_PATH, Host, apply
 from ansible.module_utils.node_state import Refused as StateRefused
-from ansible.module_utils.node_state import apply
 
 DOCUMENTATION = r"""
 module: kubeadm_node
