@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from caravan_bootstrapper import store, versions
+from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.handlers import HANDLERS
 from caravan_bootstrapper.members import Members
 from caravan_bootstrapper.reconcile import Bootstrapping
@@ -18,7 +19,6 @@ from caravan_shared.contracts.requests import AskUserData, ClientCertificate, Cl
 from caravan_shared.plumbing.service import Service
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-KUBEADM_TEMPLATE = Path("templates", "kubeadm.yaml.j2")
 
 
 def build(settings: Settings) -> Service:
@@ -29,10 +29,18 @@ def build(settings: Settings) -> Service:
     root = runs_root(settings.runs_dir, settings.state_dir, settings.instance)
 
     runner = Runner(settings.playbooks_dir, root, max_runs=settings.max_runs, timeout_s=settings.run_timeout_s)
-    runs = Runs(service.db, service.keys, service.clock, ask_pki, service.wake, settings, runner)
+    artifacts = Artifacts(settings.playbooks_dir, settings.artifacts)
+    runs = Runs(service.db, service.keys, service.clock, ask_pki, service.wake, settings, runner, artifacts)
     members = Members(ask_certificate, service.clock, root)
     desk = UserDataDesk(
-        service.db, service.keys, service.clock, ask_pki, settings.playbooks_dir / KUBEADM_TEMPLATE, service.wake
+        service.db,
+        service.keys,
+        service.clock,
+        ask_pki,
+        service.wake,
+        playbooks_dir=settings.playbooks_dir,
+        artifacts=artifacts,
+        resolvers=settings.resolvers,
     )
     bootstrapping = Bootstrapping(_policy(settings), runs, members, service.keys)
 

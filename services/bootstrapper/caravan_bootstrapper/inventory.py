@@ -14,6 +14,7 @@ import yaml
 from caravan_bootstrapper.kubeadm import registration
 from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
+from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role, Topology
 
 PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS = (  # file names
@@ -44,8 +45,10 @@ class Work:
     secrets_dir: Path
     sandbox_url: str
     joins_in_flight: int
+    upgrade_first: bool = False
+    """No control plane runs the version yet."""
     artifacts: Mapping[str, Any] = field(default_factory=dict)
-    """What nodes of each role install, see `artifacts.needed`; real machines only."""
+    """What nodes of each role install, as `Artifacts.for_roles` answers; real machines only."""
     resolvers: Sequence[str] = ()
 
 
@@ -81,8 +84,9 @@ def _members(work: Work) -> dict[str, list[str]]:
         groups["joining"] = names
     if work.play is Play.SITE:
         groups["first_control_plane"] = names[:1]
+    if work.play in (Play.SITE, Play.UPGRADE, Play.RENEW):
         groups["etcd"] = [node.name for node in work.nodes if node.role is Role.ETCD]
-    if work.play is Play.UPGRADE:
+    if work.play in (Play.UPGRADE, Play.RENEW):
         groups["control_plane"] = [node.name for node in work.nodes if node.role is Role.CONTROL_PLANE]
         groups["workers"] = [node.name for node in work.nodes if node.role is Role.WORKER]
     if work.play in (Play.REMOVE_NODES, Play.RESET):
@@ -137,6 +141,8 @@ def _of_linux(work: Work) -> dict[str, Any]:
         "caravan_artifacts": work.artifacts,
         "caravan_resolvers": list(work.resolvers),
         "caravan_zone": work.endpoint.rpartition(":")[0],
+        "caravan_tuning": effective(work.spec).model_dump(mode="json"),
+        "caravan_upgrade_first": work.upgrade_first,
         "caravan_drain_timeout_s": work.spec.drain.timeout_s,
         "caravan_drain_force": work.spec.drain.force,
     }
@@ -153,8 +159,9 @@ def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any
         **_reached(node),
         "caravan_machine_id": node.machine_id,
         "caravan_role": node.role.value if node.role else "",
+        "caravan_node_dead": node.dead,
     }
-    if work.play in (Play.SITE, Play.ADD_NODES) and node_set is not None:
+    if node_set is not None:
         variables |= {
             "caravan_token_file": str(work.secrets_dir / token_file(node.node_set)),
             "kubeadm_node": node.name,

@@ -8,9 +8,11 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from caravan_bootstrapper import inventory, ledger, ssh, store, tokens
+from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
 from caravan_bootstrapper.ledger import Outcome
 from caravan_bootstrapper.runner import Order, Runner
@@ -30,6 +32,8 @@ BEAT_EVERY_S = 5.0
 SILENT_FOR = timedelta(seconds=30)  # six beats missed: another replica's process is gone
 REPORT_EVERY_S = 0.5  # a step a play flies through is no news to anybody
 
+NEEDING_PKI = frozenset({Play.SITE, Play.ADD_NODES, Play.RENEW})
+
 CANCELLED = Outcome(RunState.CANCELLED, "its cluster is no longer wanted")
 STOPPED = Outcome(RunState.INTERRUPTED, "the bootstrapper was stopped")
 
@@ -43,10 +47,19 @@ class Runs:
     """Launches, cancels and records runs."""
 
     def __init__(
-        self, db: Database, keys: KeyRing, clock: Clock, ask_pki: AskPki, wake: Wake, settings: Settings, runner: Runner
+        self,
+        db: Database,
+        keys: KeyRing,
+        clock: Clock,
+        ask_pki: AskPki,
+        wake: Wake,
+        settings: Settings,
+        runner: Runner,
+        artifacts: Artifacts,
     ) -> None:
         self._db, self._keys, self._clock = db, keys, clock
-        self._ask_pki, self._wake, self._settings, self._runner = ask_pki, wake, settings, runner
+        self._ask_pki, self._wake, self._settings = ask_pki, wake, settings
+        self._runner, self._artifacts = runner, artifacts
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._unwanted: set[UUID] = set()
         self._places = asyncio.Semaphore(settings.max_runs)
@@ -163,14 +176,15 @@ class Runs:
         manager = nodes.get(run.manager) if run.manager else None
         secrets = await self._way_in(run.cluster_id, [*chosen, *([manager] if manager else [])])
         endpoint, ca_hash = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}", ""
-        if run.play in (Play.SITE, Play.ADD_NODES):
+        if run.play in NEEDING_PKI:
             pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
             endpoint, ca_hash = pki.endpoint, pki.ca_hash
             secrets |= await self._join_secrets(run, chosen, pki, joins)
+        spec = spec.model_copy(update={"version": run.version})
         work = inventory.Work(
             play=Play(run.play),
             cluster=cluster.name,
-            spec=spec.model_copy(update={"version": run.version}),
+            spec=spec,
             nodes=chosen,
             etcd=[node for node in nodes.values() if node.role is Role.ETCD and node.live],
             manager=manager,
@@ -179,6 +193,8 @@ class Runs:
             secrets_dir=self._runner.secrets_dir(run.id),
             sandbox_url=self._settings.sandbox_url,
             joins_in_flight=self._settings.joins_in_flight,
+            upgrade_first=run.upgrade_first,
+            artifacts=await self._artifacts_for(spec, chosen),
             resolvers=self._settings.resolvers,
         )
         variables: dict[str, str | int] = {
@@ -186,6 +202,12 @@ class Runs:
             "caravan_upgrades_in_flight": self._settings.upgrades_in_flight,
         }
         return Order(run.id, Play(run.play), inventory.to_yaml(inventory.build(work)), variables, secrets)
+
+    async def _artifacts_for(self, spec: ClusterSpec, nodes: list[NodeView]) -> dict[str, Any]:
+        """What real machines install; simulated ones install nothing."""
+        if nodes[0].connection is Connection.SANDBOX:
+            return {}
+        return await self._artifacts.for_roles(spec.version, spec.network.cni)
 
     async def _wait_for_ssh(self, run: Run) -> None:
         """New machines answer some seconds after their cloud calls them running. MachinesSilent where they never do."""

@@ -75,7 +75,7 @@ def groups(work: Work) -> dict[str, list[str]]:
         (Play.ADD_NODES, {"joining": ["cp-1", "cp-2", "etcd-1", "gpu-1"]}),
         (Play.REMOVE_NODES, {"leaving": ["cp-1", "cp-2", "etcd-1", "gpu-1"]}),
         (Play.RESET, {"leaving": ["cp-1", "cp-2", "etcd-1", "gpu-1"]}),
-        (Play.UPGRADE, {"control_plane": ["cp-1", "cp-2"], "workers": ["gpu-1"]}),
+        (Play.UPGRADE, {"etcd": ["etcd-1"], "control_plane": ["cp-1", "cp-2"], "workers": ["gpu-1"]}),
     ],
 )
 def test_each_play_finds_its_groups(play: Play, expected: dict[str, list[str]]) -> None:
