@@ -69,11 +69,14 @@ async def mark_ensured(tx: AsyncSession, told: list[str]) -> None:
     await tx.exec(update(JoinToken).where(table.token_id.in_(ids)).values(ensured=True))
 
 
-def init_entry(token: str, expires_at: datetime) -> dict[str, Any]:
-    """The token in an InitConfiguration's `bootstrapTokens`."""
+def init_entry(token: str, expires_at: datetime, now: datetime) -> dict[str, Any]:
+    """The token in an InitConfiguration's `bootstrapTokens`.
+
+    By its time to live: kubeadm sets a default one beside `expires`, and then refuses that there are both.
+    """
     return {
         "token": token,
-        "expires": _rfc3339(expires_at),
+        "ttl": f"{max(1, int((expires_at - now).total_seconds()))}s",
         "usages": ["signing", "authentication"],
         "groups": [NODE_GROUP],
         "description": DESCRIPTION,

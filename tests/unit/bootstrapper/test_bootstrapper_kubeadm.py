@@ -73,8 +73,8 @@ def test_tokens_have_kubeadms_form_and_differ() -> None:
 
 def test_token_is_told_to_kubeadm_and_to_a_running_cluster_alike() -> None:
     until = datetime(2026, 1, 2, tzinfo=UTC)
-    entry = tokens.init_entry("abcdef.0123456789abcdef", until)
-    assert entry["expires"] == "2026-01-02T00:00:00Z"
+    entry = tokens.init_entry("abcdef.0123456789abcdef", until, datetime(2026, 1, 1, 12, tzinfo=UTC))
+    assert entry["ttl"] == "43200s"
     secret = tokens.secret("abcdef.0123456789abcdef", until)
     assert secret["metadata"] == {"name": "bootstrap-token-abcdef", "namespace": "kube-system"}
     assert secret["type"] == "bootstrap.kubernetes.io/token"
