@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from caravan_dns import pki
-from caravan_dns.authority import KeyPair, Pki, Subject, ca_hash, sign_client
+from caravan_dns.authority import CA_LIFETIME, KeyPair, Pki, Subject, ca_hash, sign_client
 from caravan_dns.errors import NoSuchCluster, NotYet
 from caravan_dns.kubeconfigs import Endpoint
 from caravan_dns.settings import Settings
@@ -22,6 +22,7 @@ from caravan_shared.plumbing.sealing import KeyRing
 
 HEALTH = Subject(user="caravan-health", group="caravan:health")
 BOOTSTRAPPER = Subject(user="caravan-bootstrapper", group="caravan:bootstrapper")
+CILIUM_ETCD = Subject(user="cilium-etcd-client", group="cilium")
 OURSELVES = Subject(user="caravan-dns", group="system:masters")
 
 _PURPOSES = {"health": HEALTH, "bootstrapper": BOOTSTRAPPER}
@@ -63,11 +64,16 @@ class Credentials:
         )
 
     async def client_certificate(self, request: AskClientCertificate) -> ClientCertificate:
-        """A certificate for health, which can only read, or the bootstrapper. Raises NotYet, NoSuchCluster."""
+        """A certificate for health, which can only read, the bootstrapper, or Cilium. Raises NotYet, NoSuchCluster."""
         issuer = await self.issuer(request.cluster_id)
-        lifetime = timedelta(seconds=self.settings.own_certificate_s)
-        pair, not_after = sign_client(issuer.pki.ca, _PURPOSES[request.purpose], self.clock.now(), lifetime)
-        return ClientCertificate(ca_cert=issuer.pki.ca.public, cert=pair.public, key=pair.key, not_after=not_after)
+        if request.purpose == "cilium-etcd":
+            # As long as its CA lasts: agents read it when they start, and nothing else would make them.
+            ca, subject, lifetime = issuer.pki.etcd_ca, CILIUM_ETCD, CA_LIFETIME
+        else:
+            ca, subject = issuer.pki.ca, _PURPOSES[request.purpose]
+            lifetime = timedelta(seconds=self.settings.own_certificate_s)
+        pair, not_after = sign_client(ca, subject, self.clock.now(), lifetime)
+        return ClientCertificate(ca_cert=ca.public, cert=pair.public, key=pair.key, not_after=not_after)
 
     async def issuer(self, cluster_id: UUID) -> Issuer:
         """The cluster's endpoint and authority. Raises NotYet before they are made, NoSuchCluster once they must go."""

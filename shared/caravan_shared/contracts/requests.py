@@ -57,12 +57,15 @@ class ClientCertificate(Reply):
 
 
 class AskClientCertificate(Request):
-    """bootstrapper or health → dns: a certificate to talk to the cluster with. health's can only read."""
+    """bootstrapper or health → dns: a certificate to talk to the cluster with. health's can only read.
+
+    That of `cilium-etcd` is for the agents of Cilium, and opens their own etcd instead.
+    """
 
     subject: ClassVar[str] = "rpc.dns.client_certificate"
     reply: ClassVar[type[Reply]] = ClientCertificate
     cluster_id: UUID
-    purpose: str = Field(pattern="^(health|bootstrapper)$")
+    purpose: str = Field(pattern="^(health|bootstrapper|cilium-etcd)$")
 
 
 class Kubeconfig(Reply):

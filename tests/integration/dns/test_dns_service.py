@@ -183,6 +183,20 @@ async def test_own_services_get_a_short_lived_certificate_of_their_own_group(
     assert (answer.not_after - service.clock.now()).total_seconds() <= 4 * 3600
 
 
+async def test_cilium_gets_a_certificate_of_the_etcd_authority_under_a_name_of_its_own(
+    around: Around, cluster: Subject, told: Told
+) -> None:
+    await around.say(cluster.requested())
+    await told.until(EndpointIssued, cluster)
+    pki = await around.ask(AskClusterPki(cluster_id=cluster.id), ClusterPki)
+    answer = await around.ask(AskClientCertificate(cluster_id=cluster.id, purpose="cilium-etcd"), ClientCertificate)
+    certificate = x509.load_pem_x509_certificate(answer.cert.encode())
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(pki.etcd_ca_cert.encode()))
+    assert answer.ca_cert == pki.etcd_ca_cert
+    (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert name.value == "cilium-etcd-client"
+
+
 async def test_no_key_is_readable_in_the_store_or_the_log(
     dns: Dns, around: Around, cluster: Subject, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
