@@ -297,7 +297,8 @@ def _is_late(seen: ClusterView, node: NodeView, now: datetime, policy: Policy) -
 def _late_sentence(late: list[NodeView], version: str, policy: Policy) -> str:
     names = ", ".join(node.name for node in late[:3]) + (f" and {len(late) - 3} more" if len(late) > 3 else "")
     if all(node.state is M.JOINED for node in late):
-        return f"{names} still do not run {version} {policy.join_deadline_s:.0f} s after their upgrade"
+        do = "does" if len(late) == 1 else "do"
+        return f"{names} still {do} not run {version} {policy.join_deadline_s:.0f} s after the upgrade"
     return f"{names} did not join within {policy.join_deadline_s:.0f} s of their machines being ready"
 
 

@@ -14,6 +14,8 @@ from caravan_shared.contracts.spec import Role, Topology
 from caravan_shared.contracts.states import MembershipState as M
 from caravan_shared.contracts.states import Verdict
 
+_CORE = (Role.CONTROL_PLANE, Role.ETCD)
+
 
 def to_remove(seen: ClusterView) -> tuple[NodeView, ...]:
     """Nodes that are to leave, and members whose machine is gone: the cluster would list them for ever.
@@ -54,21 +56,23 @@ def may_leave(seen: ClusterView, node: NodeView) -> bool:
 
 def held(seen: ClusterView, now: datetime, policy: Policy) -> Tell | None:
     """What keeps a member of etcd from leaving, once that has lasted."""
-    for node in to_remove(seen):
-        if node.role not in _CORE or may_leave(seen, node):
-            continue
+    core = [node for node in to_remove(seen) if node.role in _CORE]
+    if any(may_leave(seen, node) for node in core):
+        return None  # which may be all that the others wait for
+    for node in core:
         unwell = [other for other in _others(seen, node) if _has_lasted(other, now, policy)]
-        if unwell:
-            reason = (
-                f"{node.name} can't leave yet: {', '.join(other.name for other in unwell)} "
-                f"{'is' if len(unwell) == 1 else 'are'} not well, and the cluster could lose its etcd; "
-                "mend or replace what is not well first"
-            )
+        if unwell and not node.failure:
+            reason = _held_sentence(node, unwell)
             return Tell(node, reason, WhoCanFix.OPERATOR) if node.told != reason else None
     return None
 
 
-_CORE = (Role.CONTROL_PLANE, Role.ETCD)
+def _held_sentence(node: NodeView, unwell: list[NodeView]) -> str:
+    names, are = ", ".join(other.name for other in unwell), "is" if len(unwell) == 1 else "are"
+    return (
+        f"{node.name} can't leave yet: {names} {are} not well, and the cluster could lose its etcd; "
+        "mend or replace what is not well first"
+    )
 
 
 def _roles(node: NodeView) -> tuple[Role, ...]:
