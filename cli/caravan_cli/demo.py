@@ -25,6 +25,7 @@ from caravan_cli.up.layout import FILE as STACK_FILE
 from caravan_cli.up.signals import stopped_at_the_end
 from caravan_cli.views import Cluster
 from caravan_cli.waiting import until_deleted, until_healthy
+from caravan_shared.contracts.spec import Cni
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 NAME = "demo"
@@ -100,6 +101,7 @@ def _main_job(api: Client, story: Story) -> None:
         spec = {
             "version": _offered_version(api),
             "cloud": story.cloud,
+            "network": {"cni": Cni.FLANNEL},  # the lightest; a laptop has to carry it
             "control_plane": {"count": 1},
             "workers": [{"name": "workers", "count": 2}],
         }
