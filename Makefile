@@ -60,6 +60,9 @@ bench: install ## One measurement: make bench NAME=overhead|probes|latency
 node-image: ## Build the image that the Docker cloud's machines are made of
 	@deploy/node-image/build
 
+artifacts: install ## Fill a mirror of all that clusters need: make artifacts [FROM=source] [MIRROR=dir] [VERSIONS="1.34.2 …"]
+	@$(BIN)/caravan artifacts fill $(if $(FROM),--from $(FROM)) $(if $(MIRROR),--mirror $(MIRROR)) $(addprefix --version ,$(VERSIONS))
+
 docs: install ## Draw the reference pages from the code
 	@$(BIN)/python docs/generate.py
 
@@ -71,4 +74,4 @@ lock: install ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo up lint format test test-faults bench node-image docs lock clean
+.PHONY: help install demo up lint format test test-faults bench artifacts node-image docs lock clean

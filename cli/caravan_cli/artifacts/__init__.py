@@ -1,1 +1,1 @@
-"""Artifact mirrors: every file a cluster's machines need, fetched or built once, checked by SHA-256, served from anywhere."""
+"""Mirrors of every file that a cluster's machines need: fetched or built once, checked by SHA-256, used anywhere."""

@@ -40,8 +40,8 @@ class Program(_Strict):
     """One executable made from a Go module, or from one C file that a Go module carries.
 
     `into`: its path in the image or archive. `stamp`: Go variables set by the linker. `cgo`: needs a C compiler.
-    `require`: newer versions of modules than its own go.mod asks for. `sum`: the module's hashes as in a go.sum (its zip's,
-    its go.mod's), where the checksum database doesn't answer for it.
+    `require`: newer versions of modules than its own go.mod asks for. `sum`: the module's hashes as in a go.sum (its
+    zip's, its go.mod's), where the checksum database doesn't answer for it.
     """
 
     module: str
@@ -68,7 +68,7 @@ class Program(_Strict):
 
 
 class Source(_Strict):
-    """How a file is made when nothing may be downloaded ready-made: from programs, Debian packages, or a module's folder.
+    """How a file is made where it isn't to be had ready-made: from programs, Debian packages, or a module's folder.
 
     `links`: symbolic links in an image, path to target. `folder`: the folder of `module` that a chart is packed from.
     """

@@ -9,7 +9,7 @@ import typer
 
 from caravan_cli.artifacts import download, fill
 from caravan_cli.artifacts.catalogue import CATALOGUES, Artifact, Catalogue, load
-from caravan_cli.artifacts.mirror import Mirror
+from caravan_cli.artifacts.mirror import Mirror, filling
 from caravan_cli.artifacts.places import Origin, cache, default_mirror
 from caravan_cli.artifacts.problems import unknown_version
 from caravan_cli.artifacts.progress import progress_on
@@ -57,9 +57,8 @@ def fill_mirror(
     """Fill a mirror with all that Kubernetes versions need; what is there already is left alone. Prints its folder."""
     artifacts = wanted(load(catalogues), version, origin)
     folder = mirror or default_mirror(origin, artifacts)
-    folder.mkdir(parents=True, exist_ok=True)
-    place, began = Mirror(folder), time.monotonic()
-    with progress_on(stderr()) as report:
+    began = time.monotonic()
+    with filling(folder) as place, progress_on(stderr()) as report:
         if origin is Origin.SOURCE:
             fill.from_source(place, artifacts, report, cache())
         else:

@@ -1,7 +1,7 @@
 """Debian packages with all they need, unpacked into a folder: iptables and its kin for images built from source.
 
-Needs a Debian-like machine: apt fetches from the sources it has and checks their signatures. Told that nothing is installed,
-it takes the whole closure. No maintainer script runs, so what those would set up (alternatives) is the catalogue's `links`.
+Needs a Debian-like machine: apt fetches from the sources it has and checks their signatures. Told that nothing is
+installed, it takes the whole closure. No maintainer script runs: what those would set up is the catalogue's `links`.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Fetch a file from an official host: checked before it is named, so that a wrong or half one never lies in a mirror."""
+"""Fetch a file from an official host: checked before it is named, so no wrong or half one ever lies in a mirror."""
 
 import hashlib
 import os

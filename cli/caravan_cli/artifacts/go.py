@@ -2,7 +2,7 @@
 
 A module that isn't the main one has its `replace` lines ignored by Go, so they are written down anew: those that point
 into the same repository (Kubernetes' staging folders) become the modules published from there, of the same release.
-Everything comes through the Go module proxy and is checked against the checksum database, or against the catalogue's `sum`.
+Everything comes through the Go module proxy, checked against the checksum database or the catalogue's `sum`.
 """
 
 import json

@@ -1,14 +1,18 @@
-"""A mirror: a folder with files and `SHA256SUMS`. What is listed lies there and is what it says; the rest doesn't count."""
+"""A mirror: a folder with files and `SHA256SUMS`. What is listed lies there and is what it says; only that counts."""
 
+import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
 from caravan_cli.artifacts import sums
-from caravan_cli.artifacts.catalogue import Artifact, Kind
+from caravan_cli.artifacts.catalogue import Artifact, Kind, Sha256
 from caravan_cli.artifacts.problems import missing_file, wrong_sum
 
+_LOCK = ".lock"
 _MODES = {Kind.BINARY: 0o755}
 
 
@@ -20,10 +24,10 @@ class Mirror:
         self._sums = sums.read(folder)
         self._lock = Lock()
 
-    def missing(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
-        """What isn't there yet, each path once; quick, since a listed file was checked when it came."""
-        by_path = {artifact.path: artifact for artifact in artifacts}
-        return [artifact for artifact in by_path.values() if not self._has(artifact)]
+    def lacks(self, artifact: Artifact, sha256: Sha256 | None = None) -> bool:
+        """Whether it isn't there yet, or isn't what `sha256` says; quick: what is listed was checked as it came."""
+        listed = self._sums.get(artifact.path)
+        return listed is None or listed != (sha256 or listed) or not (self.folder / artifact.path).is_file()
 
     def add(self, artifact: Artifact, write: Callable[[Path], None]) -> int:
         """Have `write` make the file beside its place, then list and name it; answers its size in bytes."""
@@ -53,5 +57,13 @@ class Mirror:
                 raise wrong_sum(path, str(file), expected=expected, found=found)
             yield path, file.stat().st_size
 
-    def _has(self, artifact: Artifact) -> bool:
-        return artifact.path in self._sums and (self.folder / artifact.path).is_file()
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Mirror]:
+    """A mirror to fill, made where there is none; another filling of it waits. What a killed one left is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in [path for path in folder.rglob(".*") if path.name != _LOCK]:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        yield Mirror(folder)

@@ -1,7 +1,7 @@
 """Container images as single files, without any engine: an OCI image layout in a tar.
 
-Format: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md. `ctr images import` takes the name from
-the annotation `io.containerd.image.name`; a `manifest.json` beside it lets `docker load` read the same file.
+Format: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md. `ctr images import` takes the name
+from the annotation `io.containerd.image.name`; a `manifest.json` beside it lets `docker load` read the same file.
 Built images are reproducible: the same content gives the same bytes.
 """
 

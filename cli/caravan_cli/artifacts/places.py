@@ -1,4 +1,4 @@
-"""Where mirrors lie on this machine: by what is in them, so that a changed catalogue never meets an old mirror's files."""
+"""Where mirrors lie on this machine: by what is in them, so a changed catalogue never meets an old mirror's files."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ def key(origin: Origin, artifacts: Iterable[Artifact]) -> str:
     """A hash of what decides a mirror's content: the catalogue's say, and for builds the code that makes them."""
     digest = hashlib.sha256()
     said = {"path", "kind", "source", "image"} if origin is Origin.SOURCE else None
-    for artifact in artifacts:
+    for artifact in sorted(artifacts, key=lambda each: each.path):
         digest.update(artifact.model_dump_json(include=said).encode())
     if origin is Origin.SOURCE:
         for name in _BUILDERS:

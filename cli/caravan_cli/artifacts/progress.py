@@ -29,6 +29,9 @@ class Lines:
     def received(self, bytes_: int) -> None:
         """Nothing is said of bytes."""
 
+    def building(self, what: str) -> None:
+        say(self._console, f"building {what}")
+
     def done(self, artifact: Artifact, bytes_: int, seconds: float) -> None:
         say(self._console, f"{artifact.path}  {bytes_ / 1e6:.1f} MB  {seconds:.1f} s")
 

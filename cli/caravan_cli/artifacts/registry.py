@@ -6,7 +6,6 @@ the digest that names it; the image itself against the catalogue's digest, where
 """
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import httpx
 
 from caravan_cli.artifacts import oci
 from caravan_cli.artifacts.download import Progress, stream
-from caravan_cli.artifacts.problems import no_such_file, unreachable, wrong_sum
+from caravan_cli.artifacts.problems import no_member, no_such_file, unreachable, wrong_sum
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -60,45 +59,55 @@ class Puller:
         """Write the image for linux/amd64 to the file `target`. `digest`: what the name must stand for, where known."""
         with TemporaryDirectory(dir=target.parent, prefix=".image-") as scratch:
             folder = Path(scratch)
-            text = self._manifest(digest or self._reference.tag, digest)
-            if json.loads(text).get("mediaType") in INDEX_TYPES:
-                chosen = for_this_platform(json.loads(text))
-                text = self._manifest(chosen, chosen)
-            content = json.loads(text)
+            answer = self._manifest(digest or self._reference.tag, digest)
+            if _media_type(answer) in INDEX_TYPES:
+                chosen = self._for_this_platform(answer.json())
+                answer = self._manifest(chosen, chosen)
+            content = answer.json()
             manifest = folder / "manifest"
-            manifest.write_bytes(text)
+            manifest.write_bytes(answer.content)
             oci.write_archive(
                 self._image,
-                oci.Blob(_digest(text), content["mediaType"], manifest),
+                oci.Blob(_digest(answer.content), _media_type(answer), manifest),
                 self._blob(content["config"], folder, progress),
                 [self._blob(layer, folder, progress) for layer in content["layers"]],
                 target,
             )
 
-    def _manifest(self, name: str, digest: str | None) -> bytes:
+    def _manifest(self, name: str, digest: str | None) -> httpx.Response:
         url = self._reference.url(f"manifests/{name}")
         accept = {"Accept": ", ".join(INDEX_TYPES + MANIFEST_TYPES)}
-        try:
-            answer = self._http.get(url, headers=accept | self._headers)
-            if answer.status_code == httpx.codes.UNAUTHORIZED:
-                self._headers = self._token(answer.headers.get("www-authenticate", ""))
-                answer = self._http.get(url, headers=accept | self._headers)
-        except httpx.HTTPError as error:
-            raise unreachable(url, str(error) or type(error).__name__) from error
+        answer = self._get(url, accept | self._headers)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            self._headers = self._token(answer.headers.get("www-authenticate", ""))
+            answer = self._get(url, accept | self._headers)
         if answer.status_code != httpx.codes.OK:
             raise no_such_file(url, answer.status_code)
         if digest and _digest(answer.content) != digest:
             raise wrong_sum(self._image, url, expected=digest, found=_digest(answer.content))
-        return answer.content
+        return answer
 
     def _token(self, challenge: str) -> dict[str, str]:
         asked = dict(_CHALLENGE.findall(challenge))
         realm = asked.pop("realm", "")
-        answer = self._http.get(realm, params=asked)
+        answer = self._get(str(httpx.URL(realm, params=asked)), {})
         if answer.status_code != httpx.codes.OK:
             raise no_such_file(realm, answer.status_code)
         given = answer.json()
         return {"Authorization": f"Bearer {given.get('token') or given['access_token']}"}
+
+    def _get(self, url: str, headers: dict[str, str]) -> httpx.Response:
+        try:
+            return self._http.get(url, headers=headers)
+        except httpx.HTTPError as error:
+            raise unreachable(url, str(error) or type(error).__name__) from error
+
+    def _for_this_platform(self, index: dict[str, Any]) -> str:
+        for each in index["manifests"]:
+            platform = each.get("platform", {})
+            if platform.get("os") == "linux" and platform.get("architecture") == "amd64":
+                return str(each["digest"])
+        raise no_member(self._image, "variant for linux/amd64", self._reference.registry)
 
     def _blob(self, descriptor: dict[str, Any], folder: Path, progress: Progress) -> oci.Blob:
         digest = str(descriptor["digest"])
@@ -111,13 +120,8 @@ class Puller:
         return oci.Blob(digest, str(descriptor["mediaType"]), file)
 
 
-def for_this_platform(index: dict[str, Any]) -> str:
-    """The digest of the manifest for linux/amd64 in an index. Raises StopIteration never: ValueError where none is."""
-    for each in index["manifests"]:
-        platform = each.get("platform", {})
-        if platform.get("os") == "linux" and platform.get("architecture") == "amd64":
-            return str(each["digest"])
-    raise ValueError("the image has no variant for linux/amd64")
+def _media_type(answer: httpx.Response) -> str:
+    return str(answer.headers["content-type"]).partition(";")[0]  # manifests needn't name their own
 
 
 def _digest(content: bytes) -> str:

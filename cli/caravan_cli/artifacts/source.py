@@ -3,7 +3,7 @@
 import gzip
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -21,30 +21,36 @@ Batch = tuple[str, str, str]
 class Workshop:
     """Builds what a list of artifacts needs; `kept` holds programs and packages between runs, by content."""
 
-    def __init__(self, kept: Path, artifacts: Iterable[Artifact]) -> None:
+    def __init__(self, kept: Path, artifacts: Iterable[Artifact], building: Callable[[str], None]) -> None:
+        self._building = building
         self._programs = kept / "programs"
         self._packages = kept / "packages"
         self._programs.mkdir(parents=True, exist_ok=True)
         self._batches = batches(program for each in artifacts if each.source for program in each.source.programs)
 
-    def make(self, artifact: Artifact, target: Path) -> None:
-        """Write one artifact to the file `target`. Programs of the same module are built together, the first time."""
-        source = artifact.source
-        if source is None:
+    def maker(self, artifact: Artifact) -> Callable[[Path], None]:
+        """What writes one artifact to a file. Programs of the same module are built together, the first time."""
+        if artifact.source is None:
             raise ValueError(f"{artifact.name} has no source")
-        if artifact.kind is Kind.BINARY:
-            shutil.copyfile(self._built(source.programs[0]), target)
-            return
-        with self._staged(source, target.parent) as root:
-            if artifact.kind is Kind.IMAGE:
-                oci.write_image(str(artifact.image), root, source.entrypoint, target)
-            else:
-                _write_tgz(root, target)
+        source = artifact.source
+
+        def write(target: Path) -> None:
+            if artifact.kind is Kind.BINARY:
+                shutil.copyfile(self._built(source.programs[0]), target)
+                return
+            with self._staged(source, target.parent) as root:
+                if artifact.kind is Kind.IMAGE:
+                    oci.write_image(str(artifact.image), root, source.entrypoint, target)
+                else:
+                    _write_tgz(root, target)
+
+        return write
 
     def _built(self, program: Program) -> Path:
         built = self._programs / program.key
         if not built.exists():
             batch = [each for each in self._batches[_batch_of(program)] if not (self._programs / each.key).exists()]
+            self._building(f"{program.module} {program.version}, {len(batch)} programs")
             with TemporaryDirectory(dir=self._programs, prefix=".") as scratch:
                 for key, file in go.build(batch, Path(scratch)).items():
                     os.replace(file, self._programs / key)

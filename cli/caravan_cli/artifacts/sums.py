@@ -1,4 +1,4 @@
-"""`SHA256SUMS` of a mirror: what lies there and what it must hash to, one `<sha256>  <path>` a line, as sha256sum(1) reads."""
+"""`SHA256SUMS` of a mirror: what lies there and what it must hash to, `<sha256>  <path>` a line, for sha256sum(1)."""
 
 import hashlib
 import os
