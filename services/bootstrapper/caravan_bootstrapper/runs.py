@@ -232,7 +232,7 @@ class Runs:
     ) -> dict[str, str]:
         files = {
             inventory.PKI: pki.model_dump_json(exclude={"ca_hash", "endpoint"}),
-            inventory.TOKENS: json.dumps([tokens.init_entry(token, until) for token, until in joins]),
+            inventory.TOKENS: json.dumps([tokens.init_entry(token, until, self._clock.now()) for token, until in joins]),
         }
         async with self._db.transaction() as tx:
             for node_set in {node.node_set for node in chosen}:
