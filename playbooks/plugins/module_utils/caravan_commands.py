@@ -20,7 +20,7 @@ class CommandFailed(Exception):
 
 def run(argv: list[str], timeout_s: float) -> str:
     """What the program wrote to its standard output; CommandFailed if it ends badly or not within `timeout_s`."""
-    environment = {**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C"}
+    environment = {**os.environ, "PATH": f"{SEARCH_PATH}:{os.environ.get('PATH', '')}", "LC_ALL": "C"}
     try:
         ended = subprocess.run(  # noqa: S603
             argv, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False

@@ -14,7 +14,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
 from ansible.module_utils.caravan_helm import differences, is_pending
-from ansible.module_utils.node_state import SEARCH_PATH
 
 DOCUMENTATION = r"""
 module: helm_release
@@ -39,6 +38,10 @@ options:
     description: The chart's values.
     type: dict
     default: {}
+  kubeconfig:
+    description: How the cluster is reached; by default as its administrator, on a control plane.
+    type: path
+    default: /etc/kubernetes/admin.conf
 attributes:
   check_mode:
     support: full
@@ -60,7 +63,6 @@ EXAMPLES = r"""
     chart: /var/lib/caravan/charts/cilium-1.19.3.tgz
 """
 
-ADMIN = "/etc/kubernetes/admin.conf"
 LOOK_WITHIN_S = 60
 UPGRADE_WITHIN_S = 300  # objects are written, not waited for
 
@@ -72,11 +74,11 @@ def main() -> None:
         "namespace": {"type": "str", "required": True},
         "chart": {"type": "path", "required": True},
         "values": {"type": "dict", "default": {}},
+        "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
     }
     module = AnsibleModule(spec, supports_check_mode=True)
-    os.environ["PATH"] = f"{SEARCH_PATH}:{os.environ.get('PATH', '')}"
-    os.environ["KUBECONFIG"] = ADMIN
     wanted = module.params
+    os.environ["KUBECONFIG"] = wanted["kubeconfig"]
     try:
         stands = _stands(wanted)
         changes = differences(stands, _chart_version(wanted["chart"]), wanted["values"])
