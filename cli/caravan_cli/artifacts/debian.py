@@ -4,6 +4,7 @@ Needs a Debian-like machine: apt fetches from the sources it has and checks thei
 installed, it takes the whole closure. No maintainer script runs: what those would set up is the catalogue's `links`.
 """
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -30,26 +31,26 @@ def unpack(packages: Sequence[str], root: Path, downloads: Path) -> None:
 
 
 def _download(packages: Sequence[str], downloads: Path) -> list[Path]:
-    folder = downloads / "-".join(sorted(packages))
-    (folder / "partial").mkdir(parents=True, exist_ok=True)
-    nothing_installed = folder / "status"
+    downloads.mkdir(parents=True, exist_ok=True)
+    nothing_installed = downloads / "status"
     nothing_installed.touch()
-    options = {
-        "Dir::State::status": nothing_installed,
-        "Dir::Cache::archives": folder,
-        "APT::Install-Recommends": "false",
-        "Debug::NoLocking": "true",
-    }
-    settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    _run(
-        ["apt-get", *settings, "--yes", "--download-only", "install", *packages], f"an image with {' '.join(packages)}"
-    )
+    options = [f"Dir::State::status={nothing_installed}", "APT::Install-Recommends=false", "Debug::NoLocking=true"]
+    chosen = _apt(options, "--simulate", packages)
+    folder = downloads / hashlib.sha256(chosen.encode()).hexdigest()[:16]  # a newer package means another folder
+    (folder / "partial").mkdir(parents=True, exist_ok=True)
+    _apt([*options, f"Dir::Cache::archives={folder}"], "--download-only", packages)
     return sorted(folder.glob("*.deb"))
 
 
-def _run(command: Sequence[str], what: str) -> None:
+def _apt(options: Sequence[str], how: str, packages: Sequence[str]) -> str:
+    settings = [part for option in options for part in ("-o", option)]
+    return _run(["apt-get", *settings, "--yes", how, "install", *packages], f"an image with {' '.join(packages)}")
+
+
+def _run(command: Sequence[str], what: str) -> str:
     if shutil.which(command[0]) is None:
         raise no_tool(command[0], f"build {what}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if done.returncode:
         raise build_failed(what, done.stderr or done.stdout)
+    return done.stdout

@@ -1,6 +1,5 @@
 """A mirror: a folder with files and `SHA256SUMS`. What is listed lies there and is what it says; only that counts."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from caravan_cli.artifacts import sums
+from caravan_cli.artifacts import lock, sums
 from caravan_cli.artifacts.catalogue import Artifact, Kind, Sha256
 from caravan_cli.artifacts.problems import missing_file, wrong_sum
 
-_LOCK = ".lock"
 _MODES = {Kind.BINARY: 0o755}
 
 
@@ -61,9 +59,7 @@ class Mirror:
 @contextmanager
 def filling(folder: Path) -> Iterator[Mirror]:
     """A mirror to fill, made where there is none; another filling of it waits. What a killed one left is removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in [path for path in folder.rglob(".*") if path.name != _LOCK]:
+    with lock.locked(folder):
+        for leftover in [path for path in folder.rglob(".*") if path.name != lock.NAME]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         yield Mirror(folder)

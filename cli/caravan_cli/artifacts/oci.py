@@ -12,6 +12,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from gzip import GzipFile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -49,7 +50,7 @@ def write_image(name: str, root: Path, entrypoint: Sequence[str], target: Path) 
         write_archive(name, manifest, config, [layer], target)
 
 
-def write_tar(root: Path, target: IO[bytes]) -> None:
+def write_tar(root: Path, target: IO[bytes] | GzipFile) -> None:
     """Put a folder into a tar: sorted, owned by root, without times."""
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted(root.rglob("*")):

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 from caravan_cli.artifacts import debian, go, oci
 from caravan_cli.artifacts.catalogue import Artifact, Kind, Program, Source
+from caravan_cli.artifacts.lock import locked
 
 _GZIP_LEVEL = 1  # a mirror's archives are read at once on the same network
-
 
 Batch = tuple[str, str, str]
 
@@ -25,7 +25,6 @@ class Workshop:
         self._building = building
         self._programs = kept / "programs"
         self._packages = kept / "packages"
-        self._programs.mkdir(parents=True, exist_ok=True)
         self._batches = batches(program for each in artifacts if each.source for program in each.source.programs)
 
     def maker(self, artifact: Artifact) -> Callable[[Path], None]:
@@ -49,12 +48,17 @@ class Workshop:
     def _built(self, program: Program) -> Path:
         built = self._programs / program.key
         if not built.exists():
-            batch = [each for each in self._batches[_batch_of(program)] if not (self._programs / each.key).exists()]
-            self._building(f"{program.module} {program.version}, {len(batch)} programs")
-            with TemporaryDirectory(dir=self._programs, prefix=".") as scratch:
-                for key, file in go.build(batch, Path(scratch)).items():
-                    os.replace(file, self._programs / key)
+            self._building(f"{program.module} {program.version}")
+            with locked(self._programs):
+                self._build(self._batches[_batch_of(program)])
         return built
+
+    def _build(self, batch: Iterable[Program]) -> None:
+        missing = [each for each in batch if not (self._programs / each.key).exists()]
+        if missing:
+            with TemporaryDirectory(dir=self._programs, prefix=".") as scratch:
+                for key, file in go.build(missing, Path(scratch)).items():
+                    os.replace(file, self._programs / key)
 
     @contextmanager
     def _staged(self, source: Source, near: Path) -> Iterator[Path]:
