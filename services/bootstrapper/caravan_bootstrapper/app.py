@@ -30,7 +30,17 @@ def build(settings: Settings) -> Service:
 
     runner = Runner(settings.playbooks_dir, root, max_runs=settings.max_runs, timeout_s=settings.run_timeout_s)
     artifacts = Artifacts(settings.playbooks_dir, settings.artifacts)
-    runs = Runs(service.db, service.keys, service.clock, ask_pki, service.wake, settings, runner, artifacts)
+    runs = Runs(
+        service.db,
+        service.keys,
+        service.clock,
+        ask_pki,
+        ask_certificate,
+        service.wake,
+        settings,
+        runner,
+        artifacts,
+    )
     members = Members(ask_certificate, service.clock, root)
     desk = UserDataDesk(
         service.db,

@@ -4,7 +4,7 @@ Sizes are decided in the tuning; here they become the chart's words, which chang
 https://docs.cilium.io/en/stable/helm-reference/
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from caravan_shared.contracts.tuning import KubeProxyMode, Tuning
 
 ETCD_CLIENT_PORT = 2399
 """Of Cilium's own etcd on the etcd nodes, beside the main one's 2379."""
-SECRET = "cilium-etcd-secrets"  # noqa: S105 - the name that the chart gives it
+AGENT, ENVOY = "quay.io/cilium/cilium:", "quay.io/cilium/cilium-envoy:"  # images, by their names' beginnings
 HANDOVER_UNTIL = (1, 15)
 """Before it, events of a kvstore had to be told again to Kubernetes on request; since then nothing asks for them."""
 SLICES_NAMED_SINCE = (1, 16)
@@ -39,6 +39,19 @@ class Release:
         """Such as (1, 19)."""
         major, minor, *_ = self.version.split(".")
         return int(major), int(minor)
+
+
+def release(artifacts: Mapping[str, Any]) -> Release:
+    """What a control plane's artifacts, as `Artifacts.for_roles` answers, say of Cilium. They name its chart."""
+    mine = artifacts["control-plane"]
+    (chart,) = (chart["url"] for chart in mine["charts"] if chart["name"] == "cilium")
+    images = [image["name"] for image in mine["images"]]
+    mirrored = any(name.startswith(AGENT) for name in images)
+    return Release(
+        version=chart.rpartition("cilium-")[2].removesuffix(".tgz"),
+        mirrored=mirrored,
+        envoy=not mirrored or any(name.startswith(ENVOY) for name in images),
+    )
 
 
 def values(

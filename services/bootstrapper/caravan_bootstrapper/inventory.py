@@ -11,20 +11,23 @@ from typing import Any
 
 import yaml
 
+from caravan_bootstrapper import cilium
 from caravan_bootstrapper.kubeadm import registration
 from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.presets import effective
-from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role, Topology
+from caravan_shared.contracts.spec import ClusterSpec, Cni, NodeSet, Role, Topology
+from caravan_shared.contracts.tuning import Tuning
 
-PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS = (  # file names
+PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS, CILIUM_ETCD = (  # file names
     "pki.json",
     "tokens.json",
     "sandbox-token",
     "ssh-key",
     "known_hosts",
+    "cilium-etcd.json",
 )
-ETCD_CLIENT_PORT = 2379
+ETCD_CLIENT_PORT, EVENTS_ETCD_CLIENT_PORT = 2379, 2389
 GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving", "manager")
 PLATFORMS = {Connection.SANDBOX: "sandbox", Connection.SSH: "linux"}
 """The role that serves machines which are reached like this."""
@@ -116,7 +119,7 @@ def _common(work: Work) -> dict[str, Any]:
         "kubeadm_pod_cidr": str(network.pod_cidr),
         "kubeadm_service_cidr": str(network.service_cidr),
         "kubeadm_dns_domain": network.dns_domain,
-        "kubeadm_etcd_endpoints": [f"https://{_in_url(a)}:{ETCD_CLIENT_PORT}" for a in etcd] if external else [],
+        "kubeadm_etcd_endpoints": _etcd_urls(work, ETCD_CLIENT_PORT) if external else [],
     }
 
 
@@ -133,6 +136,7 @@ def _of_linux(work: Work) -> dict[str, Any]:
         f"-o UserKnownHostsFile={work.secrets_dir / KNOWN_HOSTS} -o GlobalKnownHostsFile=/dev/null "
         "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
     )
+    tuning = effective(work.spec)
     return {
         "ansible_ssh_private_key_file": str(work.secrets_dir / SSH_KEY),
         "ansible_ssh_common_args": pinned,
@@ -141,11 +145,29 @@ def _of_linux(work: Work) -> dict[str, Any]:
         "caravan_artifacts": work.artifacts,
         "caravan_resolvers": list(work.resolvers),
         "caravan_zone": work.endpoint.rpartition(":")[0],
-        "caravan_tuning": effective(work.spec).model_dump(mode="json"),
+        "caravan_tuning": tuning.model_dump(mode="json"),
+        **({"caravan_joins_in_flight": tuning.joins_in_flight} if tuning.joins_in_flight else {}),
+        **(_of_cilium(work, tuning) if work.play is Play.SITE and work.spec.network.cni is Cni.CILIUM else {}),
+        "kubeadm_events_etcd_endpoints": _etcd_urls(work, EVENTS_ETCD_CLIENT_PORT)
+        if tuning.separate_events_etcd
+        else [],
         "caravan_upgrade_first": work.upgrade_first,
         "caravan_drain_timeout_s": work.spec.drain.timeout_s,
         "caravan_drain_force": work.spec.drain.force,
     }
+
+
+def _of_cilium(work: Work, tuning: Tuning) -> dict[str, Any]:
+    etcd = [node.address for node in work.etcd]
+    release = cilium.release(work.artifacts)
+    return {
+        "caravan_cilium_values": cilium.values(work.spec, tuning, release, endpoint=work.endpoint, etcd=etcd),
+        "caravan_cilium_etcd_file": str(work.secrets_dir / CILIUM_ETCD),
+    }
+
+
+def _etcd_urls(work: Work, port: int) -> list[str]:
+    return [f"https://{_in_url(node.address)}:{port}" for node in work.etcd]
 
 
 def _reached(node: NodeView) -> dict[str, Any]:

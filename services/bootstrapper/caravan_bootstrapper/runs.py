@@ -20,7 +20,8 @@ from caravan_bootstrapper.settings import Settings
 from caravan_bootstrapper.store import Cluster, Run
 from caravan_bootstrapper.views import NodeView, Play, RunState
 from caravan_shared.contracts.facts import Connection
-from caravan_shared.contracts.requests import AskClusterPki, ClusterPki
+from caravan_shared.contracts.presets import effective
+from caravan_shared.contracts.requests import AskClientCertificate, AskClusterPki, ClientCertificate, ClusterPki
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
@@ -40,6 +41,7 @@ STOPPED = Outcome(RunState.INTERRUPTED, "the bootstrapper was stopped")
 log = get_logger(__name__)
 
 AskPki = Callable[[AskClusterPki], Awaitable[ClusterPki]]
+AskCertificate = Callable[[AskClientCertificate], Awaitable[ClientCertificate]]
 Wake = Callable[[str, float], None]
 
 
@@ -52,13 +54,14 @@ class Runs:
         keys: KeyRing,
         clock: Clock,
         ask_pki: AskPki,
+        ask_certificate: AskCertificate,
         wake: Wake,
         settings: Settings,
         runner: Runner,
         artifacts: Artifacts,
     ) -> None:
         self._db, self._keys, self._clock = db, keys, clock
-        self._ask_pki, self._wake, self._settings = ask_pki, wake, settings
+        self._ask_pki, self._ask_certificate, self._wake, self._settings = ask_pki, ask_certificate, wake, settings
         self._runner, self._artifacts = runner, artifacts
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._unwanted: set[UUID] = set()
@@ -180,6 +183,9 @@ class Runs:
             pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
             endpoint, ca_hash = pki.endpoint, pki.ca_hash
             secrets |= await self._join_secrets(run, chosen, pki, joins)
+        if run.play == Play.SITE and effective(spec).cilium_etcd:
+            asked = AskClientCertificate(cluster_id=run.cluster_id, purpose="cilium-etcd")
+            secrets[inventory.CILIUM_ETCD] = (await self._ask_certificate(asked)).model_dump_json()
         spec = spec.model_copy(update={"version": run.version})
         work = inventory.Work(
             play=Play(run.play),
@@ -232,7 +238,9 @@ class Runs:
     ) -> dict[str, str]:
         files = {
             inventory.PKI: pki.model_dump_json(exclude={"ca_hash", "endpoint"}),
-            inventory.TOKENS: json.dumps([tokens.init_entry(token, until, self._clock.now()) for token, until in joins]),
+            inventory.TOKENS: json.dumps(
+                [tokens.init_entry(token, until, self._clock.now()) for token, until in joins]
+            ),
         }
         async with self._db.transaction() as tx:
             for node_set in {node.node_set for node in chosen}:

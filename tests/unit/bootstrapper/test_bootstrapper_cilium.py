@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from caravan_bootstrapper.cilium import Release, values
+from caravan_bootstrapper.cilium import Release, release, values
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec
 
@@ -104,3 +104,16 @@ def test_without_an_image_of_envoy_there_is_no_envoy() -> None:
     got = chosen()
     assert (got["l7Proxy"], got["envoy"]) == (False, {"enabled": False})
     assert "l7Proxy" not in chosen(release=OFFICIAL)
+
+
+ENVOY = {"name": "quay.io/cilium/cilium-envoy:v1.36.6"}
+AGENT = {"name": "quay.io/cilium/cilium:v1.19.3"}
+
+
+@pytest.mark.parametrize(
+    ("images", "mirrored", "envoy"), [([], False, True), ([AGENT], True, False), ([AGENT, ENVOY], True, True)]
+)
+def test_what_is_installed_follows_from_the_artifacts(images: list[Any], mirrored: bool, envoy: bool) -> None:
+    chart = {"name": "cilium", "url": "https://helm.cilium.io/cilium-1.19.3.tgz"}
+    artifacts = {"control-plane": {"charts": [chart], "images": images}}
+    assert release(artifacts) == Release("1.19.3", mirrored=mirrored, envoy=envoy)

@@ -147,3 +147,21 @@ def _plain_text(tree: yaml.Node | None) -> list[str]:
         return [text for value in tree.value for text in _plain_text(value)]
     assert isinstance(tree, yaml.ScalarNode)
     return [tree.value] if tree.tag == "tag:yaml.org,2002:str" else []
+
+
+def test_a_large_cluster_has_etcds_apart_and_cilium_is_told_of_its_own() -> None:
+    chart = {"name": "cilium", "url": "/mirror/charts/cilium-1.19.3.tgz"}
+    nodes = [replace(each, connection=Connection.SSH) for each in WORK.nodes]
+    large = {**SPEC.model_dump(), "workers": [{"name": "gpu", "count": 1000}]}
+    work = replace(
+        WORK,
+        spec=ClusterSpec.model_validate(large),
+        nodes=nodes,
+        artifacts={"control-plane": {"charts": [chart], "images": []}},
+    )
+    told = build(work)["all"]["vars"]
+    assert told["kubeadm_etcd_endpoints"] == ["https://[fd00::3]:2379"]
+    assert told["kubeadm_events_etcd_endpoints"] == ["https://[fd00::3]:2389"]
+    assert told["caravan_cilium_values"]["etcd"]["endpoints"] == ["https://[fd00::3]:2399"]
+    assert told["caravan_cilium_etcd_file"] == "/run/secrets/cilium-etcd.json"
+    assert told["caravan_joins_in_flight"] == 50
