@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from caravan_provisioner.clouds.base import MachineBatch, Owner
+from caravan_provisioner.clouds.base import Capabilities, MachineBatch, Owner
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
 from caravan_provisioner.observe import made
@@ -41,6 +41,17 @@ def unasked(nodes: Iterable[Node]) -> list[Node]:
     return [node for node in nodes if node.state is MachineState.PLANNED and node.asked_at is None]
 
 
+def question_about(node: Node, can: Capabilities) -> AskUserData | None:
+    """What to ask for the machines of the node's set to boot with; None where they boot with nothing.
+
+    Every machine that is reached over SSH has to let us in. Else only workers need user-data, to join by themselves:
+    control plane and etcd need secrets that no user-data should carry.
+    """
+    if not can.user_data or (can.connection is not Connection.SSH and node.role is not Role.WORKER):
+        return None
+    return AskUserData(cluster_id=node.cluster_id, node_set=node.node_set, connection=can.connection, pull=can.pull)
+
+
 class Creation:
     """The creates of one turn."""
 
@@ -67,16 +78,10 @@ class Creation:
         return await _together(self._create_batch(batch, boot) for batch in by_batch.values())
 
     async def _boot(self, node: Node) -> "_Boot":
-        """Every machine that is reached over SSH has to let us in; else only those that join by themselves need any.
-
-        Only workers do: control plane and etcd need secrets that no user-data should carry.
-        """
         can = self._site.cloud.capabilities
-        if not can.user_data or (can.connection is not Connection.SSH and node.role is not Role.WORKER):
+        question = question_about(node, can)
+        if question is None:
             return _Boot()
-        question = AskUserData(
-            cluster_id=node.cluster_id, node_set=node.node_set, connection=can.connection, pull=can.pull
-        )
         answer = await self._ask(question)
         return _Boot(answer.user_data, joins=can.pull and answer.joins)
 

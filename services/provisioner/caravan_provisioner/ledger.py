@@ -102,7 +102,7 @@ class Ledger:
 
     def _tell_again_if_asked(self) -> None:
         if self.cluster.announcement > self.cluster.told_announcement:
-            self.nodes = {name: replace(node, said=None, said_held=None) for name, node in self.nodes.items()}
+            self.nodes = {name: telling.untold(node) for name, node in self.nodes.items()}
             self.cluster.complete_generation = 0
 
     async def _write(self, changed_sets: list[SetProgress]) -> None:

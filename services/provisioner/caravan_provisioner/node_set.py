@@ -45,7 +45,7 @@ class SetStep:
             self._hold_asked(kept, f"{self.node_set.name} cannot be filled: a retry tries again")
         else:
             kept = self._roll(kept, in_motion=bool(leaving))
-            self._create(self.node_set.count - len(kept) - self._still_members(leaving))
+            self._create(self.node_set.count - len(kept) - self._still_members(members))
         self.plan.sets[self.node_set.name] = self.progress
 
     def _finish_leaving(self, node: Node) -> None:
@@ -65,11 +65,12 @@ class SetStep:
             return since + timedelta(seconds=self.limits.drain_limit_s)
         return since + timedelta(seconds=drain.timeout_s + self.limits.drain_limit_s) if drain.force else None
 
-    def _still_members(self, leaving: list[Node]) -> int:
+    def _still_members(self, members: list[Node]) -> int:
         """Members of etcd on their way out: none is added before they are gone, see `turnstile`."""
         if not self.turnstile.carries_etcd(self.node_set.role):
             return 0
-        return sum(self.plan.nodes[node.name].is_member for node in leaving)
+        now = (self.plan.nodes[node.name] for node in members)
+        return sum(node.state is MachineState.LEAVING and node.is_member for node in now)
 
     def _dispose(self, node: Node) -> None:
         """Part with a node: drained first if its cluster may know it."""
@@ -126,7 +127,7 @@ class SetStep:
 
     def _replace_failed(self, kept: list[Node]) -> list[Node]:
         """Give failed nodes' places free, all of a set in one round, each round later than the one before."""
-        failed = [node for node in kept if node.state is MachineState.FAILED]
+        failed = [node for node in kept if node.state is MachineState.FAILED and not self._is_untold(node)]
         if not failed or self.progress.gave_up:
             return kept
         asked_for = [node for node in failed if node.name in self.wanted.replace]
@@ -138,6 +139,13 @@ class SetStep:
                 self.progress = replace(self.progress, attempts=self.progress.attempts + 1, retry_at=None)
             gone |= let_go
         return [node for node in kept if node.name not in gone]
+
+    def _is_untold(self, node: Node) -> bool:
+        """The others believe that the node runs; they hear that it failed before they hear that it leaves."""
+        if node.said is not MachineState.READY:
+            return False
+        self.plan.look_again(self.now)
+        return True
 
     def _round_is_due(self, failed: list[Node]) -> bool:
         """Whether these failed nodes may be replaced now; notes when they may be, or that there were rounds enough."""
@@ -186,6 +194,8 @@ class SetStep:
 
     def _why_not_yet(self, first: Node, kept: list[Node], *, in_motion: bool) -> str | None:
         """Why `first` has to wait for others before its successor is made, or before it leaves."""
+        if first.is_dead:
+            return "it is out of sight"  # `repair` has the last word on it, and has mostly said more
         if in_motion:
             return f"another node of {self.node_set.name} leaves first"
         unready = next((node for node in kept if node.state is not MachineState.READY), None)

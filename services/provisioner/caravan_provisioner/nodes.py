@@ -55,7 +55,7 @@ class Node:
     held: str | None = None
     """Why it is not replaced or removed although it ought to be."""
     said_held: str | None = None
-    """The last such reason that was told."""
+    """The last such reason that was told; empty: it has to be told again."""
 
     def to(self, state: MachineState, now: datetime) -> "Node":
         """The node in another state. Raises `IllegalMove`."""

@@ -50,6 +50,11 @@ def told(node: Node) -> Node:
     return replace(node, said=node.state if node.state in _TOLD else node.said, said_held=node.held)
 
 
+def untold(node: Node) -> Node:
+    """The node, to be told again; that nothing holds it any more is news only where something did."""
+    return replace(node, said=None, said_held=None if node.said_held is None else "")
+
+
 def _is_news(node: Node) -> bool:
     return node.state is not node.said and node.state in _TOLD
 

@@ -49,9 +49,9 @@ class Turnstile:
 
     def refuses_to_begin(self, node: Node) -> str | None:
         """Why no successor of a node that runs may be made yet; None where one may."""
-        if node.role is Role.WORKER or not node.is_member:
-            return None
         others = self._others(node)
+        if node.role is Role.WORKER or not any(each.is_member for each in (node, *others)):
+            return None
         leaving = next((other for other in others if other.state in GONE), None)
         if leaving:
             return f"{leaving.name} leaves first: {_ONE_AT_A_TIME}"

@@ -26,11 +26,15 @@ from caravan_shared.contracts.events import (
     ClusterDeletionRequested,
     ClusterRequested,
     NodesDrained,
+    NodesHealthChanged,
+    NodesJoined,
     NodesLeaving,
+    NodesReady,
 )
-from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.facts import Event, NodeRef, NodeVerdict, ReadyNode
 from caravan_shared.contracts.requests import AskUserData, UserData
 from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, WorkerSet
+from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import headers_of
@@ -143,15 +147,19 @@ class Asker:
     generation: int = 0
     announcement: int = 0
     retry: int = 0
+    replacing: tuple[str, ...] = ()
     spec: ClusterSpec = field(default_factory=lambda: ClusterSpec(version="1.34.2"))
 
-    async def want(self, workers: int, *, machine_type: str = "small", control_plane: int = 1) -> None:
+    async def want(
+        self, workers: int, *, machine_type: str = "small", control_plane: int = 1, paused: bool = False
+    ) -> None:
         """A new generation of the spec."""
         self.generation += 1
         self.spec = ClusterSpec(
             version="1.34.2",
             control_plane=ControlPlane(count=control_plane, machine_type="small"),
             workers=(WorkerSet(count=workers, machine_type=machine_type),),
+            paused=paused,
         )
         await self.announce()
 
@@ -167,6 +175,7 @@ class Asker:
                 announcement=self.announcement,
                 retry=self.retry,
                 spec=self.spec,
+                replace=self.replacing,
             )
         )
 
@@ -179,6 +188,30 @@ class Asker:
 
     async def deleted(self) -> None:
         await self.around.say(ClusterDeleted(cluster_id=self.cluster_id, team="default", name=self.name))
+
+    async def join(self, *nodes: ReadyNode) -> None:
+        """Say that nodes have joined, as the bootstrapper does."""
+        refs = tuple(NodeRef(name=node.name, node_set=node.node_set) for node in nodes)
+        await self.around.say(NodesJoined(cluster_id=self.cluster_id, version="1.34.2", nodes=refs))
+
+    async def judge(self, verdict: Verdict, *nodes: ReadyNode) -> None:
+        """Say what health believes of nodes."""
+        said = tuple(
+            NodeVerdict(name=node.name, verdict=verdict, reason=f"it is {verdict}", since=datetime.now(UTC))
+            for node in nodes
+        )
+        await self.around.say(NodesHealthChanged(cluster_id=self.cluster_id, nodes=said))
+
+    async def made(self, generation: int = 1) -> dict[str, list[ReadyNode]]:
+        """The nodes told as ready by set, once all of a generation are."""
+        events = await self.until_told(
+            NodesReady, lambda events: any(event.generation == generation and event.complete for event in events)
+        )
+        nodes = {node.name: node for event in events for node in event.nodes}
+        return {
+            node_set: [node for node in nodes.values() if node.node_set == node_set]
+            for node_set in {node.node_set for node in nodes.values()}
+        }
 
     async def drain_leaving(self) -> None:
         """Say drained for every node told as leaving."""
@@ -236,6 +269,7 @@ def settings(nats_server: NatsServer, sandbox: Sandbox, tmp_path: Path) -> Setti
         delete_again_s=2,
         calm_listing_s=0.2,
         backoff_s=0.1,
+        repair_after_s=1,
         attempts=2,
         resync_every_s=0.5,
         lease_s=3,

@@ -10,10 +10,17 @@ import pytest
 from caravan_provisioner import handlers, store
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.nodes import Node, SetProgress
-from caravan_shared.contracts.events import ClusterDeleted, ClusterDeletionRequested, ClusterRequested, NodesDrained
-from caravan_shared.contracts.facts import ClusterEvent, NodeRef, WhoCanFix
+from caravan_shared.contracts.events import (
+    ClusterDeleted,
+    ClusterDeletionRequested,
+    ClusterRequested,
+    NodesDrained,
+    NodesHealthChanged,
+    NodesJoined,
+)
+from caravan_shared.contracts.facts import ClusterEvent, NodeRef, NodeVerdict, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role
-from caravan_shared.contracts.states import MachineState
+from caravan_shared.contracts.states import MachineState, Verdict
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import Heard
 
@@ -136,3 +143,42 @@ async def test_installation_id_is_made_once(db: Database) -> None:
         first = await store.installation(tx)
     async with db.transaction() as tx:
         assert await store.installation(tx) == first
+
+
+async def test_what_others_say_of_a_node_is_kept_whatever_comes_first(db: Database) -> None:
+    (node,) = nodes(1)
+    ref = NodeRef(name=node.name, node_set=node.node_set)
+
+    def verdict(told: Verdict) -> NodesHealthChanged:
+        said = NodeVerdict(name=node.name, verdict=told, reason=f"it is {told}", since=NOW)
+        return NodesHealthChanged(cluster_id=CLUSTER, nodes=(said,))
+
+    async with db.transaction() as tx:
+        newer = Heard(verdict(Verdict.UNREACHABLE), str(uuid4()), 7, "health", NOW, "nodes.health_changed")
+        await handlers.nodes_health_changed(newer, tx)
+    async with db.transaction() as tx:
+        older = Heard(verdict(Verdict.HEALTHY), str(uuid4()), 6, "health", NOW, "nodes.health_changed")
+        await handlers.nodes_health_changed(older, tx)
+        await handlers.nodes_joined(heard(NodesJoined(cluster_id=CLUSTER, version="1.34.2", nodes=(ref,))), tx)
+    async with db.transaction() as tx:
+        await store.save_nodes(tx, {}, [node])
+        again = NodesJoined(cluster_id=CLUSTER, version="1.34.2", nodes=(ref,))
+        await handlers.nodes_joined(heard(again, NOW + timedelta(hours=1)), tx)
+    async with db.reading() as session:
+        (found,) = (await store.nodes_of(session, CLUSTER)).values()
+    assert (found.verdict, found.verdict_reason, found.joined_at) == (Verdict.UNREACHABLE, "it is Unreachable", NOW)
+    async with db.transaction() as tx:
+        await store.forget(tx, CLUSTER)
+        await store.save_nodes(tx, {}, [node])
+    async with db.reading() as session:
+        assert await store.nodes_of(session, CLUSTER) == {node.name: node}
+
+
+async def test_newest_announcement_says_which_nodes_are_to_be_replaced(db: Database) -> None:
+    for announcement, names in [(1, ()), (3, ("b",)), (2, ("a", "b"))]:
+        event = requested(1, announcement, retry=announcement).model_copy(update={"replace": names})
+        async with db.transaction() as tx:
+            await handlers.cluster_requested(heard(event, NOW + timedelta(seconds=announcement)), tx)
+    async with db.reading() as session:
+        cluster = await session.get_one(store.Cluster, CLUSTER)
+    assert (cluster.replacing, cluster.retried_at) == (["b"], NOW + timedelta(seconds=3))

@@ -132,3 +132,70 @@ def test_machine_of_a_node_that_is_done_for_changes_nothing(state: MachineState)
     node = replace(READY, state=state)
     assert only(look([node], [ACTIVE])) == node
     assert only(look([node], [])) == node
+
+
+def fleet(workers: int, control_planes: int = 1) -> tuple[list[Node], list[Machine]]:
+    """Nodes that run, and their machines."""
+    nodes = [
+        replace(
+            READY,
+            name=f"demo-{node_set}-k3x9-{number}",
+            node_set=node_set,
+            number=number,
+            machine_id=f"{node_set}-{number}",
+        )
+        for node_set, count in (("workers", workers), ("control-plane", control_planes))
+        for number in range(1, count + 1)
+    ]
+    return nodes, [replace(ACTIVE, id=node.machine_id or "", name=node.name) for node in nodes]
+
+
+def states(observation: Observation) -> list[MachineState]:
+    return [node.state for node in observation.nodes]
+
+
+@pytest.mark.parametrize(("of", "vanished", "given_up"), [(3, 1, 1), (3, 2, 0), (9, 3, 3), (9, 5, 0)])
+def test_machines_that_vanish_together_are_not_given_up_where_they_are_too_many(
+    of: int, vanished: int, given_up: int
+) -> None:
+    nodes, machines = fleet(of)
+    for after_s in (1, 2, 3):
+        seen = look(nodes, machines[vanished:], after_s)
+        nodes = seen.nodes
+    assert states(seen).count(MachineState.FAILED) == given_up
+    assert [bool(node.held) for node in nodes] == [given_up == 0] * vanished + [False] * (of + 1 - vanished)
+
+
+def test_whole_set_that_vanishes_is_held_in_a_cluster_where_it_is_a_small_part() -> None:
+    nodes, machines = fleet(20, control_planes=3)
+    for after_s in (1, 2):
+        nodes = look(nodes, machines[:20], after_s).nodes
+    reason = "the cloud stopped listing more than 40% of the machines of control-plane at once"
+    assert [(node.held or "").partition(": ")[0] for node in nodes[20:]] == [reason] * 3
+
+
+def test_held_machines_are_given_up_once_a_person_has_looked_and_kept_when_they_turn_up() -> None:
+    nodes, machines = fleet(3)
+    for after_s in (1, 2):
+        nodes = look(nodes, [], after_s).nodes
+    assert states(look(nodes, machines, 3)) == [MachineState.READY] * 4
+    confirmed = observe(
+        nodes, [], later(3), LIMITS, adopting=True, pull=True, seen_by_a_person=lambda since: since <= later(2)
+    )
+    assert states(confirmed) == [MachineState.FAILED] * 4
+
+
+def test_machine_that_is_reached_over_ssh_is_ready_only_when_its_host_keys_are_known() -> None:
+    def look_again(node: Node, machine: Machine, after_s: float) -> Node:
+        seen = observe([node], [machine], later(after_s), LIMITS, adopting=True, pull=True, needs_host_keys=True)
+        return only(seen)
+
+    waiting = look_again(CREATING, ACTIVE, 1)
+    assert waiting.state is MachineState.CREATING
+    keyed = replace(ACTIVE, host_keys=("ssh-ed25519 AAAA",))
+    ready = look_again(waiting, keyed, 2)
+    assert (ready.state, ready.host_keys) == (MachineState.READY, ("ssh-ed25519 AAAA",))
+    other = look_again(ready, replace(keyed, host_keys=("ssh-ed25519 BBBB",)), 3)
+    assert other.host_keys == ready.host_keys, "another key is another machine, or somebody between us and it"
+    late = look_again(waiting, ACTIVE, LIMITS.build_limit_s)
+    assert (late.state, "host keys" in (late.reason or "")) == (MachineState.FAILED, True)

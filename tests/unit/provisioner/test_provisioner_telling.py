@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from caravan_provisioner.nodes import Node
-from caravan_provisioner.telling import CHUNK, Telling, events, is_untold, told
-from caravan_shared.contracts.events import NodesCreating, NodesFailed, NodesReady, NodesRemoved
+from caravan_provisioner.telling import CHUNK, Telling, events, is_untold, told, untold
+from caravan_shared.contracts.events import NodesCreating, NodesFailed, NodesReady, NodesRemoved, NodesRepairHeld
 from caravan_shared.contracts.facts import Connection, WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MachineState
@@ -66,3 +66,21 @@ def test_each_state_is_told_once_and_inner_ones_never() -> None:
 def test_machines_are_told_as_asked_for_before_others_as_ready() -> None:
     said = events([*nodes(1, MachineState.READY), *nodes(1, MachineState.CREATING)], TELLING)
     assert [type(event) for event in said] == [NodesCreating, NodesReady]
+
+
+def test_reason_that_holds_a_node_is_told_once_again_when_asked_and_when_it_is_gone() -> None:
+    (node,) = nodes(1, MachineState.READY)
+    node = told(node)
+    assert not is_untold(node)
+    held = replace(node, held="the cluster is paused")
+    assert reasons(held) == ["the cluster is paused"]
+    assert reasons(untold(told(held))) == ["the cluster is paused"]
+    free = replace(told(held), held=None)
+    assert reasons(free) == reasons(replace(untold(told(held)), held=None)) == [""]
+    assert reasons(told(free)) == []
+    assert reasons(untold(told(free))) == []
+
+
+def reasons(node: Node) -> list[str]:
+    said = events([node], TELLING) if is_untold(node) else []
+    return [held.reason for event in said if isinstance(event, NodesRepairHeld) for held in event.nodes]

@@ -1,0 +1,38 @@
+"""What machines boot with."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from caravan_provisioner.clouds.base import Capabilities
+from caravan_provisioner.creation import question_about
+from caravan_provisioner.nodes import Node
+from caravan_shared.contracts.facts import Connection
+from caravan_shared.contracts.spec import Role
+from caravan_shared.contracts.states import MachineState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("role", "connection", "user_data", "asked"),
+    [
+        (Role.WORKER, Connection.SANDBOX, True, True),
+        (Role.CONTROL_PLANE, Connection.SANDBOX, True, False),
+        (Role.CONTROL_PLANE, Connection.SSH, True, True),
+        (Role.ETCD, Connection.SSH, True, True),
+        (Role.WORKER, Connection.SSH, True, True),
+        (Role.WORKER, Connection.SSH, False, False),
+    ],
+)
+@pytest.mark.parametrize("pull", [True, False])
+def test_machines_that_must_let_us_in_or_join_by_themselves_get_user_data(
+    role: Role, connection: Connection, user_data: bool, asked: bool, pull: bool
+) -> None:
+    node = Node(UUID(int=1), "n", "set", role, "x", 1, "medium", NOW, MachineState.PLANNED, NOW)
+    can = Capabilities(user_data=user_data, pull=pull, max_batch=1, simulated=False, connection=connection)
+    question = question_about(node, can)
+    assert (question is not None) is asked
+    if question:
+        assert (question.node_set, question.connection, question.pull) == ("set", connection, pull)
