@@ -70,6 +70,12 @@ class Client:
         """Lift a cluster's failure."""
         return Cluster.model_validate(self._call("POST", f"{_cluster(name)}/retry", {}))
 
+    def replace_node(self, name: str, node: str, reason: str | None) -> Cluster:
+        """Ask for another node in this one's place. Tries again under one Idempotency-Key."""
+        path = f"{_cluster(name)}/nodes/{quote(node, safe='')}/replace"
+        headers = {"Idempotency-Key": str(uuid4())}
+        return Cluster.model_validate(self._call("POST", path, {"reason": reason}, headers=headers))
+
     def scale(self, name: str, node_set: str, count: int) -> Cluster:
         """Ask for another number of nodes in a set."""
         path = f"{_cluster(name)}/node-sets/{quote(node_set, safe='')}"

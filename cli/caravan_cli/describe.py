@@ -56,6 +56,8 @@ def _facts(cluster: Cluster, now: datetime) -> Iterable[tuple[Cell, Cell]]:
     yield "Phase", phase_text(cluster)
     if cluster.step:
         yield "Step", cluster.step.text
+    if cluster.replacing:
+        yield "Replacing", ", ".join(cluster.replacing)
     yield "Health", verdict_text(cluster.health.verdict if cluster.health else None)
     if cluster.health and cluster.health.reason:
         yield "", cluster.health.reason

@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from caravan_cli import catalogue, clusters, deadletters, demo, requests, up
+from caravan_cli import catalogue, clusters, deadletters, demo, requests, up, upkeep
 from caravan_cli.artifacts import command as artifacts
 from caravan_cli.complain import complain
 from caravan_cli.errors import EXIT_CODES, CliError
@@ -60,6 +60,10 @@ cluster.command()(requests.plan)
 cluster.command()(requests.scale)
 cluster.command()(requests.upgrade)
 cluster.command()(requests.retry)
+cluster.command()(upkeep.replace_node)
+cluster.command()(upkeep.pause)
+cluster.command()(upkeep.resume)
+cluster.command()(upkeep.drain)
 cluster.command()(requests.delete)
 app.add_typer(cluster, name="cluster")
 app.command()(catalogue.versions)

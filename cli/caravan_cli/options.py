@@ -48,6 +48,20 @@ EtcdNodes = Annotated[
 ]
 PodNetwork = Annotated[Cni | None, typer.Option("--cni", help="Pod network to install.", rich_help_panel=_SPEC)]
 PodCidr = Annotated[str | None, typer.Option("--pod-cidr", help="Addresses of pods, a CIDR.", rich_help_panel=_SPEC)]
+DrainTimeout = Annotated[
+    int | None,
+    typer.Option(
+        "--drain-timeout", min=1, help="Seconds a node's pods may take to go elsewhere.", rich_help_panel=_SPEC
+    ),
+]
+ForceDrain = Annotated[
+    bool | None,
+    typer.Option(
+        "--force-drain/--no-force-drain",
+        help="After that time delete what a PodDisruptionBudget holds back, instead of failing.",
+        rich_help_panel=_SPEC,
+    ),
+]
 ServiceCidr = Annotated[
     str | None, typer.Option("--service-cidr", help="Addresses of services, a CIDR.", rich_help_panel=_SPEC)
 ]

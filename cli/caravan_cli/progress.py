@@ -71,7 +71,7 @@ class Bars:
     def _picture(self, cluster: Cluster) -> RenderableType:
         grid = Table.grid(padding=(0, 2))
         for node_set in cluster.node_sets:
-            done, wanted = _done(node_set), max(node_set.wanted, 1)
+            done, wanted = node_set.done, max(node_set.wanted, 1)
             grid.add_row(
                 Text(f"  {visible(node_set.name)}"),
                 ProgressBar(total=wanted, completed=min(done, wanted), width=BAR_WIDTH),
@@ -116,11 +116,6 @@ class Lines:
 
     def _say(self, text: str) -> None:
         say(self._console, text)
-
-
-def _done(node_set: NodeSet) -> int:
-    """How many nodes are where they should be; etcd nodes are no members of the Kubernetes cluster."""
-    return node_set.made if node_set.role == Role.ETCD else node_set.joined
 
 
 def _counted(node_set: NodeSet) -> str:

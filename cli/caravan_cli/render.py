@@ -125,7 +125,11 @@ NODE_HEADS = ("NAME", "SET", "ROLE", "STATE", "HEALTH", "VERSION", "ADDRESS", "R
 
 def node_row(node: Node) -> Row:
     """A node as a line of `cluster nodes`."""
-    reason = node.reason or (node.health.reason if node.health and node.health.verdict != Verdict.HEALTHY else "")
+    reason = (
+        node.reason
+        or node.held
+        or (node.health.reason if node.health and node.health.verdict != Verdict.HEALTHY else "")
+    )
     health = verdict_text(node.health.verdict if node.health else None)
     return (
         node.name,
@@ -140,8 +144,9 @@ def node_row(node: Node) -> Row:
 
 
 def phase_text(cluster: Cluster) -> Text:
-    """A cluster's phase in its colour."""
-    return Text(cluster.phase, style=_PHASE_STYLES.get(cluster.phase, "cyan"))
+    """A cluster's phase in its colour, and that it is paused where it is."""
+    phase = Text(cluster.phase, style=_PHASE_STYLES.get(cluster.phase, "cyan"))
+    return Text.assemble(phase, (", Paused", "yellow")) if cluster.paused else phase
 
 
 def verdict_text(verdict: str | None) -> Text:

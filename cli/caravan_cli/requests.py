@@ -9,12 +9,13 @@ from rich.text import Text
 from caravan_cli import options, specs
 from caravan_cli.client import Client, Json
 from caravan_cli.errors import NotFound, Unavailable, UsageProblem
+from caravan_cli.outcome import settle, tell
 from caravan_cli.progress import progress_on
 from caravan_cli.render import Output, document, say, stderr, stdout, table
 from caravan_cli.session import client
 from caravan_cli.specs import SpecFlags
-from caravan_cli.views import Cluster, Plan
-from caravan_cli.waiting import until_deleted, until_settled
+from caravan_cli.views import Plan
+from caravan_cli.waiting import until_deleted
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 OptionalName = Annotated[
@@ -34,6 +35,8 @@ def create(
     cni: options.PodNetwork = None,
     pod_cidr: options.PodCidr = None,
     service_cidr: options.ServiceCidr = None,
+    drain_timeout: options.DrainTimeout = None,
+    force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
     wait: options.Wait = False,
     timeout: options.Timeout = 1800,
@@ -50,7 +53,19 @@ def create(
 
       caravan cluster create -f cluster.yaml --dry-run
     """
-    flags = _flags(version, cloud, control_planes, workers, machine_type, etcd, cni, pod_cidr, service_cidr)
+    flags = SpecFlags(
+        version=version,
+        cloud=cloud,
+        control_planes=control_planes,
+        workers=tuple(workers or ()),
+        machine_types=tuple(machine_type or ()),
+        etcd=etcd,
+        cni=cni,
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+        drain_timeout=drain_timeout,
+        force_drain=force_drain,
+    )
     with client(ctx) as api:
         name, spec = _asked(name, flags, file)
         spec = _with_version(api, spec)
@@ -58,8 +73,8 @@ def create(
             _show_plan(api.plan("create", name=name, spec=spec), output)
             return
         cluster = api.create(name, spec)
-        _tell(f"Cluster {cluster.name} is asked for.")
-        _settle(api, cluster, output, wait=wait, timeout=timeout)
+        tell(f"Cluster {cluster.name} is asked for.")
+        settle(api, cluster, output, wait=wait, timeout=timeout)
 
 
 def plan(
@@ -74,6 +89,8 @@ def plan(
     cni: options.PodNetwork = None,
     pod_cidr: options.PodCidr = None,
     service_cidr: options.ServiceCidr = None,
+    drain_timeout: options.DrainTimeout = None,
+    force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
     delete: Annotated[bool, typer.Option("--delete", help="Plan the end of the cluster NAME.")] = False,
     output: options.OutputForm = Output.TABLE,
@@ -86,7 +103,19 @@ def plan(
 
       caravan cluster plan demo --delete
     """
-    flags = _flags(version, cloud, control_planes, workers, machine_type, etcd, cni, pod_cidr, service_cidr)
+    flags = SpecFlags(
+        version=version,
+        cloud=cloud,
+        control_planes=control_planes,
+        workers=tuple(workers or ()),
+        machine_types=tuple(machine_type or ()),
+        etcd=etcd,
+        cni=cni,
+        pod_cidr=pod_cidr,
+        service_cidr=service_cidr,
+        drain_timeout=drain_timeout,
+        force_drain=force_drain,
+    )
     with client(ctx) as api:
         if delete:
             _show_plan(api.plan("delete", cluster=_named(name)), output)
@@ -119,28 +148,35 @@ def scale(
     with client(ctx) as api:
         for node_set, count in wanted.items():
             cluster = api.scale(name, node_set, count)
-            _tell(f"Set {node_set} of cluster {cluster.name} shall have {count} nodes.")
-        _settle(api, cluster, output, wait=wait, timeout=timeout)
+            tell(f"Set {node_set} of cluster {cluster.name} shall have {count} nodes.")
+        settle(api, cluster, output, wait=wait, timeout=timeout)
 
 
 def upgrade(
     ctx: typer.Context,
     name: options.Name,
     version: Annotated[str, typer.Argument(help="The Kubernetes version to go to; see `caravan versions`.")],
+    drain_timeout: options.DrainTimeout = None,
+    force_drain: options.ForceDrain = None,
     wait: options.Wait = False,
     timeout: options.Timeout = 3600,
     output: options.OutputForm = Output.TABLE,
 ) -> None:
-    """Ask for another Kubernetes version.
+    """Ask for another Kubernetes version; several minors higher is fine where every one between is on offer.
 
-    Example:
+    Examples:
 
       caravan cluster upgrade demo 1.34.2 --wait
+
+      caravan cluster upgrade demo 1.34.2 --drain-timeout 60 --force-drain
     """
+    patch: Json = {"version": version}
+    if how := specs.drain(drain_timeout, force_drain):
+        patch["drain"] = how
     with client(ctx) as api:
-        cluster = api.change(name, {"version": version}, etag=api.cluster(name).etag)
-        _tell(f"Cluster {cluster.name} shall run {version}.")
-        _settle(api, cluster, output, wait=wait, timeout=timeout)
+        cluster = api.change(name, patch, etag=api.cluster(name).etag)
+        tell(f"Cluster {cluster.name} shall run {version}.")
+        settle(api, cluster, output, wait=wait, timeout=timeout)
 
 
 def delete(
@@ -163,10 +199,10 @@ def delete(
                 f"Delete {cluster.name} of team {cluster.team} with {cluster.nodes.made} machines?", abort=True
             )
         cluster = api.delete(cluster.id)
-        _tell(f"Cluster {cluster.name} is being deleted.")
+        tell(f"Cluster {cluster.name} is being deleted.")
         if wait:
             until_deleted(api, cluster, progress_on(stderr()), timeout_s=timeout)
-            _tell(f"Cluster {cluster.name} is gone.")
+            tell(f"Cluster {cluster.name} is gone.")
 
 
 def retry(
@@ -184,32 +220,8 @@ def retry(
     """
     with client(ctx) as api:
         cluster = api.retry(name)
-        _tell(f"Cluster {cluster.name} is tried again.")
-        _settle(api, cluster, output, wait=wait, timeout=timeout)
-
-
-def _flags(
-    version: str | None,
-    cloud: str | None,
-    control_planes: int | None,
-    workers: list[str] | None,
-    machine_types: list[str] | None,
-    etcd: int | None,
-    cni: str | None,
-    pod_cidr: str | None,
-    service_cidr: str | None,
-) -> SpecFlags:
-    return SpecFlags(
-        version=version,
-        cloud=cloud,
-        control_planes=control_planes,
-        workers=tuple(workers or ()),
-        machine_types=tuple(machine_types or ()),
-        etcd=etcd,
-        cni=cni,
-        pod_cidr=pod_cidr,
-        service_cidr=service_cidr,
-    )
+        tell(f"Cluster {cluster.name} is tried again.")
+        settle(api, cluster, output, wait=wait, timeout=timeout)
 
 
 def _asked(name: str | None, flags: SpecFlags, file: str | None) -> tuple[str, Json]:
@@ -234,20 +246,6 @@ def _named(name: str | None) -> str:
     if not name:
         raise UsageProblem("Which cluster? Give its NAME.")
     return name
-
-
-def _settle(api: Client, cluster: Cluster, output: Output, *, wait: bool, timeout: float) -> None:
-    if wait:
-        cluster = until_settled(api, cluster, progress_on(stderr()), timeout_s=timeout)
-        _tell(
-            f"Cluster {cluster.name} is {cluster.phase}. Next: caravan cluster kubeconfig {cluster.name} -f kubeconfig"
-        )
-    elif output in {Output.TABLE, Output.WIDE}:
-        _tell(f"Follow it with: caravan cluster events {cluster.name} --follow")
-    if output is Output.NAME:
-        typer.echo(cluster.name)
-    elif output in {Output.JSON, Output.YAML}:
-        document(cluster, output)
 
 
 def _show_plan(planned: Plan, output: Output) -> None:
@@ -276,10 +274,7 @@ def _show_plan(planned: Plan, output: Output) -> None:
         table(console, ("  VALUE", "IS"), [(f"  {name}", json.dumps(value)) for name, value in tuning.items()])
     for sentence in planned.advice:
         say(console, f"Advice: {sentence}")
+    if planned.paused:
+        say(console, "The cluster is paused: nothing of it will be done before it is resumed.")
     simulated = " (simulated machines)" if planned.simulated else ""
     say(console, f"It usually takes about {planned.estimate_s:.0f} s{simulated}. Nothing was done.")
-
-
-def _tell(text: str) -> None:
-    """Say something beside the answer: on stderr, so that the answer can be piped."""
-    say(stderr(), text)

@@ -26,6 +26,8 @@ class SpecFlags:
     cni: str | None = None
     pod_cidr: str | None = None
     service_cidr: str | None = None
+    drain_timeout: int | None = None
+    force_drain: bool | None = None
 
 
 def from_flags(flags: SpecFlags) -> Json:
@@ -49,10 +51,16 @@ def from_flags(flags: SpecFlags) -> Json:
         "control_plane": control_plane,
         "workers": workers if flags.workers or types else None,
         "network": {key: value for key, value in network.items() if value},
+        "drain": drain(flags.drain_timeout, flags.force_drain),
     }
     if flags.etcd is not None:
         spec |= {"topology": "external", "etcd": etcd}
     return {key: value for key, value in spec.items() if value}
+
+
+def drain(timeout_s: int | None, force: bool | None) -> Json:
+    """How nodes shall be emptied, as far as flags say so."""
+    return {key: value for key, value in (("timeout_s", timeout_s), ("force", force)) if value is not None}
 
 
 def from_file(path: str) -> Json:

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import ClusterPhase
 
 
@@ -63,6 +64,16 @@ class NodeSet(View):
     leaving: int = 0
     failed: int = 0
 
+    @property
+    def done(self) -> int:
+        """How many nodes are where they should be; etcd nodes are no members of the Kubernetes cluster."""
+        return self.made if self.role == Role.ETCD else self.joined
+
+    @property
+    def is_full(self) -> bool:
+        """None of its nodes is missing."""
+        return self.done >= self.wanted
+
 
 class Step(View):
     """What is being done now."""
@@ -87,18 +98,25 @@ class Cluster(View):
     nodes: NodeCounts = NodeCounts()
     node_sets: tuple[NodeSet, ...] = ()
     step: Step | None = None
+    replacing: tuple[str, ...] = ()
     simulated: bool = False
     created_at: datetime
     created_by: str | None = None
     updated_at: datetime | None = None
     etag: str = ""
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is done for it until it is resumed."""
+        return bool(self.spec.get("paused"))
+
     def settled(self, generation: int) -> bool:
-        """Whether the cluster is as this generation of its spec wants it, and nothing is on its way out."""
+        """Whether the cluster is as this generation of its spec wants it, and no node is on its way in or out."""
         return (
             self.generation >= generation
             and self.phase is ClusterPhase.READY
-            and not any(node_set.leaving for node_set in self.node_sets)
+            and not self.replacing
+            and all(node_set.is_full and not node_set.leaving for node_set in self.node_sets)
         )
 
 
@@ -114,6 +132,7 @@ class Node(View):
     version: str | None = None
     health: Health | None = None
     reason: str | None = None
+    held: str | None = None
     simulated: bool = False
 
 
@@ -155,6 +174,7 @@ class Plan(View):
     action: str
     node_sets: tuple[SetPlan, ...] = ()
     upgrade: str | None = None
+    paused: bool = False
     quota: QuotaPlan = QuotaPlan()
     estimate_s: float = 0
     simulated: bool = False

@@ -35,6 +35,13 @@ class ClusterFailed(CliError):
         super().__init__(f"Cluster {cluster.name} failed: {reason}", problem=problem)
 
 
+class ClusterPaused(CliError):
+    """Nothing will happen for as long as the cluster is paused."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(f"Cluster {cluster.name} is paused. Go on with: caravan cluster resume {cluster.name}")
+
+
 def changes(client: Client, name: str, *, deadline: float) -> Iterator[Change]:
     """The cluster now, then every change of it and entry of its timeline. NotFound once it is gone.
 
@@ -91,6 +98,8 @@ def until_deleted(client: Client, wanted: Cluster, progress: Progress, *, timeou
 def _settled(cluster: Cluster, wanted: Cluster) -> bool:
     if cluster.phase is ClusterPhase.FAILED and cluster.generation >= wanted.generation:
         raise ClusterFailed(cluster)
+    if cluster.paused and not cluster.settled(wanted.generation):
+        raise ClusterPaused(cluster)
     if cluster.phase in {ClusterPhase.DELETING, ClusterPhase.DELETED}:
         raise CliError(f"Cluster {cluster.name} is being deleted.")
     return cluster.settled(wanted.generation)
