@@ -341,7 +341,7 @@ def _artifact(host: Host, item: Mapping[str, Any]) -> Change | None:
     path, mode, digest = item["path"], _mode(item, "0755"), item["sha256"]
     if "member" in item:
         return _packed_artifact(host, item, path, mode)
-    if digest_of(host.at(path)) == digest and _mode_of(host.at(path)) == mode:
+    if digest and digest_of(host.at(path)) == digest and _mode_of(host.at(path)) == mode:
         return None
 
     def make() -> None:
@@ -628,7 +628,8 @@ def undo(host: Host, *, check: bool = False) -> list[str]:
     if check:
         return undone
     with host.alone():
-        _remove_images(host)
+        if host.record.images:
+            _remove_images(host)
         _give_back_units(host)
         for key, value in host.record.sysctls.items():
             path = host.at(f"/proc/sys/{key if '/' in key else key.replace('.', '/')}")

@@ -1,6 +1,11 @@
 """What machines boot with, from the template that the playbooks share."""
 
+import base64
+import gzip
+import json
+import os
 import re
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from hypothesis import strategies as st
 
 from caravan_bootstrapper import kubeadm, tokens, versions
 from caravan_bootstrapper.settings import Settings
+from caravan_sandbox.userdata import join_config
 from caravan_shared.contracts.spec import NodeSet, Role, Taint
 
 PLAYBOOKS: Path = Settings.model_fields["playbooks_dir"].default
@@ -56,13 +62,113 @@ def test_user_text_stays_one_yaml_string(text: str) -> None:
     assert argument["value"] == f"team={text}"
 
 
-def test_user_data_writes_the_configuration_and_joins_with_it() -> None:
-    text = kubeadm.user_data("kind: JoinConfiguration\n", "1.34.2")
+KEY = "ssh-ed25519 AAAAC3Nz caravan"
+STATE = kubeadm.NodeState("print('program')", '{"sysctls": {}}')
+
+
+def user_data(**given: Any) -> dict[str, Any]:
+    told = {"join": "kind: JoinConfiguration\n", "node": None, "authorized_key": "", "version": "1.34.2", **given}
+    text = kubeadm.user_data(**told)
     assert text.startswith("#cloud-config\n")
-    document = yaml.safe_load(text)
+    return dict(yaml.safe_load(text))
+
+
+def test_user_data_writes_the_configuration_and_joins_with_it() -> None:
+    document = user_data()
     (file,) = document["write_files"]
     assert (file["permissions"], file["content"]) == ("0600", "kind: JoinConfiguration\n")
-    assert document["runcmd"] == [["kubeadm", "join", "--config", file["path"]]]
+    ((shell, _, script),) = document["runcmd"]
+    assert shell == "sh"
+    assert script.startswith(f"until kubeadm join --config {file['path']} ||")
+    assert document.keys() == {"write_files", "runcmd"}
+
+
+def test_user_data_brings_the_nodes_state_and_applies_it_before_each_try() -> None:
+    document = user_data(node=STATE)
+    *state, _ = document["write_files"]
+    unpacked = {file["path"]: gzip.decompress(base64.b64decode(file["content"])).decode() for file in state}
+    assert unpacked == {kubeadm.NODE_STATE: STATE.program, kubeadm.NODE_DOCUMENT: STATE.document}
+    assert {(file["permissions"], file["encoding"]) for file in state} == {("0600", "gz+b64")}
+    script = document["runcmd"][0][2]
+    assert script.startswith(f"until python3 {kubeadm.NODE_STATE} {kubeadm.NODE_DOCUMENT} && kubeadm join ")
+
+
+@pytest.mark.parametrize("works_at", [1, 3], ids=["at once", "later"])
+@pytest.mark.parametrize("what", ["kubeadm", "python3"])
+def test_machine_tries_until_the_cluster_lets_it_in(tmp_path: Path, what: str, works_at: int) -> None:
+    for name in ("kubeadm", "python3", "sleep"):
+        last = f"test $(wc -l < {tmp_path}/{name}.log) -ge {works_at}" if name == what else "true"
+        (tmp_path / name).write_text(f"#!/bin/sh\necho $* >> {tmp_path}/{name}.log\n{last}\n")
+        (tmp_path / name).chmod(0o755)
+    command = user_data(node=STATE)["runcmd"][0]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(command, env={"PATH": path}, check=True, timeout=20)
+    assert len((tmp_path / f"{what}.log").read_text().splitlines()) == works_at
+
+
+@pytest.mark.parametrize("node", [None, STATE], ids=["image has all", "state is brought"])
+def test_sandbox_finds_what_a_machine_joins_with(node: kubeadm.NodeState | None) -> None:
+    text = kubeadm.user_data(join="kind: JoinConfiguration\n", node=node, authorized_key=KEY, version="1.34.2")
+    assert join_config(text) == "kind: JoinConfiguration\n"
+    assert join_config(kubeadm.user_data(join=None, node=None, authorized_key=KEY, version="1.34.2")) is None
+
+
+def test_user_data_lets_the_playbooks_in() -> None:
+    expected = {"disable_root": False, "ssh_authorized_keys": [KEY]}
+    assert user_data(join=None, authorized_key=KEY) == expected
+    assert expected.items() <= user_data(authorized_key=KEY, node=STATE).items()
+
+
+def worker_artifacts(files: int) -> dict[str, Any]:
+    entry = {"name": "kubelet", "url": "https://mirror.example.org/a/long/path" * 2, "sha256": "0" * 64}
+    worker = {
+        "pause": "registry.k8s.io/pause:3.10.1",
+        "binaries": [{**entry, "path": f"/usr/local/bin/{n}"} for n in range(files)],
+        "archives": [{**entry, "into": "/usr/local", "creates": "/usr/local/bin/containerd"}],
+        "images": [entry] * files,
+        "charts": [],
+    }
+    return {"worker": worker}
+
+
+def worker_state(**given: Any) -> kubeadm.NodeState:
+    told = {"resolvers": (), "zone": "caravan.test", "pod_cidr": "10.244.0.0/16", "artifacts": worker_artifacts(1)}
+    return kubeadm.node_state(PLAYBOOKS, node_set=node_set(), **{**told, **given})
+
+
+def test_user_data_stays_far_below_the_limit() -> None:
+    state = worker_state(artifacts=worker_artifacts(12), resolvers=("10.0.0.2:53",))
+    text = kubeadm.user_data(join="x" * 2000, node=state, authorized_key=KEY, version="1.34.2")
+    assert len(base64.b64encode(text.encode())) < kubeadm.USER_DATA_LIMIT / 2
+    assert text == kubeadm.user_data(join="x" * 2000, node=state, authorized_key=KEY, version="1.34.2")
+
+
+def test_node_state_is_what_the_program_takes() -> None:
+    state = worker_state()
+    document = json.loads(state.document)
+    files = {file["path"]: file for file in document["files"]}
+    assert 'sandbox_image = "registry.k8s.io/pause:3.10.1"' in files["/etc/containerd/config.toml"]["content"]
+    assert document["artifacts"][0]["path"] == "/usr/local/bin/0"
+    assert [image["name"] for image in document["images"]] == ["kubelet"]
+    assert document["address"] == ""
+    assert "def apply(" in state.program
+
+
+def test_nodes_ask_the_resolvers_of_the_endpoints_zone() -> None:
+    def files(*resolvers: str) -> dict[str, str]:
+        document = json.loads(worker_state(resolvers=resolvers).document)
+        return {file["path"]: file["content"] for file in document["files"]}
+
+    told = files("10.0.0.2:53", "10.0.0.3:5353")["/etc/systemd/resolved.conf.d/caravan.conf"]
+    assert "DNS=10.0.0.2:53 10.0.0.3:5353\nDomains=~caravan.test\n" in told
+    assert not [path for path in files() if "resolv" in path]
+
+
+def test_nodes_forward_ipv6_where_pods_use_it() -> None:
+    def sysctls(pod_cidr: str) -> set[str]:
+        return set(json.loads(worker_state(pod_cidr=pod_cidr).document)["sysctls"])
+
+    assert sysctls("fd00::/48") - sysctls("10.244.0.0/16") == {"net.ipv6.conf.all.forwarding"}
 
 
 def test_tokens_have_kubeadms_form_and_differ() -> None:
