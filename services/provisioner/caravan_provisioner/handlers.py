@@ -2,7 +2,7 @@
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_provisioner import store
+from caravan_provisioner import news, store
 from caravan_provisioner.store import Cluster
 from caravan_shared.contracts.events import (
     ClusterDeleted,
@@ -57,19 +57,19 @@ async def cluster_deleted(heard: Heard[ClusterDeleted], tx: AsyncSession) -> Non
 
 async def nodes_drained(heard: Heard[NodesDrained], tx: AsyncSession) -> None:
     """Their machines may go."""
-    await store.mark_drained(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
+    await news.mark_drained(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
 
 
 async def nodes_joined(heard: Heard[NodesJoined], tx: AsyncSession) -> None:
     """From now on their cluster counts on them."""
-    await store.mark_joined(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
+    await news.mark_joined(tx, heard.event.cluster_id, [node.name for node in heard.event.nodes], heard.at)
 
 
 async def nodes_health_changed(heard: Heard[NodesHealthChanged], tx: AsyncSession) -> None:
     """What stays Unreachable is replaced, see `repair`."""
     # Two tellings about one cluster are written one after the other, so that the later one stays.
     await tx.get(Cluster, heard.event.cluster_id, with_for_update=True)
-    await store.mark_verdicts(tx, heard.event.cluster_id, heard.event.nodes, heard.sequence, heard.at)
+    await news.mark_verdicts(tx, heard.event.cluster_id, heard.event.nodes, heard.sequence, heard.at)
 
 
 async def health_changed(heard: Heard[HealthChanged], tx: AsyncSession) -> None:

@@ -18,7 +18,7 @@ from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner.nodes import Node, SetProgress
-from caravan_shared.contracts.facts import NodeVerdict, WhoCanFix
+from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import MachineState, Verdict
 from caravan_shared.plumbing.database import UtcDateTime, service_metadata, upsert
@@ -156,7 +156,6 @@ class SweepSighting(Table, table=True):
 _NODES: SqlTable = cast("Any", NodeRow).__table__
 _NEWS: SqlTable = cast("Any", NodeNews).__table__
 _SETS: SqlTable = cast("Any", SetRow).__table__
-_NO_VERDICT = {"verdict": None, "verdict_reason": None, "verdict_since": None, "verdict_sequence": 0}
 _NODE_KEY = ("cluster_id", "name")
 _HEARD = ("joined_at", "verdict", "verdict_reason", "verdict_since")
 _NOT_OURS = {*_NODE_KEY, "drained_at", *_HEARD}
@@ -249,48 +248,6 @@ async def installation(tx: AsyncSession) -> str:
     """This installation's id, made at the first call ever."""
     await upsert(tx, Installation, [{"row": 1, "installation": str(uuid4())}], key=("row",), update=())
     return (await tx.exec(select(Installation.installation))).one()
-
-
-async def mark_drained(tx: AsyncSession, cluster_id: UUID, names: Iterable[str], at: datetime) -> None:
-    """Note that these nodes are out of their cluster."""
-    await tx.exec(
-        update(NodeRow)
-        .where(
-            col(NodeRow.cluster_id) == cluster_id, col(NodeRow.name).in_(list(names)), col(NodeRow.drained_at).is_(None)
-        )
-        .values(drained_at=at)
-    )
-
-
-async def mark_joined(tx: AsyncSession, cluster_id: UUID, names: Iterable[str], at: datetime) -> None:
-    """Note that these nodes are members of their cluster; the first telling counts."""
-    rows = [{"cluster_id": cluster_id, "name": name, "joined_at": at, "heard_at": at} for name in names]
-    await upsert(tx, NodeNews, [_NO_VERDICT | row for row in rows], key=_NODE_KEY, update=())
-    named = col(NodeNews.cluster_id) == cluster_id, col(NodeNews.name).in_([row["name"] for row in rows])
-    await tx.exec(update(NodeNews).where(*named, col(NodeNews.joined_at).is_(None)).values(joined_at=at))
-
-
-async def mark_verdicts(
-    tx: AsyncSession, cluster_id: UUID, verdicts: Iterable[NodeVerdict], sequence: int, at: datetime
-) -> None:
-    """Note what health believes of these nodes, unless a later telling came before."""
-    told = {verdict.name: verdict for verdict in verdicts}
-    named = col(NodeNews.cluster_id) == cluster_id, col(NodeNews.name).in_(list(told))
-    newer = set(await tx.exec(select(NodeNews.name).where(*named, col(NodeNews.verdict_sequence) > sequence)))
-    rows = [
-        {
-            "cluster_id": cluster_id,
-            "name": name,
-            "verdict": verdict.verdict.value,
-            "verdict_reason": verdict.reason,
-            "verdict_since": verdict.since,
-            "verdict_sequence": sequence,
-            "heard_at": at,
-        }
-        for name, verdict in told.items()
-        if name not in newer
-    ]
-    await upsert(tx, NodeNews, rows, key=_NODE_KEY, update=[*_NO_VERDICT, "heard_at"])
 
 
 async def clusters_known(session: AsyncSession) -> tuple[set[UUID], set[UUID]]:
