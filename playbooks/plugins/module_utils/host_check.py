@@ -1,6 +1,6 @@
 """Judge whether a machine can become a node: everything that is wrong, at once, and what to do about each.
 
-Pure: what was seen comes from host_facts. In a container swap is its host's affair.
+Pure: what was seen comes from host_facts. In a container swap is its host's affair, and so is how full the disk is.
 
 Figures: kubeadm's preflight checks and system validators, the kubelet's default eviction thresholds
 (https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/), ports
@@ -149,7 +149,7 @@ def _resources(wanted: Wanted, seen: Seen) -> list[str]:
     if seen.swaps and not seen.container:
         found.append(f"swap is on ({', '.join(seen.swaps)}): swapoff -a, and remove it from /etc/fstab")
     free, share = seen.disk_free / GIB, seen.disk_free / max(seen.disk_size, 1)
-    if free < DISK_FREE_GIB or share < DISK_FREE_SHARE:
+    if free < DISK_FREE_GIB or (share < DISK_FREE_SHARE and not seen.container):
         found.append(
             f"/var/lib has {free:.1f} GiB ({share:.0%}) left, {DISK_FREE_GIB} GiB and {DISK_FREE_SHARE:.0%} are needed"
             ": make room or use a larger disk"

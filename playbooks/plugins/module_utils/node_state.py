@@ -16,8 +16,8 @@ The document is an object; every key is optional and they are applied in this or
     units           [{name, enabled?, state?, restart_on?}]  systemd; state: started, stopped; restart_on: [path]
     images          [{url, sha256, name}]                    imported into containerd for Kubernetes
 
-`url` is http(s):// or an absolute path. `unless_exists: [path]` skips a file, artifact or archive where the machine
-brings its own. What differs is made so, nothing else; every step can be killed and repeated. A checksum that does not
+`url` is http(s):// or an absolute path. `unless_exists: [path]` skips a file, artifact or archive where one of these is
+there, as the machine's own program; `if_exists: [path]` skips it where none is. What differs is made so, nothing else; every step can be killed and repeated. A checksum that does not
 hold refuses before anything is put into place. What was there before is kept, so that `undo` can give it back.
 """
 
@@ -51,7 +51,18 @@ CHUNK = 1 << 20
 FETCH_TIMEOUT_S = 60  # without a byte
 FETCH_ATTEMPTS = 3
 COMMAND_TIMEOUT_S = 300  # importing a large image from a slow disk
+IN_CONTAINERS = ("/run/systemd/container", "/.dockerenv")
 CAP_SYS_RESOURCE = 24  # linux/capability.h: who lacks it cannot make a process less likely to be killed
+EVICTION = {
+    "memory.available": "100Mi",
+    "nodefs.available": "10%",
+    "nodefs.inodesFree": "5%",
+    "imagefs.available": "15%",
+    "imagefs.inodesFree": "5%",
+}
+"""What the kubelet keeps free by default, at the cost of pods."""
+CONTAINER_EVICTION = {"memory.available": "100Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi"}
+"""The same in a container. Its disk is its host's: what fills that is not the pods', and evicting them frees little."""
 EVIDENCE = {"br_netfilter": "/proc/sys/net/bridge", "overlay": "/sys/module/overlay"}
 """What only exists while a module is at work, for kernels that list neither loaded nor built-in ones."""
 
@@ -208,6 +219,10 @@ class Host:
             return json.dumps(self.cgroup_v2())
         if name == "restrict_oom_score_adj":
             return json.dumps(not self._has_capability(CAP_SYS_RESOURCE))
+        if name == "image_gc_percent":
+            return "100" if self.in_container() else "85"
+        if name == "eviction_hard":
+            return json.dumps(CONTAINER_EVICTION if self.in_container() else EVICTION)
         raise Refused(f"there is no fact {name!r}")
 
     def cgroup_v2(self) -> bool:
@@ -216,7 +231,7 @@ class Host:
 
     def in_container(self) -> bool:
         """Whether this machine is a container."""
-        return self.at("/run/systemd/container").exists() or self.at("/.dockerenv").exists()
+        return any(self.at(path).exists() for path in IN_CONTAINERS)
 
     def keep(self, path: str) -> None:
         """Note that this path is about to be ours, and put aside what is there; once."""
@@ -605,7 +620,7 @@ def _changes(document: Mapping[str, Any], host: Host, *, check: bool) -> Iterato
     for key, plan in STEPS:
         wanted = document.get(key) or ()
         for item in wanted.items() if isinstance(wanted, Mapping) else wanted:
-            if isinstance(item, Mapping) and any(host.at(path).exists() for path in item.get("unless_exists", ())):
+            if isinstance(item, Mapping) and not _concerns(host, item):
                 continue
             change = plan(host, item)
             if change is None:
@@ -616,6 +631,12 @@ def _changes(document: Mapping[str, Any], host: Host, *, check: bool) -> Iterato
                 except OSError as error:
                     raise Refused(f"{change.what}: {error}") from error
             yield change
+
+
+def _concerns(host: Host, item: Mapping[str, Any]) -> bool:
+    if any(host.at(path).exists() for path in item.get("unless_exists", ())):
+        return False
+    return "if_exists" not in item or any(host.at(path).exists() for path in item["if_exists"])
 
 
 def undo(host: Host, *, check: bool = False) -> list[str]:

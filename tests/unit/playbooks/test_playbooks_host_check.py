@@ -97,8 +97,9 @@ def test_all_problems_are_told_at_once() -> None:
     assert len(problems(systemd=False, cpus=1, swaps=("/dev/sda2",), hostname="x", listeners={10250: "sshd"})) == 5
 
 
-def test_containers_swap_is_its_hosts_affair() -> None:
-    assert problems(container=True, swaps=("/dev/sda2",)) == []
+def test_swap_and_fullness_of_a_container_are_its_hosts_affair() -> None:
+    assert problems(container=True, swaps=("/dev/sda2",), disk_free=10 << 30) == []
+    assert len(problems(container=True, disk_free=1 << 30)) == 1
 
 
 def test_ports_that_our_own_processes_hold_are_free() -> None:

@@ -166,6 +166,13 @@ def test_machines_own_program_is_kept(machine: Path, tmp_path: Path) -> None:
     assert apply(machine, artifacts=[item]) == []
 
 
+def test_what_is_for_some_machines_only_is_left_out_on_others(machine: Path) -> None:
+    item = {"path": "/a", "content": "", "if_exists": ["/.dockerenv", "/run/systemd/container"]}
+    assert apply(machine, files=[item]) == []
+    (machine / ".dockerenv").touch()
+    assert apply(machine, files=[item]) == ["file /a"]
+
+
 def test_facts_are_filled_in_where_they_are_named_only(machine: Path) -> None:
     content = "a={address} b={other} c={{address}}"
     apply(machine, files=[{"path": "/a", "content": content, "facts": ["address"]}, {"path": "/b", "content": content}])
