@@ -1,45 +1,16 @@
 """What kubeadm, scheduler and flannel are told, rendered as the bootstrapper renders: plain Jinja2, all defined."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-import yaml
+from tests.support.kubeadm import PLAYBOOKS, documents, rendered
 
 from caravan_shared.contracts.tuning import KubeProxyMode, Tuning
 
-PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
-COMMON: dict[str, Any] = {
-    "kubeadm_cluster": "demo",
-    "kubeadm_version": "1.34.2",
-    "kubeadm_endpoint": "demo.default.caravan.test:6443",
-    "kubeadm_port": 6443,
-    "kubeadm_ca_hash": "sha256:00",
-    "kubeadm_pod_cidr": "10.244.0.0/16",
-    "kubeadm_service_cidr": "10.96.0.0/16",
-    "kubeadm_dns_domain": "cluster.local",
-    "kubeadm_etcd_endpoints": [],
-    "kubeadm_tokens": [{"token": "abcdef.0123456789abcdef"}],
-    "kubeadm_token": "abcdef.0123456789abcdef",
-    "kubeadm_node": "demo-control-plane-1",
-    "kubeadm_address": "10.0.0.4",
-    "kubeadm_labels": [],
-    "kubeadm_taints": None,
-}
-
-
-def rendered(name: str, **variables: Any) -> dict[str, Any]:
-    """The file's documents by their kinds."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)
-    environment.filters["to_json"] = json.dumps
-    text = environment.from_string((PLAYBOOKS / name).read_text()).render({**COMMON, **variables})
-    return {document["kind"]: document for document in yaml.safe_load_all(text) if document}
-
 
 def kubeadm(mode: str, **variables: Any) -> dict[str, Any]:
-    return rendered("templates/kubeadm.yaml.j2", kubeadm_mode=mode, **variables)
+    return documents(rendered("templates/kubeadm.yaml.j2", kubeadm_mode=mode, **variables))
 
 
 def flags(component: dict[str, Any]) -> dict[str, str]:
@@ -51,13 +22,13 @@ def tuned(**values: Any) -> dict[str, Any]:
 
 
 def test_init_without_tuning_leaves_every_default_to_kubernetes() -> None:
-    documents = kubeadm("init")
-    cluster = documents["ClusterConfiguration"]
+    told = kubeadm("init")
+    cluster = told["ClusterConfiguration"]
     assert [flags(cluster[part]) for part in ("apiServer", "controllerManager")] == [{}, {}]
     assert cluster["etcd"] == {"local": {"dataDir": "/var/lib/etcd", "extraArgs": None}}
     assert cluster["encryptionAlgorithm"] == "ECDSA-P256"
-    assert documents["KubeletConfiguration"].keys() == {"apiVersion", "kind", "rotateCertificates"}
-    assert documents["InitConfiguration"]["localAPIEndpoint"] == {"advertiseAddress": "10.0.0.4", "bindPort": 6443}
+    assert told["KubeletConfiguration"].keys() == {"apiVersion", "kind", "rotateCertificates"}
+    assert told["InitConfiguration"]["localAPIEndpoint"] == {"advertiseAddress": "10.0.0.4", "bindPort": 6443}
 
 
 def test_missing_tuning_and_tuning_of_nothing_are_the_same() -> None:
@@ -108,11 +79,6 @@ def test_kubelet_is_tuned_in_its_own_units() -> None:
     assert kubelet["serializeImagePulls"] is False
 
 
-@pytest.mark.parametrize(("version", "told"), [("1.34.2", False), ("1.35.0", True)])
-def test_kubelet_is_allowed_cgroup_v1_where_it_would_refuse(version: str, told: bool) -> None:
-    assert ("failCgroupV1" in kubeadm("init", kubeadm_version=version)["KubeletConfiguration"]) is told
-
-
 def test_external_etcd_is_reached_with_a_certificate_of_its_authority() -> None:
     endpoints = ["https://10.0.0.7:2379", "https://10.0.0.8:2379"]
     cluster = kubeadm("init", kubeadm_etcd_endpoints=endpoints)["ClusterConfiguration"]
@@ -136,9 +102,9 @@ def test_events_stay_where_etcd_is_stacked() -> None:
 
 
 def test_without_kube_proxy_none_is_installed_nor_configured() -> None:
-    documents = kubeadm("init", caravan_tuning=tuned(kube_proxy_mode=KubeProxyMode.NONE))
-    assert documents["ClusterConfiguration"]["proxy"] == {"disabled": True}
-    assert "KubeProxyConfiguration" not in documents
+    told = kubeadm("init", caravan_tuning=tuned(kube_proxy_mode=KubeProxyMode.NONE))
+    assert told["ClusterConfiguration"]["proxy"] == {"disabled": True}
+    assert "KubeProxyConfiguration" not in told
 
 
 def test_kube_proxy_leaves_the_kernels_limit_of_connections_alone() -> None:
@@ -161,14 +127,14 @@ def test_who_joins_by_itself_waits_longer_for_the_cluster(name: str | None, pati
 
 
 def test_certificates_are_asked_for_with_an_etcd_of_kubeadms_own() -> None:
-    documents = kubeadm("certificates", kubeadm_certificates_dir="/run/pki", kubeadm_etcd_endpoints=["https://a:2379"])
-    assert "etcd" not in documents["ClusterConfiguration"]
-    assert documents["ClusterConfiguration"]["certificatesDir"] == "/run/pki"
+    told = kubeadm("certificates", kubeadm_certificates_dir="/run/pki", kubeadm_etcd_endpoints=["https://a:2379"])
+    assert "etcd" not in told["ClusterConfiguration"]
+    assert told["ClusterConfiguration"]["certificatesDir"] == "/run/pki"
 
 
 def test_scheduler_looks_at_as_many_nodes_as_wanted() -> None:
     tuning = tuned(scheduler_percentage_of_nodes_to_score=20, scheduler_client_qps=200)
-    scheduler = rendered("templates/scheduler.yaml.j2", caravan_tuning=tuning)["KubeSchedulerConfiguration"]
+    scheduler = documents(rendered("templates/scheduler.yaml.j2", caravan_tuning=tuning))["KubeSchedulerConfiguration"]
     assert scheduler["percentageOfNodesToScore"] == 20
     assert scheduler["clientConnection"] == {"kubeconfig": "/etc/kubernetes/scheduler.conf", "qps": 200}
 
@@ -176,10 +142,10 @@ def test_scheduler_looks_at_as_many_nodes_as_wanted() -> None:
 @pytest.mark.parametrize(("cidr", "key"), [("10.32.0.0/12", "Network"), ("fd00:10::/48", "IPv6Network")])
 def test_flannel_serves_the_pods_network(cidr: str, key: str) -> None:
     images = {"daemon": "example.org/flannel:v1", "plugin": "example.org/flannel-cni-plugin:v1"}
-    documents = rendered("manifests/flannel.yaml.j2", kubeadm_pod_cidr=cidr, flannel_images=images)
-    network = json.loads(documents["ConfigMap"]["data"]["net-conf.json"])
+    objects = documents(rendered("manifests/flannel.yaml.j2", kubeadm_pod_cidr=cidr, flannel_images=images))
+    network = json.loads(objects["ConfigMap"]["data"]["net-conf.json"])
     assert (network[key], network["Backend"]) == (cidr, {"Type": "vxlan"})
-    pod = documents["DaemonSet"]["spec"]["template"]["spec"]
+    pod = objects["DaemonSet"]["spec"]["template"]["spec"]
     assert [c["image"] for c in (*pod["initContainers"], *pod["containers"])] == [
         images["plugin"],
         images["daemon"],
