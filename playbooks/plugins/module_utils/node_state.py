@@ -17,8 +17,9 @@ The document is an object; every key is optional and they are applied in this or
     images          [{url, sha256, name}]                    imported into containerd for Kubernetes
 
 `url` is http(s):// or an absolute path. `unless_exists: [path]` skips a file, artifact or archive where one of these is
-there, as the machine's own program; `if_exists: [path]` skips it where none is. What differs is made so, nothing else; every step can be killed and repeated. A checksum that does not
-hold refuses before anything is put into place. What was there before is kept, so that `undo` can give it back.
+there, as the machine's own program; `if_exists: [path]` skips it where none is. What differs is made so, nothing else;
+every step can be killed and repeated. A checksum that does not hold refuses before anything is put into place. What was
+there before is kept, so that `undo` can give it back.
 """
 
 from __future__ import annotations
@@ -53,16 +54,6 @@ FETCH_ATTEMPTS = 3
 COMMAND_TIMEOUT_S = 300  # importing a large image from a slow disk
 IN_CONTAINERS = ("/run/systemd/container", "/.dockerenv")
 CAP_SYS_RESOURCE = 24  # linux/capability.h: who lacks it cannot make a process less likely to be killed
-EVICTION = {
-    "memory.available": "100Mi",
-    "nodefs.available": "10%",
-    "nodefs.inodesFree": "5%",
-    "imagefs.available": "15%",
-    "imagefs.inodesFree": "5%",
-}
-"""What the kubelet keeps free by default, at the cost of pods."""
-CONTAINER_EVICTION = {"memory.available": "100Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi"}
-"""The same in a container. Its disk is its host's: what fills that is not the pods', and evicting them frees little."""
 EVIDENCE = {"br_netfilter": "/proc/sys/net/bridge", "overlay": "/sys/module/overlay"}
 """What only exists while a module is at work, for kernels that list neither loaded nor built-in ones."""
 
@@ -219,10 +210,6 @@ class Host:
             return json.dumps(self.cgroup_v2())
         if name == "restrict_oom_score_adj":
             return json.dumps(not self._has_capability(CAP_SYS_RESOURCE))
-        if name == "image_gc_percent":
-            return "100" if self.in_container() else "85"
-        if name == "eviction_hard":
-            return json.dumps(CONTAINER_EVICTION if self.in_container() else EVICTION)
         raise Refused(f"there is no fact {name!r}")
 
     def cgroup_v2(self) -> bool:
