@@ -64,7 +64,8 @@ def fill_mirror(
         else:
             with download.client() as http:
                 fill.from_official(place, artifacts, report, http)
-    say(stderr(), f"{len(artifacts)} files, {time.monotonic() - began:.1f} s")
+    there = sum(not place.lacks(artifact) for artifact in artifacts)
+    say(stderr(), f"{there} of {len(artifacts)} files, {time.monotonic() - began:.1f} s")
     typer.echo(folder)
 
 
