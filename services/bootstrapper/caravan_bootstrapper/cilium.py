@@ -19,6 +19,7 @@ HANDOVER_UNTIL = (1, 15)
 SLICES_NAMED_SINCE = (1, 16)
 MANY_NODES = 100
 """Nodes from which a fixed number of agents restarted at once would take an upgrade too long."""
+WITHOUT_ENVOY = {"l7Proxy": False, "envoy": {"enabled": False}}
 # A node's share of the pod range, as kube-controller-manager gives it.
 NODE_PREFIX = {4: 24, 6: 64}
 
@@ -63,7 +64,7 @@ def values(
         **_services(tuning, endpoint),
         **_state(tuning, release, etcd),
         **_sizes(spec, tuning),
-        **_images(spec, release),
+        **_pods(spec, release),
         # Nothing here reads Hubble's flows, and its certificates would be made anew with every upgrade.
         "hubble": {"enabled": False},
     }
@@ -128,14 +129,16 @@ def _sizes(spec: ClusterSpec, tuning: Tuning) -> dict[str, Any]:
     }
 
 
-def _images(spec: ClusterSpec, release: Release) -> dict[str, Any]:
+def _pods(spec: ClusterSpec, release: Release) -> dict[str, Any]:
     nodes = sum(node_set.count for node_set in spec.node_sets() if node_set.role is not Role.ETCD)
     image = {"image": {"useDigest": False}} if release.mirrored else {}
+    # A changed configuration is one that nobody has read until pods are started anew.
     return {
         **image,
+        "rollOutCiliumPods": True,
         # One leads, one waits; two never share a node.
-        "operator": {"replicas": min(2, nodes), **image},
-        **({"envoy": image} if release.envoy else {"l7Proxy": False, "envoy": {"enabled": False}}),
+        "operator": {"replicas": min(2, nodes), "rollOutPods": True, **image},
+        **({"envoy": {"rollOutPods": True, **image}} if release.envoy else WITHOUT_ENVOY),
     }
 
 

@@ -96,8 +96,16 @@ def test_images_of_a_mirror_have_no_digest_to_be_pulled_by() -> None:
     got = chosen()
     assert got["image"] == got["operator"]["image"] == {"useDigest": False}
     official = chosen(release=OFFICIAL)
+    assert "image" not in official["envoy"]
     assert "image" not in official
     assert "image" not in official["operator"]
+
+
+def test_pods_start_anew_where_their_configuration_changes() -> None:
+    got = chosen(release=OFFICIAL)
+    assert got["rollOutCiliumPods"]
+    assert got["operator"]["rollOutPods"]
+    assert got["envoy"]["rollOutPods"]
 
 
 def test_without_an_image_of_envoy_there_is_no_envoy() -> None:
