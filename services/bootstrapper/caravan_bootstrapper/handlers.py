@@ -6,6 +6,7 @@ from typing import Any
 from sqlmodel import delete, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_bootstrapper.ledger import NO_TROUBLE
 from caravan_bootstrapper.store import Cluster, JoinToken, Node, Run, SshKey, open_cluster
 from caravan_shared.contracts.events import (
     ClusterDeleted,
@@ -38,7 +39,7 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
         cluster.failures, cluster.given_up, cluster.patience_from = 0, False, heard.at
         table: Any = Node
         of_cluster = update(Node).where(table.cluster_id == event.cluster_id)
-        await tx.exec(of_cluster.values(failures=0, failed_at=None, failure=None, told=None))
+        await tx.exec(of_cluster.values(**NO_TROUBLE))
     if event.generation >= cluster.generation:
         cluster.name, cluster.generation, cluster.spec = (
             event.name,

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlmodel import select, update
+from sqlmodel import or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_bootstrapper.steps import Abandon, StartRun, Tell
@@ -35,6 +35,9 @@ NODES_AN_EVENT = 200  # keeps an event far below NATS' 1 MiB
 
 _FINISHED_BY_SUCCESS_ONLY = frozenset({Play.SITE, Play.ADD_NODES, Play.UPGRADE})
 """Plays that leave a node halfway when they end early: it is theirs until one of them succeeds."""
+
+NO_TROUBLE = {"failures": 0, "failed_at": None, "failure": None, "failed_play": None, "told": None}
+"""A node's columns while nothing has failed on it."""
 
 _nodes: Any = Node
 _runs: Any = Run
@@ -231,9 +234,13 @@ async def _etcd_runs(tx: AsyncSession, run: Run) -> None:
 
 async def _forget_troubles(tx: AsyncSession, run: Run) -> None:
     """What failed on these nodes works now; where that was told, that all is well is told as well."""
-    if any(node.told for node in await _nodes_of(tx, run)):
+    healed = _nodes.name.in_(run.nodes)
+    if run.play == Play.BACKUP:
+        healed = or_(healed, _nodes.failed_play == Play.BACKUP)  # whoever takes one takes it for all
+    of_cluster = _nodes.cluster_id == run.cluster_id
+    if (await tx.exec(select(_nodes.name).where(of_cluster, healed, _nodes.told.is_not(None)))).first():
         await _set(tx, run.cluster_id, done_generation=0)
-    await _note(tx, run, failures=0, failed_at=None, failure=None, told=None)
+    await tx.exec(update(Node).where(of_cluster, healed).values(**NO_TROUBLE))
     if run.manager:
         managed = _nodes.cluster_id == run.cluster_id, _nodes.name == run.manager
         await tx.exec(update(Node).where(*managed).values(blamed_at=None))
@@ -257,7 +264,12 @@ async def _failed_on(tx: AsyncSession, run: Run, outcome: Outcome, now: datetime
     of_nodes = {name: outcome.by_host[name] for name in run.nodes if name in outcome.by_host}
     for name, sentence in (of_nodes or dict.fromkeys(run.nodes, reason)).items():
         named = _nodes.cluster_id == run.cluster_id, _nodes.name == name
-        failed = {"failures": _nodes.failures + 1, "failed_at": now, "failure": sentence}
+        failed = {
+            "failures": _nodes.failures + 1,
+            "failed_at": now,
+            "failure": sentence,
+            "failed_play": run.play,
+        }
         await tx.exec(update(Node).where(*named).values(**failed))
 
 

@@ -81,7 +81,7 @@ class Bootstrapping:
         if isinstance(step, EnsureTokens):
             return await self._ensure_tokens(turn, seen)
         async with turn.transaction() as tx:
-            await _write(tx, seen, step, turn.now())
+            await write(tx, seen, step, turn.now())
         return None
 
     async def _start(self, turn: Turn, seen: ClusterView, step: StartRun) -> None:
@@ -135,7 +135,7 @@ class Bootstrapping:
         return None if news else wait
 
 
-async def _write(tx: AsyncSession, seen: ClusterView, step: Step, now: datetime) -> None:
+async def write(tx: AsyncSession, seen: ClusterView, step: Step, now: datetime) -> None:
     """The steps that are a change of the store and a word to the others, and nothing else."""
     match step:
         case MarkInterrupted(runs):

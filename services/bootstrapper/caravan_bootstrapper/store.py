@@ -88,6 +88,7 @@ class Node(Table, table=True):
     failures: int = 0
     failed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     failure: str | None = None
+    failed_play: str | None = None
     told: str | None = None
     blamed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 

@@ -25,6 +25,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("failed_at", UtcDateTime(), nullable=True))
         batch_op.add_column(sa.Column("failure", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("failed_play", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("told", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("blamed_at", UtcDateTime(), nullable=True))
 
@@ -42,6 +43,7 @@ def downgrade() -> None:
     with op.batch_alter_table("nodes", schema=None) as batch_op:
         batch_op.drop_column("blamed_at")
         batch_op.drop_column("told")
+        batch_op.drop_column("failed_play")
         batch_op.drop_column("failure")
         batch_op.drop_column("failed_at")
         batch_op.drop_column("failures")
