@@ -171,15 +171,15 @@ def _etcd_urls(work: Work, port: int) -> list[str]:
 
 
 def _reached(node: NodeView) -> dict[str, Any]:
+    at = {"ansible_host": node.address, "caravan_machine_id": node.machine_id}
     if node.connection is Connection.SANDBOX:
-        return {"ansible_connection": "local", "ansible_host": node.address}
-    return {"ansible_host": node.address, "ansible_user": node.ssh_user}
+        return {"ansible_connection": "local", **at}
+    return {"ansible_user": node.ssh_user, **at}
 
 
 def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any]:
     variables: dict[str, Any] = {
         **_reached(node),
-        "caravan_machine_id": node.machine_id,
         "caravan_role": node.role.value if node.role else "",
         "caravan_node_dead": node.dead,
     }
