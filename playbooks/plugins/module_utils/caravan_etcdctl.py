@@ -28,7 +28,8 @@ class Etcdctl:
 
     def members(self) -> list[Member]:
         """Every member with its health, dead ones included."""
-        listed = json.loads(self.tell("member", "list", "--write-out", "json"))["members"]
+        # As the asked member knows it (`s`erializable): an etcd without quorum would not answer otherwise.
+        listed = json.loads(self.tell("member", "list", "--consistency", "s", "--write-out", "json"))["members"]
         healthy = self.healthy_endpoints()
         return [_member(raw, healthy) for raw in listed]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable
 
@@ -52,12 +53,15 @@ def start_all() -> None:
     wait_until(apiserver_answers, ANSWERS_WITHIN_S, "the kube-apiserver does not answer")
 
 
-def restart(pod: str) -> None:
-    """End the pod's container and wait until the kubelet has started another, and the kube-apiserver answers."""
-    old, _ = running()[pod]
-    run(["crictl", "stop", "--timeout", str(GRACE_S), old], GRACE_S + ASKED_WITHIN_S)
-    wait_until(lambda: running().get(pod, (old, 0))[0] != old, ANSWERS_WITHIN_S, f"{pod} did not start again")
-    wait_until(apiserver_answers, ANSWERS_WITHIN_S, f"the kube-apiserver does not answer after a restart of {pod}")
+def restart(pods: list[str]) -> None:
+    """End the pods' containers, all at once, and wait until the kubelet has started others and there are answers."""
+    old = {pod: found[0] for pod, found in running().items() if pod in pods}
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(_end, old.values()))
+    wait_until(lambda: _are_others(old), ANSWERS_WITHIN_S, f"{', '.join(pods)} did not start again")
+    wait_until(
+        apiserver_answers, ANSWERS_WITHIN_S, f"the kube-apiserver does not answer after a restart of {', '.join(pods)}"
+    )
 
 
 def apiserver_answers() -> bool:
@@ -77,6 +81,15 @@ def wait_until(holds: Callable[[], bool], within_s: float, otherwise: str) -> No
         if time.monotonic() > deadline:
             raise TooSlow(f"{otherwise} within {within_s:.0f} s{why}")
         time.sleep(LOOK_EVERY_S)
+
+
+def _end(container: str) -> None:
+    run(["crictl", "stop", "--timeout", str(GRACE_S), container], GRACE_S + ASKED_WITHIN_S)
+
+
+def _are_others(old: dict[str, str]) -> bool:
+    now = running()
+    return all(pod in now and now[pod][0] != container for pod, container in old.items())
 
 
 def _move(source: Path, target: Path) -> None:

@@ -95,8 +95,8 @@ def renew(below_days: int, sign: dict[str, Any] | None, *, only_look: bool) -> t
     if sign:
         renewed += _sign(sign, below_days, only_look=only_look)
     restarted = outdated() if ADMIN.exists() else []
-    for pod in () if only_look else restarted:
-        static_pods.restart(pod)
+    if restarted and not only_look:
+        static_pods.restart(restarted)
     return renewed, restarted
 
 
