@@ -6,7 +6,7 @@ from typing import Any
 from sqlmodel import delete, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_bootstrapper.ledger import NO_TROUBLE
+from caravan_bootstrapper.records import NO_TROUBLE
 from caravan_bootstrapper.store import Cluster, JoinToken, Node, Run, SshKey, open_cluster
 from caravan_shared.contracts.events import (
     ClusterDeleted,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_bootstrapper import ledger, store, tokens
+from caravan_bootstrapper import ledger, records, store, tokens
 from caravan_bootstrapper.decide import decide
 from caravan_bootstrapper.errors import ApiserverUnreachable
 from caravan_bootstrapper.members import Endpoint, Members
@@ -96,7 +96,7 @@ class Bootstrapping:
         if step.play is Play.SITE and untold and again:
             await self._ensure_tokens_if_it_answers(turn, seen)
         async with turn.transaction() as tx:
-            run = await ledger.open_run(tx, seen, step, self._runs.owner, turn.now())
+            run = await records.open_run(tx, seen, step, self._runs.owner, turn.now())
         self._runs.launch(run)
 
     async def _ensure_tokens_if_it_answers(self, turn: Turn, seen: ClusterView) -> None:
@@ -139,7 +139,7 @@ async def write(tx: AsyncSession, seen: ClusterView, step: Step, now: datetime) 
     """The steps that are a change of the store and a word to the others, and nothing else."""
     match step:
         case MarkInterrupted(runs):
-            await ledger.interrupt(tx, runs, now)
+            await records.interrupt(tx, runs, now)
         case SayAgain():
             await ledger.say_again(tx, seen)
         case NameFirst(node):

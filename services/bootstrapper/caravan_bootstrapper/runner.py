@@ -23,7 +23,7 @@ import psutil
 
 from caravan_bootstrapper import processes
 from caravan_bootstrapper.events import EventReader, last_line
-from caravan_bootstrapper.ledger import Outcome
+from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.views import Play, RunState
 from caravan_shared.plumbing.log import get_logger
 

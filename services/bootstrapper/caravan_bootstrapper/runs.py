@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from caravan_bootstrapper import inventory, ledger, ssh, store, tokens
+from caravan_bootstrapper import inventory, records, ssh, store, tokens
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
-from caravan_bootstrapper.ledger import Outcome
+from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.runner import Order, Runner
 from caravan_bootstrapper.settings import Settings
 from caravan_bootstrapper.store import Cluster, Run
@@ -136,14 +136,14 @@ class Runs:
 
     async def _close(self, run: Run, outcome: Outcome) -> None:
         async with self._db.transaction() as tx:
-            told = await ledger.close_run(tx, run.id, self.owner, outcome, self._clock.now())
+            told = await records.close_run(tx, run.id, self.owner, outcome, self._clock.now())
         log.info("run ended", state=outcome.state, reason=outcome.failure, told=told)
 
     async def _perform(self, run: Run, order: Order) -> Outcome:
         steps: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         async with self._db.transaction() as tx:
             now = self._clock.now()
-            await ledger.beat(tx, run.id, now, state=RunState.RUNNING, started_at=now)
+            await records.beat(tx, run.id, now, state=RunState.RUNNING, started_at=now)
         reporting = asyncio.create_task(self._report(run.id, steps))
         try:
             return await self._runner.run(order, lambda step, number: steps.put_nowait((step, number)))
@@ -158,12 +158,12 @@ class Runs:
                 step, number = await asyncio.wait_for(steps.get(), BEAT_EVERY_S)
             except TimeoutError:
                 async with self._db.transaction() as tx:
-                    await ledger.beat(tx, run_id, self._clock.now())
+                    await records.beat(tx, run_id, self._clock.now())
                 continue
             while not steps.empty():
                 step, number = steps.get_nowait()
             async with self._db.transaction() as tx:
-                await ledger.reached(tx, run_id, step, number, self._clock.now())
+                await records.reached(tx, run_id, step, number, self._clock.now())
             await asyncio.sleep(REPORT_EVERY_S)
 
     async def _order(self, run: Run) -> Order:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from caravan_bootstrapper import handlers, ledger, store
+from caravan_bootstrapper import handlers, ledger, records, store
 from caravan_bootstrapper.decide import decide
 from caravan_bootstrapper.hops import version_key
-from caravan_bootstrapper.ledger import Outcome
 from caravan_bootstrapper.reconcile import write
+from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.steps import EnsureTokens, LookAtMembers, Policy, Rest, StartRun, Step
 from caravan_bootstrapper.store import Node
 from caravan_bootstrapper.views import ClusterView, NodeView, RunState
@@ -167,7 +167,7 @@ class Fleet:
     async def _run(self, seen: ClusterView, step: StartRun, end: RunState) -> None:
         self.runs.append(step)
         async with self.db.transaction() as tx:
-            run = await ledger.open_run(tx, seen, step, OWNER, self.now)
+            run = await records.open_run(tx, seen, step, OWNER, self.now)
         self._work(step, end)
         self.now += timedelta(seconds=30)
         if end is RunState.INTERRUPTED:
@@ -175,7 +175,7 @@ class Fleet:
         name = step.nodes[0].name
         outcome = Outcome(end) if end is RunState.SUCCEEDED else Outcome(end, f"{name}: no", {name: f"{name}: no"})
         async with self.db.transaction() as tx:
-            assert await ledger.close_run(tx, run.id, OWNER, outcome, self.now)
+            assert await records.close_run(tx, run.id, OWNER, outcome, self.now)
 
     def _work(self, step: StartRun, end: RunState) -> None:
         whole = end is RunState.SUCCEEDED
