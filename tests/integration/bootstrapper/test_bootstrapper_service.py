@@ -4,16 +4,17 @@ import asyncio
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import select, update
 from tests.integration.bootstrapper.conftest import Subject, World
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
 
 from caravan_bootstrapper.settings import Settings
-from caravan_bootstrapper.store import Run
+from caravan_bootstrapper.store import JoinToken, Run
 from caravan_shared.contracts.events import (
     BootstrapDone,
     BootstrapFailed,
@@ -114,6 +115,27 @@ async def test_failing_run_is_told_with_its_reason_and_a_retry_mends_it(world: W
     subject.retry += 1
     await subject.request()
     await subject.until(BootstrapDone)
+
+
+async def test_repeated_site_tells_its_new_token_to_the_control_plane_that_runs_already(
+    world: World, service: Service
+) -> None:
+    subject = cluster(world, service, workers=[{"name": "workers", "count": 1}])
+    await subject.request()
+    await world.cloud.call("POST", "/v1/faults", {"kind": "command_error", "times": 1, "command": "kubeadm-join"})
+    await subject.make("workers", 1, complete=False)
+    await subject.make("control-plane", 1)
+    await subject.until(BootstrapFailed)
+    nearly_over = datetime.now(UTC) + timedelta(hours=11)
+    async with service.db.transaction() as tx:
+        await tx.exec(update(JoinToken).where(JoinToken.cluster_id == subject.id).values(expires_at=nearly_over))
+    subject.retry += 1
+    await subject.request()
+    await subject.until(BootstrapDone)
+    async with service.db.reading() as session:
+        tokens = (await session.exec(select(JoinToken).where(JoinToken.cluster_id == subject.id))).all()
+    assert len([token for token in tokens if token.expires_at > nearly_over]) == 2, "each set's token was renewed"
+    assert len(await subject.told(BootstrapFailed)) == 1
 
 
 async def test_before_a_cluster_runs_user_data_is_given_out_and_nodes_may_leave(world: World, service: Service) -> None:
