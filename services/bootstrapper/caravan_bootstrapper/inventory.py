@@ -4,7 +4,7 @@ Names of secrets' files are in it, secrets are not. All text goes out as `!unsaf
 template what a user may have written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec, Cni, NodeSet, Role, Topology
+from caravan_shared.contracts.states import MembershipState
 from caravan_shared.contracts.tuning import Tuning
 
 PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS, CILIUM_ETCD = (  # file names
@@ -28,7 +29,7 @@ PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS, CILIUM_ETCD = (  # file names
     "cilium-etcd.json",
 )
 ETCD_CLIENT_PORT, EVENTS_ETCD_CLIENT_PORT = 2379, 2389
-GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving", "manager")
+GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving", "manager", "bystanders")
 PLATFORMS = {Connection.SANDBOX: "sandbox", Connection.SSH: "linux"}
 """The role that serves machines which are reached like this."""
 
@@ -50,6 +51,8 @@ class Work:
     joins_in_flight: int
     upgrade_first: bool = False
     """No control plane runs the version yet."""
+    bystanders: Sequence[NodeView] = ()
+    """Other members that get the version's images first: an upgraded control plane puts pods of it everywhere."""
     artifacts: Mapping[str, Any] = field(default_factory=dict)
     """What nodes of each role install, as `Artifacts.for_roles` answers; real machines only."""
     resolvers: Sequence[str] = ()
@@ -59,8 +62,12 @@ def build(work: Work) -> dict[str, Any]:
     """The inventory: every group that a play names, empty or not, and each host's own variables."""
     sets = {node_set.name: node_set for node_set in work.spec.node_sets()}
     hosts = {node.name: _host(work, node, sets.get(node.node_set)) for node in work.nodes}
+    beside = {
+        node.name: _reached(node) | {"caravan_role": node.role.value if node.role else ""} for node in work.bystanders
+    }
     if work.manager:
-        hosts = {work.manager.name: _reached(work.manager)} | hosts
+        beside = {work.manager.name: _reached(work.manager)} | beside
+    hosts = beside | hosts
     groups: dict[str, Any] = {group: {"hosts": dict.fromkeys(names)} for group, names in _members(work).items()}
     return {"all": {"hosts": hosts, "vars": _common(work), "children": groups}}
 
@@ -68,6 +75,20 @@ def build(work: Work) -> dict[str, Any]:
 def platform(nodes: Sequence[NodeView]) -> str:
     """The platform role that serves these nodes; a cluster's machines are all reached in one way."""
     return PLATFORMS[nodes[0].connection]
+
+
+def bystanders(nodes: Iterable[NodeView], chosen: Sequence[NodeView]) -> list[NodeView]:
+    """The members that pods of a new version come to when the first control plane is upgraded to it."""
+    return [
+        node
+        for node in nodes
+        if node.live
+        and not node.dead
+        and node.state is MembershipState.JOINED
+        and node.role is not Role.ETCD
+        and node.connection is Connection.SSH
+        and node not in chosen
+    ]
 
 
 def token_file(node_set: str) -> str:
@@ -94,6 +115,7 @@ def _members(work: Work) -> dict[str, list[str]]:
         groups["workers"] = [node.name for node in work.nodes if node.role is Role.WORKER]
     if work.play in (Play.REMOVE_NODES, Play.RESET):
         groups["leaving"] = names
+    groups["bystanders"] = [node.name for node in work.bystanders]
     if work.manager:
         groups["manager"] = [work.manager.name]
     return groups

@@ -177,7 +177,8 @@ class Runs:
         spec = ClusterSpec.model_validate(cluster.spec)
         chosen = [nodes[name] for name in run.nodes if name in nodes]
         manager = nodes.get(run.manager) if run.manager else None
-        secrets = await self._way_in(run.cluster_id, [*chosen, *([manager] if manager else [])])
+        bystanders = inventory.bystanders(nodes.values(), chosen) if run.upgrade_first else []
+        secrets = await self._way_in(run.cluster_id, [*chosen, *([manager] if manager else []), *bystanders])
         endpoint, ca_hash = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}", ""
         if run.play in NEEDING_PKI:
             pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
@@ -200,6 +201,7 @@ class Runs:
             sandbox_url=self._settings.sandbox_url,
             joins_in_flight=self._settings.joins_in_flight,
             upgrade_first=run.upgrade_first,
+            bystanders=bystanders,
             artifacts=await self._artifacts_for(spec, chosen),
             resolvers=self._settings.resolvers,
         )

@@ -1,6 +1,7 @@
 """What Ansible is told: groups by play, variables by role, and text that stays text."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from caravan_bootstrapper.inventory import Work, build, platform, to_yaml
 from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role, Taint
-from caravan_shared.contracts.states import MembershipState
+from caravan_shared.contracts.states import MembershipState, Verdict
 
 SPEC = ClusterSpec.model_validate(
     {
@@ -47,6 +48,9 @@ WORK = Work(
     sandbox_url="http://127.0.0.1:8790",
     joins_in_flight=10,
 )
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Loader(yaml.SafeLoader):
@@ -165,3 +169,16 @@ def test_a_large_cluster_has_etcds_apart_and_cilium_is_told_of_its_own() -> None
     assert told["caravan_cilium_values"]["etcd"]["endpoints"] == ["https://[fd00::3]:2399"]
     assert told["caravan_cilium_etcd_file"] == "/run/secrets/cilium-etcd.json"
     assert told["caravan_joins_in_flight"] == 50
+
+
+def test_bystanders_of_an_upgrade_are_living_members_that_run_pods_and_are_reached_over_ssh() -> None:
+    joined = [
+        replace(each, state=MembershipState.JOINED, connection=Connection.SSH, ready_at=NOW) for each in WORK.nodes
+    ]
+    first, second, _, worker = joined
+    absent = [replace(worker, name="gpu-2", verdict=Verdict.UNREACHABLE), replace(worker, name="gpu-3", leaving=True)]
+    assert inventory.bystanders([*joined, *absent], [first]) == [second, worker]
+    work = replace(WORK, play=Play.UPGRADE, nodes=(first,), manager=second, bystanders=(second, worker))
+    assert groups(work) == {"control_plane": ["cp-1"], "bystanders": ["cp-2", "gpu-1"], "manager": ["cp-2"]}
+    hosts = build(work)["all"]["hosts"]
+    assert [hosts[name]["caravan_role"] for name in ("cp-2", "gpu-1")] == ["control-plane", "worker"]
