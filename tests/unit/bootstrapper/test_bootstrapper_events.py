@@ -52,6 +52,14 @@ def test_unreachable_host_is_told_as_such() -> None:
     assert reads.sentence() == "a cannot be reached: powered off"
 
 
+def test_every_host_that_failed_has_a_sentence_of_its_own() -> None:
+    reads, _ = reader()
+    reads.read({"event": "runner_on_unreachable", "event_data": {"host": "c", "res": {"msg": "powered off"}}})
+    reads.read(failed("a", "Ensure it", msg="disk full"))
+    assert reads.by_host() == {"a": "a: failed to ensure it: disk full", "c": "c cannot be reached: powered off"}
+    assert reads.sentence() == "a (and 1 more): failed to ensure it: disk full"
+
+
 def test_ignored_failure_is_none() -> None:
     reads, _ = reader()
     event = failed("a", "Ensure it", msg="no")
@@ -81,6 +89,14 @@ def test_versions_are_read_from_a_table_whatever_the_order_of_its_columns() -> N
         "rows": [{"cells": ["v1.34.2", "Ready", "a"]}, {"cells": ["v1.34.1", "NotReady", "b"]}],
     }
     assert versions_in(table) == {"a": "1.34.2", "b": "1.34.1"}
+
+
+def test_build_metadata_of_a_version_is_left_out_and_what_is_none_counts_as_the_oldest() -> None:
+    def of(version: str) -> dict[str, Any]:
+        return {"metadata": {"name": "a"}, "status": {"nodeInfo": {"kubeletVersion": version}}}
+
+    assert versions_in({"items": [of("v1.34.2+build.5")]}) == {"a": "1.34.2"}
+    assert versions_in({"items": [of("unknown")]}) == {"a": "0.0.0"}
 
 
 def test_versions_are_read_from_a_node_list_too() -> None:
