@@ -67,14 +67,13 @@ def node_state(
     zone: str,
     pod_cidr: str,
 ) -> NodeState:
-    """The state of any node of the set, before its address is known. `artifacts`: as `Artifacts.for_roles` answers."""
+    """The state of any node of the set, whatever its address. `artifacts`: as `Artifacts.for_roles` answers."""
     variables: Mapping[str, Any] = {
         "caravan_role": node_set.role.value,
         "caravan_artifacts": artifacts,
         "caravan_resolvers": list(resolvers),
         "caravan_zone": zone,
         "kubeadm_pod_cidr": pod_cidr,
-        "node_address": None,
     }
     document = yaml.safe_load(_load(playbooks_dir / "templates" / "node.yaml.j2").render(variables))
     program = playbooks_dir / "plugins" / "module_utils" / "node_state.py"

@@ -150,7 +150,6 @@ def test_node_state_is_what_the_program_takes() -> None:
     assert 'sandbox_image = "registry.k8s.io/pause:3.10.1"' in files["/etc/containerd/config.toml"]["content"]
     assert document["artifacts"][0]["path"] == "/usr/local/bin/0"
     assert [image["name"] for image in document["images"]] == ["kubelet"]
-    assert document["address"] == ""
     assert "def apply(" in state.program
 
 
