@@ -57,11 +57,16 @@ def restart(pods: list[str]) -> None:
     """End the pods' containers, all at once, and wait until the kubelet has started others and there are answers."""
     old = {pod: found[0] for pod, found in running().items() if pod in pods}
     with ThreadPoolExecutor() as threads:
-        list(threads.map(_end, old.values()))
+        list(threads.map(end, old.values()))
     wait_until(lambda: _are_others(old), ANSWERS_WITHIN_S, f"{', '.join(pods)} did not start again")
     wait_until(
         apiserver_answers, ANSWERS_WITHIN_S, f"the kube-apiserver does not answer after a restart of {', '.join(pods)}"
     )
+
+
+def end(container: str, grace_s: int = GRACE_S) -> None:
+    """End a container; the kubelet starts another for its pod."""
+    run(["crictl", "stop", "--timeout", str(grace_s), container], grace_s + ASKED_WITHIN_S)
 
 
 def apiserver_answers() -> bool:
@@ -81,10 +86,6 @@ def wait_until(holds: Callable[[], bool], within_s: float, otherwise: str) -> No
         if time.monotonic() > deadline:
             raise TooSlow(f"{otherwise} within {within_s:.0f} s{why}")
         time.sleep(LOOK_EVERY_S)
-
-
-def _end(container: str) -> None:
-    run(["crictl", "stop", "--timeout", str(GRACE_S), container], GRACE_S + ASKED_WITHIN_S)
 
 
 def _are_others(old: dict[str, str]) -> bool:

@@ -3,13 +3,19 @@
 The kubelet comes last in Kubernetes' order, after a drain and by another task. So its installed version says whether
 this step has been done: while it is the old one, `kubeadm upgrade` runs (again), which is harmless wherever an earlier
 run was killed.
+
+Where etcd is exchanged under a kube-apiserver, that one is ended with it. Left alone it would keep its clients waiting,
+kubelets among them, until their nodes count as lost (50 s), although other control planes could serve them; and the
+kubelet here would wait for it (34 s) before it starts the new etcd.
 """
 
 from __future__ import annotations
 
 import tempfile
+import threading
 from typing import Any
 
+from ansible.module_utils import caravan_static_pods as static_pods
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
 from ansible.module_utils.caravan_etcdctl import Etcdctl
@@ -56,6 +62,8 @@ backup:
 """
 
 ASKED_WITHIN_S = 20
+LOOK_EVERY_S = 0.5
+APISERVER_GRACE_S = 2  # every request that it could finish needs etcd
 UPGRADED_WITHIN_S = 1200  # four static pods, each with kubeadm's own limit of five minutes
 
 
@@ -69,12 +77,35 @@ def upgrade(asked: dict[str, Any]) -> dict[str, Any]:
     told = {}
     if asked["first"]:
         told["backup"] = save(Etcdctl(asked["etcd_endpoints"][:1]), asked["backup_dir"], f"before-{asked['version']}")
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
-        config.write(asked["config"])
-        config.flush()
-        what = ["apply", "--yes"] if asked["first"] else ["node"]
-        run(["kubeadm", "upgrade", *what, "--config", config.name], UPGRADED_WITHIN_S)
+    ended = threading.Event()
+    watch = threading.Thread(target=end_apiserver_with_etcd, args=(ended,), daemon=True)
+    watch.start()
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+            config.write(asked["config"])
+            config.flush()
+            what = ["apply", "--yes"] if asked["first"] else ["node"]
+            run(["kubeadm", "upgrade", *what, "--config", config.name], UPGRADED_WITHIN_S)
+    finally:
+        ended.set()
+        watch.join()
     return told
+
+
+def end_apiserver_with_etcd(ended: threading.Event) -> None:
+    """Watch until etcd's container goes, end the kube-apiserver's that goes without, and leave it to the kubelet."""
+    first = None
+    while not ended.wait(LOOK_EVERY_S):
+        try:
+            running = static_pods.running()
+            first = first or running.get("etcd")
+            if first is None or running.get("etcd") == first:
+                continue
+            if "etcd" not in running and "kube-apiserver" in running:
+                static_pods.end(running["kube-apiserver"][0], grace_s=APISERVER_GRACE_S)
+            return
+        except CommandFailed:  # the runtime is busy or starting; kubeadm's own result is what counts
+            continue
 
 
 def main() -> None:
