@@ -11,7 +11,13 @@ import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import get_args
 
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from caravan_provisioner.clouds import CloudConfig
 from caravan_shared.contracts import states
 from caravan_shared.contracts.choices import CHOICES
 from caravan_shared.contracts.events import EVENTS
@@ -90,7 +96,7 @@ def configuration_page() -> str:
         prefix = str(settings.model_config["env_prefix"])
         shared = frozenset(ServiceSettings.model_fields) if issubclass(settings, ServiceSettings) else frozenset[str]()
         parts += [f"\n## {service}\n", *_settings_table(settings, prefix, shared)]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, *_clouds_section()]) + "\n"
 
 
 def large_clusters_page() -> str:
@@ -124,6 +130,23 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+def _clouds_section() -> list[str]:
+    parts = ["\n## Clouds\n", "What `CARAVAN_PROVISIONER_CLOUDS` may say of a cloud, by its `kind`."]
+    configs: tuple[type[BaseModel], ...] = get_args(get_args(CloudConfig)[0])
+    for config in configs:
+        fields = {name: field for name, field in config.model_fields.items() if name != "kind"}
+        parts += [f"\n### {config.model_fields['kind'].default}\n", "| key | default | |\n|---|---|---|"]
+        parts += [
+            f"| `{name}` | {_default(_shown(field))} | {field.description or ''} |" for name, field in fields.items()
+        ]
+    return parts
+
+
+def _shown(field: FieldInfo) -> object:
+    """A field's default as JSON would have it; None where it is made at the start."""
+    return None if field.default_factory else TypeAdapter(field.annotation).dump_python(field.default, mode="json")
+
+
 def _settings_table(settings: type[CaravanSettings], prefix: str, leave_out: frozenset[str]) -> list[str]:
     rows = [
         f"| `{prefix}{name.upper()}` | {_default(field.get_default())} | {field.description or ''} |"
@@ -141,7 +164,7 @@ def _default(value: object) -> str:
     """A default as a reader finds it: paths from the checkout's top, wherever that is."""
     if isinstance(value, Path) and value.is_relative_to(DOCS.parent):
         value = value.relative_to(DOCS.parent)
-    return f"`{value}`" if value not in (None, "") else ""
+    return "" if value is PydanticUndefined or value in (None, "") else f"`{value}`"
 
 
 def _type(annotation: object) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 import pytest
@@ -54,6 +55,26 @@ async def docker_cloud(engine: Engine, config: DockerConfig) -> AsyncIterator[Do
     cloud = DockerCloud("docker", config)
     yield cloud
     await cloud.close()
+
+
+class Other(Protocol):
+    """Makes an adapter that is configured otherwise."""
+
+    def __call__(self, **otherwise: object) -> DockerCloud: ...
+
+
+@pytest.fixture
+async def other(config: DockerConfig) -> AsyncIterator[Other]:
+    """Adapters on the same engine, closed afterwards."""
+    clouds: list[DockerCloud] = []
+
+    def make(**otherwise: object) -> DockerCloud:
+        clouds.append(DockerCloud("docker", config.model_copy(update=otherwise)))
+        return clouds[-1]
+
+    yield make
+    for cloud in clouds:
+        await cloud.close()
 
 
 class TestDockerCloud(CloudSuite):
@@ -155,31 +176,26 @@ class TestDockerCloud(CloudSuite):
         assert len(await docker_cloud.machines(installation)) == 3
         assert docker_cloud.calls == {"GET /containers": 1, "GET /networks": 1}
 
-    async def test_batch_that_does_not_fit_is_refused_whole(self, config: DockerConfig, installation: str) -> None:
-        small = DockerCloud("docker", config.model_copy(update={"machines_limit": 2}))
+    async def test_batch_that_does_not_fit_is_refused_whole(self, other: Other, installation: str) -> None:
+        small = other(machines_limit=2)
         used = (await small.offers()).quota.machines_used
         with pytest.raises(QuotaExceeded) as refused:
             await small.create(self.batch(installation, 1, 2, 3))
         assert (refused.value.need, refused.value.free) == (3, max(0, 2 - used))
         assert await small.machines(installation) == []
-        await small.close()
 
-    async def test_missing_image_names_the_command_that_builds_it(
-        self, config: DockerConfig, installation: str
-    ) -> None:
-        bare = DockerCloud("docker", config.model_copy(update={"image": "caravan-node:never-built"}))
+    async def test_missing_image_names_the_command_that_builds_it(self, other: Other, installation: str) -> None:
+        bare = other(image="caravan-node:never-built")
         with pytest.raises(CloudRefused, match="make node-image"):
             await bare.create(self.batch(installation))
         assert await bare.machines(installation) == []
-        await bare.close()
 
     async def test_machine_that_cannot_start_leaves_nothing_behind(
-        self, engine: Engine, config: DockerConfig, installation: str
+        self, engine: Engine, other: Other, installation: str
     ) -> None:
-        crooked = DockerCloud("docker", config.model_copy(update={"mounts": ("/dev/null:/usr/local/sbin:ro",)}))
+        crooked = other(mounts=("/dev/null:/usr/local/sbin:ro",))
         with pytest.raises((CloudRefused, CloudUnavailable), match="not a directory"):
             await crooked.create(self.batch(installation, 1, 2))
-        await crooked.close()
         assert await engine.containers(installation) == []
         assert not await _networks(engine, installation)
 

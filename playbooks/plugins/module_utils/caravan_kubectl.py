@@ -22,15 +22,20 @@ ANSWERS_WITHIN_S = 30  # one question; a healthy kube-apiserver needs millisecon
 class Kubectl:
     """The local kube-apiserver. Every method raises CommandFailed when it cannot be asked."""
 
-    def __init__(self, manifest: str = APISERVER) -> None:
-        found = ADVERTISED.search(Path(manifest).read_text())
-        server = ["--server", f"https://{found.group(1)}"] if found else []
-        self._base = ["kubectl", "--kubeconfig", ADMIN, *server]
+    def __init__(self, server: str = "") -> None:
+        """`server`: another control plane's, as host:port; the local one where it is empty."""
+        found = ADVERTISED.search(Path(APISERVER).read_text())
+        at = server or (found.group(1) if found else "")
+        self._base = ["kubectl", "--kubeconfig", ADMIN, *(["--server", f"https://{at}"] if at else [])]
 
     def get(self, *what: str) -> Any:
         """The JSON of `kubectl get …`; None where one named thing is asked for that does not exist."""
         answer = self._run("get", *what, "--ignore-not-found", "--output", "json")
         return json.loads(answer) if answer.strip() else None
+
+    def is_ready(self) -> bool:
+        """Whether it is ready to serve: etcd answers and it has loaded what it needs."""
+        return self._run("get", "--raw", "/readyz").strip() == "ok"
 
     def items(self, *what: str) -> list[dict[str, Any]]:
         """The items of a list."""

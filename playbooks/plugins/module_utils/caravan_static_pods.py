@@ -71,7 +71,7 @@ def end(container: str, grace_s: int = GRACE_S) -> None:
 
 def apiserver_answers() -> bool:
     """Whether this machine's kube-apiserver is ready."""
-    return Kubectl().tell("get", "--raw", "/readyz").strip() == "ok"
+    return Kubectl().is_ready()
 
 
 def wait_until(holds: Callable[[], bool], within_s: float, otherwise: str) -> None:

@@ -33,7 +33,7 @@ options:
     description:
       - C(drained) - its pods are elsewhere and it takes no new ones; nothing is done where I(version) already runs.
       - C(removed) - drained, no member of etcd, forgotten by the cluster.
-      - C(schedulable) - it is Ready, runs I(version) and takes pods.
+      - C(schedulable) - it is Ready, runs I(version) and takes pods; its kube-apiserver, if any, serves steadily.
     type: str
     choices: [drained, removed, schedulable]
     required: true
@@ -42,9 +42,13 @@ options:
     type: str
     default: ""
   address:
-    description: Address of the node; finds its etcd member where that has no name yet.
+    description: Address of the node; finds its etcd member where that has no name yet, and its kube-apiserver.
     type: str
     default: ""
+  api_port:
+    description: Port of the node's kube-apiserver; 0 where it has none.
+    type: int
+    default: 0
   is_member:
     description: The node carries a member of etcd.
     type: bool
@@ -85,6 +89,7 @@ ONE_AT_A_TIME = "/run/lock/caravan-etcd-members"  # two leaving members must not
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"  # detaches a dead node's volumes at once
 DETACHED_WITHIN_S = 30  # then the attach-detach controller's own six minutes have to do
 LOOK_EVERY_S = 1
+STEADY_S = 10  # a new kubelet starts all static pods anew, some seconds after it has told its version
 SLACK_S = 15  # kubectl ends by itself after its own timeout
 
 
@@ -127,14 +132,17 @@ class Node:
             raise
 
     def make_schedulable(self) -> None:
-        """Wait for Ready with the version, then let pods come."""
+        """Wait for Ready with the version, and for the kube-apiserver, then let pods come."""
         deadline = time.monotonic() + self._asked["timeout_s"]
         node = self._look_patiently(deadline)
+        changing = not self._is_up(node) or bool(node and node["spec"].get("unschedulable"))
         while not self._only_look and not self._is_up(node):
             if time.monotonic() > deadline:
                 raise Refused(self._why_not_up(node))
             time.sleep(LOOK_EVERY_S)
             node = self._look_patiently(deadline)
+        if changing and self._asked["api_port"] and not self._only_look:
+            self._wait_for_apiserver(deadline)
         if node and node["spec"].get("unschedulable"):
             self._act("uncordoned", "uncordon", self._name)
 
@@ -216,6 +224,17 @@ class Node:
             time.sleep(LOOK_EVERY_S)
         return self._look()
 
+    def _wait_for_apiserver(self, deadline: float) -> None:
+        address, port = self._asked["address"], self._asked["api_port"]
+        server = Kubectl(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+        steady_from = time.monotonic()
+        while time.monotonic() < steady_from + STEADY_S:
+            if not _is_ready(server):
+                steady_from = time.monotonic()
+                if steady_from > deadline:
+                    raise Refused(f"the kube-apiserver of {self._name} is not ready {self._asked['timeout_s']} s after")
+            time.sleep(LOOK_EVERY_S)
+
     def _is_up(self, node: dict[str, Any] | None) -> bool:
         return node is not None and is_ready(node) == "True" and kubelet_version(node) == self._asked["version"]
 
@@ -231,6 +250,13 @@ class Node:
         self.done.append(saying)
 
 
+def _is_ready(server: Kubectl) -> bool:
+    try:
+        return server.is_ready()
+    except CommandFailed:  # that is an answer here
+        return False
+
+
 def main() -> None:
     """Ansible's entry."""
     module = AnsibleModule(
@@ -239,6 +265,7 @@ def main() -> None:
             "state": {"type": "str", "required": True, "choices": ["drained", "removed", "schedulable"]},
             "version": {"type": "str", "default": ""},
             "address": {"type": "str", "default": ""},
+            "api_port": {"type": "int", "default": 0},
             "is_member": {"type": "bool", "default": False},
             "etcd_endpoints": {"type": "list", "elements": "str", "default": []},
             "dead": {"type": "bool", "default": False},

@@ -11,6 +11,7 @@ kubelet here would wait for it (34 s) before it starts the new etcd.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from typing import Any
@@ -62,6 +63,7 @@ backup:
 """
 
 ASKED_WITHIN_S = 20
+STARTS_WITHIN_S = 120
 LOOK_EVERY_S = 0.5
 APISERVER_GRACE_S = 2  # every request that it could finish needs etcd
 UPGRADED_WITHIN_S = 1200  # four static pods, each with kubeadm's own limit of five minutes
@@ -75,6 +77,10 @@ def installed_kubelet() -> str:
 def upgrade(asked: dict[str, Any]) -> dict[str, Any]:
     """Upgrade; return what else to tell."""
     told = {}
+    if static_pods.there(static_pods.MANIFESTS):
+        with contextlib.suppress(static_pods.TooSlow):  # then kubeadm says what is wrong, or finds another one
+            wait_s = STARTS_WITHIN_S  # an earlier try that was killed may have left it starting
+            static_pods.wait_until(static_pods.apiserver_answers, wait_s, "the kube-apiserver does not answer")
     if asked["first"]:
         told["backup"] = save(Etcdctl(asked["etcd_endpoints"][:1]), asked["backup_dir"], f"before-{asked['version']}")
     ended = threading.Event()

@@ -17,8 +17,8 @@ class Settings(ServiceSettings, Limits):
 
     clouds: dict[str, CloudConfig] = Field(
         default_factory=dict,
-        description='Clouds by name, as JSON: `{"sandbox": {"kind": "sandbox", "url": "http://127.0.0.1:8790"}}`. '
-        "Without any, one sandbox named `sandbox`.",
+        description='Clouds by name, as JSON: `{"laptop": {"kind": "docker"}}`; the keys of each kind are below, under '
+        "Clouds. Without any, one sandbox named `sandbox`.",
     )
     sandbox_url: str = Field("http://127.0.0.1:8790", description="Where the default sandbox is.")
     sandbox_token: SecretStr = Field(SecretStr("sandbox"), description="Bearer token of the default sandbox.")
