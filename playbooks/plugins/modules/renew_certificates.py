@@ -9,8 +9,8 @@ is made good by the next one. etcd outside of a pod needs no restart, it reads i
 
 from __future__ import annotations
 
+import datetime
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ansible.module_utils import caravan_certificates as certificates
 from ansible.module_utils import caravan_static_pods as static_pods
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
+from ansible.module_utils.caravan_x509 import not_after
 
 DOCUMENTATION = r"""
 module: renew_certificates
@@ -31,8 +32,7 @@ options:
     required: true
   sign:
     description:
-      - What was signed with a key that is not here (C(names)), by C(ca_cert) and C(ca_key), under C(config) of kubeadm;
-        C(look) is the same configuration for the certificates where they are used.
+      - What was signed with a key that is not here (C(names)), by C(ca_cert) and C(ca_key), under C(config) of kubeadm.
     type: dict
 author: [Caravan]
 """
@@ -101,21 +101,21 @@ def renew(below_days: int, sign: dict[str, Any] | None, *, only_look: bool) -> t
 
 
 def _sign(wanted: dict[str, Any], below_days: int, *, only_look: bool) -> list[str]:
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
-        config.write(wanted["look"])
-        config.flush()
-        names = [name for name in ending(_listed("--config", config.name), below_days) if name in wanted["names"]]
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=below_days)
+    names = [name for name in wanted["names"] if _ends(name) < soon]
     if names and not only_look:
         given = {name: wanted[name] for name in ("ca_cert", "ca_key", "config")}
         certificates.sign(names, **given, pki=PKI, workshop=Path(certificates.WORKSHOP))
     return names
 
 
-def _listed(*options: str) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(
-        run(["kubeadm", "certs", "check-expiration", "--output", "json", *options], ASKED_WITHIN_S)
-    )
-    return answer
+def _ends(name: str) -> datetime.datetime:
+    return not_after((PKI / f"{certificates.FILES[name]}.crt").read_text())
+
+
+def _listed() -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(run(["kubeadm", "certs", "check-expiration", "--output", "json"], ASKED_WITHIN_S))
+    return told
 
 
 def _newest(files: tuple[str, ...]) -> float:
@@ -134,7 +134,7 @@ def main() -> None:
     )
     try:
         renewed, restarted = renew(module.params["below_days"], module.params["sign"], only_look=module.check_mode)
-    except (static_pods.TooSlow, CommandFailed, OSError) as error:
+    except (static_pods.TooSlow, CommandFailed, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(renewed or restarted), renewed=renewed, restarted=restarted)
 
