@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import dns.message
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.contracts.zone_suite import NAME, OURS, SEVERAL, TTL, Plant, Server, ZoneSuite
 from tests.support.eventually import eventually
 from tests.support.nats import accepts, free_port
@@ -84,6 +85,38 @@ async def test_change_made_by_one_replica_is_served_by_the_other(database: Datab
     async with serving(database, port) as zone, serving(database, other):
         await zone.ensure(NAME, SEVERAL, TTL, OURS)
         await eventually(lambda: Server(other).texts(NAME, "A"), within=3)
+
+
+class Hesitant(Database):
+    """A store whose next looks take so many seconds longer, each its own."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, Table.metadata, MIGRATIONS)
+        self.pauses: list[float] = []
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        async with super().reading() as session:
+            yield session
+            await asyncio.sleep(self.pauses.pop(0) if self.pauses else 0)
+
+
+@pytest.fixture
+async def hesitant(database_url: str) -> AsyncIterator[Hesitant]:
+    database = Hesitant(database_url)
+    await database.start()
+    yield database
+    await database.stop()
+
+
+async def test_look_that_takes_long_never_puts_the_old_over_the_new(hesitant: Hesitant, port: int) -> None:
+    async with serving(hesitant, port) as zone:
+        hesitant.pauses = [0, 0.3]  # the first name: what is there, what to serve from now on
+        slow = asyncio.create_task(zone.ensure(NAME, SEVERAL, TTL, OURS))
+        await eventually(lambda: not hesitant.pauses)
+        await zone.ensure("other.default.caravan.test", SEVERAL, TTL, OURS)
+        await slow
+        assert await Server(port).texts("other.default.caravan.test", "AAAA") == {"fd00::1"}
 
 
 async def test_taken_port_ends_the_service_instead_of_serving_nothing(database: Database, port: int) -> None:

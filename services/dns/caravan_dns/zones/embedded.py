@@ -30,6 +30,7 @@ class EmbeddedZone:
         self._database, self._host, self._port = database, host, port
         self._origin_text = origin
         self._contents = ZoneContents(dns.name.from_text(origin), 0, ttl, host, {})
+        self._reloading = asyncio.Lock()
 
     async def run(self) -> None:
         """Answer queries until cancelled. Raises OSError if the port is taken."""
@@ -75,15 +76,19 @@ class EmbeddedZone:
         return respond(query, self._contents, datagram=datagram)
 
     async def _reload(self) -> None:
+        async with self._reloading:  # one look at a time: a slow one must not put the old over the new
+            self._contents = await self._stored() or self._contents
+
+    async def _stored(self) -> ZoneContents | None:
+        """What the store holds; None where that is served already."""
+        seen = self._contents
         async with self._database.reading() as session:
             serial = await session.get(ZoneSerial, self._origin_text)
-            if serial is None or serial.serial == self._contents.serial:
-                return
-            records = {
-                dns.name.from_text(row.name): _as_record(row) for row in (await session.exec(select(ZoneRecord))).all()
-            }
-        seen = self._contents
-        self._contents = ZoneContents(seen.origin, serial.serial, seen.ttl, seen.server_address, records)
+            if serial is None or serial.serial == seen.serial:
+                return None
+            rows = (await session.exec(select(ZoneRecord))).all()
+        records = {dns.name.from_text(row.name): _as_record(row) for row in rows}
+        return ZoneContents(seen.origin, serial.serial, seen.ttl, seen.server_address, records)
 
     async def _count_up(self, tx: AsyncSession) -> None:
         """Raise the serial. First in each transaction: its row is the lock under which the records change."""
