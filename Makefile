@@ -30,11 +30,15 @@ $(INSTALLED): requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(PAC
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@touch $@
 
-demo: install ## Make a cluster, scale it, look at it, delete it: the main job, on the sandbox cloud
-	@$(BIN)/caravan demo
+# CLOUD=docker: real clusters, in containers of this machine's Docker engine; they need an image and a mirror.
+CLOUD ?= sandbox
+FOR_CLOUD := $(if $(filter docker,$(CLOUD)),node-image artifacts)
 
-up: install ## Run the local stack in the foreground; Ctrl-C stops it
-	@$(BIN)/caravan up
+demo: install $(FOR_CLOUD) ## Make a cluster, scale it, look at it, delete it: the main job [CLOUD=docker]
+	@$(BIN)/caravan demo --cloud $(CLOUD)
+
+up: install $(FOR_CLOUD) ## Run the local stack in the foreground; Ctrl-C stops it [CLOUD=docker]
+	@$(BIN)/caravan up --cloud $(CLOUD)
 
 lint: install ## Format, lint, types, boundaries between packages, playbooks
 	$(BIN)/ruff format --check $(CODE)
@@ -52,6 +56,9 @@ test: install ## All tests that need nothing but this checkout
 
 test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
 	$(BIN)/pytest -m faults
+
+test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
+	$(BIN)/pytest -m real
 
 bench: install ## One measurement: make bench NAME=overhead|probes|latency
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency" >&2; exit 2; }
@@ -74,4 +81,4 @@ lock: install ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo up lint format test test-faults bench artifacts node-image docs lock clean
+.PHONY: help install demo up lint format test test-faults test-real bench artifacts node-image docs lock clean
