@@ -10,12 +10,15 @@ import os
 import shutil
 import subprocess
 import tarfile
+import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 NAME = "caravan.test/smoke"
 _SOURCE = Path(__file__).parent
 _FILES = ("go.mod", "main.go", "__init__.py")
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def tag() -> str:
@@ -27,11 +30,13 @@ def archive() -> Path:
     """The image as a file that `ctr images import` takes; built on the first call."""
     folder = Path(os.environ.get("CARAVAN_CACHE", Path.home() / ".cache/caravan")) / "smoke" / _key()
     made = folder / "smoke.tar"
-    if not made.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"smoke.{os.getpid()}.part"
-        part.write_bytes(_docker_archive(_program(folder)))
-        part.replace(made)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _ONE_AT_A_TIME:  # every node of a cluster asks at once
+        if not made.exists():
+            with TemporaryDirectory(dir=folder) as scratch:
+                part = Path(scratch) / made.name
+                part.write_bytes(_docker_archive(_program(Path(scratch))))
+                part.replace(made)
     return made
 
 
@@ -45,13 +50,11 @@ def _key() -> str:
 def _program(folder: Path) -> bytes:
     go = shutil.which("go")
     assert go, "the smoke test's image is built with Go (golang in Debian), which is not installed here"
-    built = folder / f"program.{os.getpid()}"
+    built = folder / "program"
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
     command = [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(built), "."]
     subprocess.run(command, cwd=_SOURCE, env=environment, check=True, timeout=300)
-    program = built.read_bytes()
-    built.unlink()
-    return program
+    return built.read_bytes()
 
 
 def _docker_archive(program: bytes) -> bytes:
