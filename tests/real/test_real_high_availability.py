@@ -23,7 +23,7 @@ async def test_killed_control_plane_of_three_is_replaced_and_the_endpoint_follow
     now = {node["name"]: node["address"] for node in await fleet.nodes("stacked") if _controls(node)}
     assert len(now) == 3
     assert set(before) - set(now) == {victim}
-    assert set(cluster["endpoint"]["addresses"]) == set(now.values())
+    await eventually(lambda: endpoint_is(fleet, set(now.values())), within=60, every=1)
     kubectl = await fleet.kubectl("stacked")
     assert await etcd_pods(kubectl) == set(now)
     await smoke(kubectl)
@@ -52,6 +52,10 @@ def cluster_first(nodes: dict[str, str]) -> str:
 
 async def endpoint_is_without(fleet: Fleet, address: str) -> bool:
     return address not in (await fleet.api.cluster("stacked"))["endpoint"]["addresses"]
+
+
+async def endpoint_is(fleet: Fleet, addresses: set[str]) -> bool:
+    return set((await fleet.api.cluster("stacked"))["endpoint"]["addresses"]) == addresses
 
 
 async def is_replaced(fleet: Fleet, name: str) -> bool:
