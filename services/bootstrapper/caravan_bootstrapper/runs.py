@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from caravan_bootstrapper import inventory, records, ssh, store, tokens
+from caravan_bootstrapper import inventory, records, ssh, store, tokens, upkeep
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
 from caravan_bootstrapper.records import Outcome
@@ -208,6 +208,7 @@ class Runs:
         variables: dict[str, str | int] = {
             "caravan_platform": inventory.platform(chosen),
             "caravan_upgrades_in_flight": self._settings.upgrades_in_flight,
+            "caravan_renew_below_days": upkeep.renew_below_days(self._settings.renew_after_days),
         }
         return Order(run.id, Play(run.play), inventory.to_yaml(inventory.build(work)), variables, secrets)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from caravan_bootstrapper.upkeep import CERTIFICATE_DAYS
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -46,6 +47,7 @@ class Settings(ServiceSettings):
     renew_after_days: float = Field(
         270.0,
         gt=0,
+        lt=CERTIFICATE_DAYS,
         description="Days after which certificates on control planes and etcd nodes are made anew; kubeadm's live 365.",
     )
     backup_every_s: float = Field(

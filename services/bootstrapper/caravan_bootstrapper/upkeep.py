@@ -3,6 +3,7 @@
 Simulated machines keep neither certificates nor data, so this is about machines that are reached over SSH.
 """
 
+import math
 from datetime import datetime
 
 from caravan_bootstrapper.managers import by_preference
@@ -12,6 +13,14 @@ from caravan_bootstrapper.views import ClusterView, NodeView
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MembershipState
+
+CERTIFICATE_DAYS = 365
+"""How long what kubeadm signs holds (certificateValidityPeriod of its configuration, v1beta4)."""
+
+
+def renew_below_days(renew_after_days: float) -> int:
+    """The days that certificates of that age have left, rounded up: a run renews what has fewer."""
+    return math.ceil(CERTIFICATE_DAYS - renew_after_days)
 
 
 def to_renew(seen: ClusterView, now: datetime, policy: Policy) -> NodeView | None:

@@ -17,6 +17,7 @@ from tests.unit.bootstrapper.clusters import (
     up,
 )
 
+from caravan_bootstrapper import upkeep
 from caravan_bootstrapper.steps import LookAtMembers, Rest, StartRun, Step
 from caravan_bootstrapper.views import ClusterView, NodeView, Play
 from caravan_shared.contracts.spec import Topology
@@ -53,6 +54,12 @@ def test_oldest_certificates_are_renewed_first_one_node_at_a_time() -> None:
 
 def test_certificates_of_unknown_age_are_as_old_as_the_machine() -> None:
     assert renewed(next_step(settled(member(control_plane(1), None)))) == ["cp-1"]
+
+
+@pytest.mark.parametrize("after_days", [0.001, 1, 269.5, 270, 364])
+def test_run_renews_whatever_made_it_due(after_days: float) -> None:
+    days_left = upkeep.CERTIFICATE_DAYS - after_days
+    assert days_left <= upkeep.renew_below_days(after_days) < days_left + 1
 
 
 def test_young_certificates_and_those_of_simulated_machines_and_workers_are_left_alone() -> None:
