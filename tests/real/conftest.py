@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,21 @@ class Fleet:
 
 @pytest.fixture
 async def fleet(stack: Stack, docker: Docker, tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Clusters on the stack; those that a test leaves behind are deleted."""
-    async with Api(stack) as api:
-        made = Fleet(api, docker.mirror, tmp_path)
+    """Clusters on the stack that all tests share."""
+    async with fleet_on(stack, docker, tmp_path) as made:
         yield made
-        left = [one for one in (await api.call("GET", "/clusters"))["items"] if one["phase"] != "Deleted"]
-        await asyncio.gather(*(made.delete(one) for one in left))
+
+
+@asynccontextmanager
+async def fleet_on(stack: Stack, docker: Docker, folder: Path) -> AsyncIterator[Fleet]:
+    """Clusters on a stack; those that a test leaves behind are deleted."""
+    async with Api(stack) as api:
+        made = Fleet(api, docker.mirror, folder)
+        try:
+            yield made
+        finally:
+            left = [one for one in (await api.call("GET", "/clusters"))["items"] if one["phase"] != "Deleted"]
+            await asyncio.gather(*(made.delete(one) for one in left))
 
 
 async def until_step(fleet: Fleet, cluster: str, words: str, *, within: float = 300) -> None:
