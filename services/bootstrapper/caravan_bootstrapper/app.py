@@ -71,6 +71,7 @@ def _policy(settings: Settings) -> Policy:
         join_deadline_s=settings.join_deadline_s,
         max_attempts=settings.max_attempts,
         upgrades_in_flight=settings.upgrades_in_flight,
+        upgrades_share=settings.upgrades_share,
         renew_after_s=settings.renew_after_days * 86_400,
         backup_every_s=settings.backup_every_s,
         offered=versions.read(settings.playbooks_dir),

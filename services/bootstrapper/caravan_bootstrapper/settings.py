@@ -31,6 +31,13 @@ class Settings(ServiceSettings):
         10, gt=0, description="Pushed joins at the same time in a run; kubeadm's timeouts are hit at some hundreds."
     )
     upgrades_in_flight: int = Field(10, gt=0, description="Workers upgraded at the same time in a run.")
+    upgrades_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of a cluster's workers that is upgraded at the same time at most, though always one: the "
+        "others have to take the pods.",
+    )
     grace_s: float = Field(
         3.0,
         ge=0,

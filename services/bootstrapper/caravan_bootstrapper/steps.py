@@ -18,6 +18,8 @@ class Policy:
     join_deadline_s: float = 900.0
     max_attempts: int = 5
     upgrades_in_flight: int = 10
+    upgrades_share: float = 0.1
+    """Of a cluster's workers; always one."""
     renew_after_s: float = NINE_MONTHS_S
     backup_every_s: float = 0.0
     """0: never."""

@@ -59,7 +59,7 @@ def next_batch(seen: ClusterView, policy: Policy, *roles: Role) -> StartRun | No
         (node for node in waiting if node.role is turn),
         key=lambda node: (node.unfinished is not Play.UPGRADE, node.dead, node.name),
     )
-    at_a_time = policy.upgrades_in_flight if turn is Role.WORKER else 1
+    at_a_time = _workers_at_a_time(seen, policy) if turn is Role.WORKER else 1
     return StartRun(
         Play.UPGRADE,
         tuple(candidates[:at_a_time]),
@@ -67,6 +67,12 @@ def next_batch(seen: ClusterView, policy: Policy, *roles: Role) -> StartRun | No
         upgrade_first=turn is Role.CONTROL_PLANE and not _any_control_plane_at(seen, target),
         note=f"{len(_members(seen)) - len(waiting)} of {len(_members(seen))} nodes upgraded to {target}",
     )
+
+
+def _workers_at_a_time(seen: ClusterView, policy: Policy) -> int:
+    """A share of all: the pods of drained nodes need the others, and a disruption budget waits for those pods."""
+    workers = sum(node.role is Role.WORKER for node in _members(seen))
+    return min(policy.upgrades_in_flight, max(1, int(workers * policy.upgrades_share)))
 
 
 ORDER = (Role.ETCD, Role.CONTROL_PLANE, Role.WORKER)

@@ -89,10 +89,16 @@ def test_external_etcd_goes_before_the_control_planes() -> None:
 def test_workers_go_some_at_a_time_after_all_control_planes() -> None:
     workers = [at(node(f"w-{number}"), OLD) for number in range(4, 9)]
     seen = ha(*workers, control_planes=(V, V, V))
-    step = batch(seen, replace(POLICY, upgrades_in_flight=2))
+    step = batch(seen, replace(POLICY, upgrades_in_flight=2, upgrades_share=1.0))
     assert names(step) == ["w-4", "w-5"]
     assert not step.upgrade_first
     assert step.note == "3 of 8 nodes upgraded to 1.34.2"
+
+
+@pytest.mark.parametrize(("workers", "at_a_time"), [(1, 1), (2, 1), (19, 1), (20, 2), (50, 5), (999, 10)])
+def test_workers_that_stay_are_enough_for_the_pods_of_those_that_are_drained(workers: int, at_a_time: int) -> None:
+    seen = ha(*(at(node(f"w-{number}"), OLD) for number in range(workers)), control_planes=(V, V, V))
+    assert len(names(batch(seen))) == at_a_time
 
 
 def test_unfinished_nodes_come_first_and_seemingly_dead_ones_last() -> None:
@@ -102,7 +108,7 @@ def test_unfinished_nodes_come_first_and_seemingly_dead_ones_last() -> None:
         at(node("w-6"), V, unfinished=Play.UPGRADE),
     )
     seen = ha(*workers, control_planes=(V, V, V))
-    assert names(batch(seen)) == ["w-6", "w-5", "w-4"]
+    assert names(batch(seen, replace(POLICY, upgrades_share=1.0))) == ["w-6", "w-5", "w-4"]
 
 
 def test_kubelet_that_tells_the_new_version_is_not_enough_while_its_run_did_not_finish() -> None:
@@ -117,7 +123,7 @@ def test_every_node_completes_a_hop_before_the_next_begins() -> None:
     seen = ha(*workers, control_planes=("1.32.9", "1.32.9", "1.32.9"))
     assert batch(seen).version == OLD
     half = ha(*workers, control_planes=(OLD, OLD, OLD))
-    assert (batch(half).version, names(batch(half))) == (OLD, ["w-4", "w-5"])
+    assert (batch(half).version, names(batch(half))) == (OLD, ["w-4"])
     whole = ha(*(upgraded(worker, OLD) for worker in workers), control_planes=(OLD, OLD, OLD))
     assert (batch(whole).version, names(batch(whole))) == (V, ["cp-1"])
 
