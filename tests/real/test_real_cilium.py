@@ -2,18 +2,11 @@
 
 import pytest
 from tests.real.conftest import Fleet
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
 from tests.support.smoke import smoke
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(autouse=True)
-def images(fleet: Fleet) -> None:
-    """Cilium's images, which a mirror built from source lacks."""
-    wanted = ("cilium-v*.tar", "cilium-operator-generic-v*.tar")
-    missing = [name for name in wanted if not list((fleet.mirror / "images").glob(name))]
-    if missing:
-        pytest.skip(f"CILIUM IS NOT RUN HERE: {fleet.mirror}/images lacks {' and '.join(missing)}")
 
 
 async def test_cilium_carries_pods_services_and_names_without_kube_proxy(fleet: Fleet) -> None:
@@ -24,8 +17,19 @@ async def test_cilium_carries_pods_services_and_names_without_kube_proxy(fleet: 
     assert "cilium" in daemons
     assert "kube-proxy" not in daemons
     await smoke(kubectl)
+    assert (await agent_status(kubectl))["KubeProxyReplacement"].split()[0] == "True"
+
+    async def fails_at_nothing() -> bool:
+        healthy, _, all_ = (await agent_status(kubectl))["Controller Status"].removesuffix(" healthy").partition("/")
+        return healthy == all_
+
+    await eventually(fails_at_nothing, within=120, every=2, saying="an agent that fails at nothing")
+    await fleet.delete(cluster)
+
+
+async def agent_status(kubectl: Kubectl) -> dict[str, str]:
+    """What an agent says of itself: name to words."""
     agent = ("exec", "-n", "kube-system", "daemonset/cilium", "-c", "cilium-agent", "--")
     lines = (await kubectl(*agent, "cilium-dbg", "status")).splitlines()
-    (replacement,) = (line.split() for line in lines if line.startswith("KubeProxyReplacement:"))
-    assert replacement[1] == "True"
-    await fleet.delete(cluster)
+    said = (line.partition(":") for line in lines if not line.startswith(" "))
+    return {name: words.strip() for name, _, words in said}

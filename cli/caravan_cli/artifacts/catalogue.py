@@ -39,9 +39,9 @@ class _Strict(BaseModel):
 class Program(_Strict):
     """One executable made from a Go module, or from one C file that a Go module carries.
 
-    `into`: its path in the image or archive. `stamp`: Go variables set by the linker. `cgo`: needs a C compiler.
-    `require`: newer versions of modules than its own go.mod asks for. `sum`: the module's hashes as in a go.sum (its
-    zip's, its go.mod's), where the checksum database doesn't answer for it.
+    `into`: its path in the image or archive. `stamp`: Go variables set by the linker. `tags`: Go's build tags. `cgo`:
+    needs a C compiler. `require`: newer versions of modules than its own go.mod asks for. `sum`: the module's hashes as
+    in a go.sum (its zip's, its go.mod's), where the checksum database doesn't answer for it.
     """
 
     module: str
@@ -50,6 +50,7 @@ class Program(_Strict):
     c_file: str | None = None
     into: str = ""
     stamp: dict[str, str] = {}
+    tags: tuple[str, ...] = Field(default=(), exclude_if=lambda tags: not tags)  # without, the key is as it was before
     cgo: bool = False
     require: dict[str, str] = {}
     sum: tuple[str, str] | None = None
@@ -67,19 +68,26 @@ class Program(_Strict):
         return self.model_copy(update={"version": self.version.format(**named), "stamp": stamp})
 
 
-class Source(_Strict):
-    """How a file is made where it isn't to be had ready-made: from programs, Debian packages, or a module's folder.
+class Copy(_Strict):
+    """A file or folder that a Go module carries as it is; `path` is there, `into` in the image, archive or chart."""
 
-    `links`: symbolic links in an image, path to target. `folder`: the folder of `module` that a chart is packed from.
+    module: str
+    version: str
+    path: str
+    into: str
+
+
+class Source(_Strict):
+    """How a file is made where it isn't to be had ready-made: from Debian packages, copies and programs.
+
+    `links`: symbolic links in an image, path to target.
     """
 
     programs: tuple[Program, ...] = ()
     packages: tuple[str, ...] = ()
+    copies: tuple[Copy, ...] = ()
     links: dict[str, str] = {}
     entrypoint: tuple[str, ...] = ()
-    module: str = ""
-    version: str = ""
-    folder: str = ""
 
 
 class Entry(_Strict):

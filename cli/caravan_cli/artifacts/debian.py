@@ -19,6 +19,8 @@ _NOT_NEEDED = (
     "usr/share/lintian",
     "usr/share/bug",
     "usr/share/info",
+    "usr/include",  # as the next, only for building programs that run where the packages are
+    "usr/lib/gcc",
 )
 
 

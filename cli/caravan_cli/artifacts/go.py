@@ -2,7 +2,8 @@
 
 A module that isn't the main one has its `replace` lines ignored by Go, so they are written down anew: those that point
 into the same repository (Kubernetes' staging folders) become the modules published from there, of the same release.
-Everything comes through the Go module proxy, checked against the checksum database or the catalogue's `sum`.
+Everything comes through the Go module proxy, checked against the checksum database or the catalogue's `sum`, and what a
+module needs also against its own go.sum: the database doesn't answer for every fork that a `replace` names.
 """
 
 import json
@@ -41,6 +42,7 @@ def build(programs: Sequence[Program], into: Path) -> dict[str, Path]:
             return {each.key: _compile_c(each, module, into) for each in programs}
         text = go_mod(module, programs[0].require, (module.folder / "go.mod").read_text())
         (Path(scratch) / "go.mod").write_text(text)
+        add_sums(module, Path(scratch))
         return _compile_go(programs, Path(scratch), into)
 
 
@@ -68,6 +70,14 @@ def go_mod(module: Module, require: Mapping[str, str], theirs: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def add_sums(module: Module, scratch: Path) -> None:
+    """Put a module's own go.sum, where it has one, below the one in `scratch`."""
+    theirs = module.folder / "go.sum"
+    if theirs.exists():
+        with (scratch / "go.sum").open("a") as ours:
+            ours.write(theirs.read_text())
+
+
 def _staging_version(version: str) -> str:
     """The version under which Kubernetes v1.X.Y publishes its staging folders: v0.X.Y."""
     return re.sub(r"^v1\.", "v0.", version)
@@ -75,20 +85,12 @@ def _staging_version(version: str) -> str:
 
 def _compile_go(programs: Sequence[Program], scratch: Path, into: Path) -> dict[str, Path]:
     first = programs[0]
-    flags = [
-        "-s",
-        "-w",
-        *(part for variable, value in sorted(first.stamp.items()) for part in ("-X", f"{variable}={value}")),
-    ]
-    tags: list[str] = []
-    if first.cgo:  # still one file that runs anywhere
-        flags += ["-linkmode", "external", "-extldflags", "-static"]
-        tags = ["-tags", "netgo,osusergo"]
+    tags = [*first.tags, *(["netgo", "osusergo"] if first.cgo else [])]
     out = scratch / "out"
     out.mkdir()
     packages = [os.path.normpath(f"{each.module}/{each.package}") for each in programs]
     _go(
-        ["build", "-trimpath", *tags, "-ldflags", " ".join(flags), "-o", f"{out}/", *packages],
+        ["build", "-trimpath", "-tags", ",".join(tags), "-ldflags", linker_flags(first), "-o", f"{out}/", *packages],
         scratch,
         what=f"{first.module}@{first.version}",
         settings={"CGO_ENABLED": "1" if first.cgo else "0"},
@@ -98,6 +100,13 @@ def _compile_go(programs: Sequence[Program], scratch: Path, into: Path) -> dict[
         built[program.key] = into / program.key
         shutil.move(out / binary_name(package), built[program.key])
     return built
+
+
+def linker_flags(program: Program) -> str:
+    """What `go build -ldflags` takes for a program; what is stamped may hold spaces. Pure."""
+    stamps = (f'-X "{variable}={value}"' for variable, value in sorted(program.stamp.items()))
+    static = ["-linkmode external -extldflags -static"] if program.cgo else []  # still one file that runs anywhere
+    return " ".join(["-s -w", *stamps, *static])
 
 
 def binary_name(package: str) -> str:

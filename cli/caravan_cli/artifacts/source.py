@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from caravan_cli.artifacts import debian, go, oci
-from caravan_cli.artifacts.catalogue import Artifact, Kind, Program, Source
+from caravan_cli.artifacts.catalogue import Artifact, Copy, Kind, Program, Source
 from caravan_cli.artifacts.lock import locked
 
 _GZIP_LEVEL = 1  # a mirror's archives are read at once on the same network
@@ -66,25 +66,42 @@ class Workshop:
             root = Path(scratch)
             if source.packages:
                 debian.unpack(source.packages, root, self._packages)
-            if source.folder:
-                self._copy_folder(source, root)
+            for copy in source.copies:
+                copy_out(_carried(copy), _place(root, copy.into))
             for program in source.programs:
-                place = root / program.into.lstrip("/")
-                place.parent.mkdir(parents=True, exist_ok=True)
+                place = _place(root, program.into)
                 shutil.copyfile(self._built(program), place)
                 place.chmod(0o755)
             for path, points_to in source.links.items():
-                link = root / path.lstrip("/")
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(points_to)
+                _place(root, path).symlink_to(points_to)
             yield root
 
-    def _copy_folder(self, source: Source, root: Path) -> None:
-        with TemporaryDirectory(prefix="caravan-go-") as scratch:
-            module = go.fetch(Program(module=source.module, version=source.version), Path(scratch))
-        shutil.copytree(module.folder / source.folder, root / Path(source.folder).name, copy_function=shutil.copyfile)
-        for path in [root, *root.rglob("*")]:  # Go's cache is read-only
-            path.chmod(0o755 if path.is_dir() else 0o644)
+
+def copy_out(carried: Path, place: Path) -> None:
+    """Copy a file or folder of a Go module. Modules keep no modes, and Go's cache is read-only: scripts can be run."""
+    if carried.is_dir():
+        shutil.copytree(carried, place, copy_function=shutil.copyfile)
+    else:
+        shutil.copyfile(carried, place)
+    for path in [place, *place.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() or _is_script(path) else 0o644)
+
+
+def _is_script(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(2) == b"#!"
+
+
+def _carried(copy: Copy) -> Path:
+    with TemporaryDirectory(prefix="caravan-go-") as scratch:
+        return go.fetch(Program(module=copy.module, version=copy.version), Path(scratch)).folder / copy.path
+
+
+def _place(root: Path, path: str) -> Path:
+    """Where an image's or archive's path lies below `root`, in a folder that is there."""
+    place = root / path.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def batches(programs: Iterable[Program]) -> dict[Batch, list[Program]]:

@@ -19,7 +19,7 @@ from caravan_cli.artifacts.command import wanted
 from caravan_cli.artifacts.mirror import Mirror, filling
 from caravan_cli.artifacts.places import Origin, key
 from caravan_cli.artifacts.registry import Puller, Reference
-from caravan_cli.artifacts.source import batches
+from caravan_cli.artifacts.source import batches, copy_out
 from caravan_cli.errors import CliError
 from caravan_cli.main import app
 
@@ -395,6 +395,18 @@ def test_staging_modules_become_those_published_from_there() -> None:
     ]
 
 
+def test_what_a_module_needs_is_checked_against_its_own_sums_too(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    ours.mkdir()
+    (ours / "go.sum").write_text("example.org/module v1.0.0 h1:a=\n")
+    go.add_sums(go.Module("example.org/module", "v1.0.0", theirs), ours)
+    assert (ours / "go.sum").read_text() == "example.org/module v1.0.0 h1:a=\n", "not every module needs others"
+    (theirs / "go.sum").write_text("example.org/fork v1.2.3 h1:b=\n")
+    go.add_sums(go.Module("example.org/module", "v1.0.0", theirs), ours)
+    assert (ours / "go.sum").read_text() == "example.org/module v1.0.0 h1:a=\nexample.org/fork v1.2.3 h1:b=\n"
+
+
 @pytest.mark.parametrize(
     ("package", "name"),
     [("k8s.io/kubernetes/cmd/kubelet", "kubelet"), ("go.etcd.io/etcd/etcdctl/v3", "etcdctl")],
@@ -403,9 +415,37 @@ def test_go_names_a_program_after_its_package(package: str, name: str) -> None:
     assert go.binary_name(package) == name
 
 
+def test_what_is_stamped_may_hold_spaces_and_c_is_linked_in() -> None:
+    plain = Program(module="m", version="v1", stamp={"m.version": "1.2 abc", "m.built": "here"})
+    assert go.linker_flags(plain) == '-s -w -X "m.built=here" -X "m.version=1.2 abc"'
+    with_c = Program(module="m", version="v1", cgo=True)
+    assert go.linker_flags(with_c) == "-s -w -linkmode external -extldflags -static"
+
+
 def test_programs_of_one_module_are_built_at_once_and_each_only_once() -> None:
     def program(package: str, version: str = "v1", into: str = "") -> Program:
         return Program(module="m", version=version, package=package, into=into)
 
     made = batches([program("./a"), program("./b"), program("./a", into="/bin/a"), program("./a", version="v2")])
     assert sorted(len(each) for each in made.values()) == [1, 2]
+
+
+def test_build_tags_make_another_program_and_none_leave_its_key_as_it_was() -> None:
+    plain = Program(module="m", version="v1")
+    assert Program(module="m", version="v1", tags=("generic",)).key != plain.key
+    assert "tags" not in plain.model_dump()
+
+
+def test_what_a_module_carries_can_be_written_and_its_scripts_be_run(tmp_path: Path) -> None:
+    carried = tmp_path / "cache"
+    (carried / "lib").mkdir(parents=True)
+    for name, content in {"lib/node.h": b"#include", "install.sh": b"#!/bin/sh\n", "lib/empty": b""}.items():
+        (carried / name).write_bytes(content)
+        (carried / name).chmod(0o444)
+    (carried / "lib").chmod(0o555)
+    copy_out(carried, tmp_path / "root")
+    copy_out(carried / "install.sh", tmp_path / "alone.sh")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("root/**/*")}
+    assert modes == {"lib": 0o755, "node.h": 0o644, "install.sh": 0o755, "empty": 0o644}
+    assert (tmp_path / "alone.sh").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "root" / "lib" / "node.h").read_bytes() == b"#include"
