@@ -32,6 +32,7 @@ _MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None
     (states.ClusterPhase, states.CLUSTER_MOVES),
     (states.MachineState, states.MACHINE_MOVES),
     (states.MembershipState, states.MEMBERSHIP_MOVES),
+    (states.InventoryState, states.INVENTORY_MOVES),
     (states.Verdict, None),
 ]
 

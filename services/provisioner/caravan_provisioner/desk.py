@@ -59,7 +59,8 @@ class MachineDesk:
         now = self._clock.now()
         async with self._db.transaction() as tx:
             known = await _near(tx, asked.entries)
-            if found := tuple(problems(asked.entries, known, self._clouds)):
+            found = tuple(problems(asked.entries, known, self._clouds))
+            if found or asked.only_look:
                 return Machines(refusal=Refusal.PROBLEMS, reason="nothing was imported", problems=found)
             there = {row.name: row for row in known}
             new = [entry for entry in asked.entries if entry.name not in there]

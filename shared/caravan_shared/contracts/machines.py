@@ -7,11 +7,10 @@ both have one. Shape only: whether a name or an address is taken is for the inve
 import re
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, IPvAnyAddress, StringConstraints, field_validator
 
 from caravan_shared.contracts.facts import Message
 from caravan_shared.contracts.spec import DNS_LABEL, LabelKey, LabelValue, MachineType, SpecModel
@@ -66,9 +65,7 @@ class MachineEntry(SpecModel):
 
     name: MachineName = Field(description="Unique in the installation; the machine's host name while it is idle.")
     cloud: CloudName = Field(description="The cloud of kind `static` that it belongs to.")
-    address: IPv4Address | IPv6Address = Field(
-        description="Where it is reached, by Caravan and by its cluster's nodes."
-    )
+    address: IPvAnyAddress = Field(description="Where it is reached, by Caravan and by its cluster's nodes.")
     ssh_port: int = Field(22, ge=1, le=65_535)
     ssh_user: Login = Field("root", description="Who Caravan first logs in as; another than root needs sudo for all.")
     host_keys: tuple[HostKey, ...] = Field(

@@ -171,6 +171,7 @@ class AskMachineImport(Request):
     reply: ClassVar[type[Reply]] = Machines
     entries: tuple[MachineEntry, ...]
     sealed_bmc_passwords: dict[str, str] = Field(default_factory=dict)
+    only_look: bool = Field(False, description="Take nothing in; tell what would keep them out.")
 
 
 class AskMachineChange(Request):
