@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from caravan_provisioner import machines
-from caravan_provisioner.machines import InventoryMachine
+from caravan_provisioner.clouds import static_inventory
+from caravan_provisioner.clouds.static_inventory import InventoryMachine
 from caravan_shared.contracts.events import MachinesHandedBack
 from caravan_shared.contracts.machines import MachineEntry, MachineWork, WorkedMachine
 from caravan_shared.contracts.states import InventoryState
@@ -38,7 +38,7 @@ def entry(number: int, **changes: Any) -> MachineEntry:
 async def stock(db: Database, count: int, **changes: Any) -> None:
     """Take machines in, and find all of them fit."""
     async with db.transaction() as tx:
-        await machines.take_in(tx, [entry(number, **changes) for number in range(count)], {}, datetime.now(UTC))
+        await static_inventory.take_in(tx, [entry(number, **changes) for number in range(count)], {}, datetime.now(UTC))
     await work_once(db)
 
 
@@ -51,7 +51,7 @@ async def work_once(db: Database, verdict: Verdict = lambda _machine: None) -> i
     async with db.transaction() as tx:
         waiting = (await tx.exec(select(InventoryMachine).where(col(InventoryMachine.waits_since).is_not(None)))).all()
         told = tuple(WorkedMachine(id=each.id, ticket=each.ticket, problem=verdict(each)) for each in waiting)
-        await machines.note(tx, MachinesHandedBack(work=MachineWork.CHECK, machines=told), datetime.now(UTC))
+        await static_inventory.note(tx, MachinesHandedBack(work=MachineWork.CHECK, machines=told), datetime.now(UTC))
     return len(waiting)
 
 

@@ -159,7 +159,12 @@ def way_in(secrets_dir: Path) -> dict[str, Any]:
         f"-o UserKnownHostsFile={secrets_dir / KNOWN_HOSTS} -o GlobalKnownHostsFile=/dev/null "
         "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
     )
-    return {"ansible_ssh_private_key_file": str(secrets_dir / SSH_KEY), "ansible_ssh_common_args": pinned}
+    return {
+        "ansible_ssh_private_key_file": str(secrets_dir / SSH_KEY),
+        "ansible_ssh_common_args": pinned,
+        # Connections are kept open and shared by address: those of a run with another key must not be.
+        "ansible_control_path": f"%(directory)s/{secrets_dir.parent.name[:8]}-%%C",
+    }
 
 
 def _of_linux(work: Work) -> dict[str, Any]:

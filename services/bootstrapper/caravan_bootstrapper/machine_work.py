@@ -114,6 +114,7 @@ class MachineWorks:
             inventory.to_yaml(told),
             {"caravan_platform": inventory.PLATFORMS[Connection.SSH]},
             {inventory.SSH_KEY: operator.private, inventory.KNOWN_HOSTS: ssh.known_hosts(machines)},
+            within_s=self._settings.machine_work_s,
         )
 
 

@@ -62,6 +62,9 @@ class Settings(ServiceSettings):
     machine_tries: int = Field(
         3, gt=0, description="Tries of each piece of work on an inventory's machine before it is told to have failed."
     )
+    machine_work_s: float = Field(
+        600.0, gt=0, description="Seconds that a piece of work on inventories' machines may take; a wipe takes some 30."
+    )
     artifacts: str = Field(
         "",
         description="The mirror that machines take binaries and images from: a URL, or a directory that they have at "

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_provisioner import machines
+from caravan_provisioner.clouds import static_inventory
 from caravan_shared.contracts.events import MachinesHandedBack
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.clock import Clock
@@ -27,11 +27,11 @@ class Custody:
             await asyncio.sleep(self._ask_again_s / 2)
             now = self._clock.now()
             async with self._db.transaction() as tx:
-                waiting = await machines.ask_again(tx, now - timedelta(seconds=self._ask_again_s), now)
+                waiting = await static_inventory.ask_again(tx, now - timedelta(seconds=self._ask_again_s), now)
             if waiting:
                 log.info("asked again for work on machines of inventories", machines=waiting)
 
 
 async def handed_back(heard: Heard[MachinesHandedBack], tx: AsyncSession) -> None:
     """The bootstrapper's work on machines has ended."""
-    await machines.note(tx, heard.event, heard.at)
+    await static_inventory.note(tx, heard.event, heard.at)

@@ -10,8 +10,8 @@ from datetime import datetime
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_provisioner import machines
-from caravan_provisioner.machines import InventoryMachine, access_of
+from caravan_provisioner.clouds import static_inventory
+from caravan_provisioner.clouds.static_inventory import InventoryMachine, access_of
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.machines import MachineEntry
 from caravan_shared.contracts.requests import (
@@ -64,7 +64,7 @@ class MachineDesk:
                 return Machines(refusal=Refusal.PROBLEMS, reason="nothing was imported", problems=found)
             there = {row.name: row for row in known}
             new = [entry for entry in asked.entries if entry.name not in there]
-            there |= {row.name: row for row in await machines.take_in(tx, new, asked.sealed_bmc_passwords, now)}
+            there |= {row.name: row for row in await static_inventory.take_in(tx, new, asked.sealed_bmc_passwords, now)}
             answer = _views([there[entry.name] for entry in asked.entries])
         await self._tell(answer)
         return answer
@@ -82,7 +82,7 @@ class MachineDesk:
                 return Machines(refusal=Refusal.PROBLEMS, reason="nothing was changed", problems=found)
             if asked.sealed_bmc_password is not None:
                 machine.sealed_bmc_password = asked.sealed_bmc_password
-            await machines.describe(tx, machine, entry, now)
+            await static_inventory.describe(tx, machine, entry, now)
             return _views([machine])
 
         return await self._on(asked.entry.name, asked.version, work)
@@ -106,7 +106,7 @@ class MachineDesk:
             if machine.state != InventoryState.QUARANTINED:
                 reason = f"{machine.name} is {machine.state}, not in quarantine"
                 return Machines(refusal=Refusal.STATE, reason=reason)
-            await machines.let_out(tx, machine, wipe=asked.wipe, now=now)
+            await static_inventory.let_out(tx, machine, wipe=asked.wipe, now=now)
             return _views([machine])
 
         return await self._on(asked.name, asked.version, work)
@@ -118,7 +118,7 @@ class MachineDesk:
         work: Callable[[AsyncSession, InventoryMachine, datetime], Awaitable[Machines]],
     ) -> Machines:
         async with self._db.transaction() as tx:
-            machine = await machines.named(tx, name)
+            machine = await static_inventory.named(tx, name)
             if machine is None:
                 return Machines(refusal=Refusal.UNKNOWN, reason=f"there is no machine {name}")
             if machine.version != version:

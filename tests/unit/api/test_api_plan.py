@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from caravan_api.plan import plan
 from caravan_shared.contracts.events import CloudOffered
+from caravan_shared.contracts.facts import CloudQuota
 from caravan_shared.contracts.spec import ClusterSpec
 
 OFFER = CloudOffered.model_validate(CloudOffered.example)
@@ -76,3 +77,18 @@ def test_following_a_plan_leads_to_what_is_wanted(before: dict[str, int], after:
         assert each.current + each.create - each.remove == each.wanted
         assert min(each.create, each.remove) == 0
     assert answer.estimate_s >= 0
+
+
+def test_every_cloud_has_its_own_quota_and_the_one_that_does_not_fit_is_told_first() -> None:
+    metal = OFFER.model_copy(
+        update={"cloud": "metal", "simulated": False, "quota": CloudQuota(machines_limit=3, machines_used=2)}
+    )
+    mixed = spec(workers=[{"name": "a", "count": 2, "cloud": "metal"}, {"name": "b", "count": 4}])
+    answer = plan("create", None, mixed, {"sandbox": OFFER, "metal": metal})
+    assert [(each.cloud, each.need, each.fits) for each in answer.quotas] == [("sandbox", 5, True), ("metal", 2, False)]
+    assert answer.quota.cloud == "metal"
+    assert {each.name: each.cloud for each in answer.node_sets} == {
+        "control-plane": "sandbox",
+        "a": "metal",
+        "b": "sandbox",
+    }

@@ -2,7 +2,8 @@
 
 Names are node names, so a repeated claim of a batch finds what the first one took; that makes this the one cloud whose
 create may be repeated. A machine that is let go stays listed until it has been wiped and checked, or is in quarantine:
-a cluster is not gone before its machines are clean. What works on the machines is the bootstrapper (see `machines`).
+a cluster is not gone before its machines are clean. What works on the machines is the bootstrapper; the claims are in
+`static_inventory`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,9 +13,9 @@ from uuid import UUID
 from pydantic import BaseModel
 from sqlmodel import col, select
 
-from caravan_provisioner import machines
+from caravan_provisioner.clouds import static_inventory
 from caravan_provisioner.clouds.base import Capabilities, CloudMachineState, Machine, MachineBatch, Offers
-from caravan_provisioner.machines import InventoryMachine
+from caravan_provisioner.clouds.static_inventory import InventoryMachine
 from caravan_shared.contracts.facts import CloudQuota, Connection, OfferedMachineType
 from caravan_shared.contracts.machines import MachineEntry
 from caravan_shared.contracts.states import InventoryState
@@ -58,7 +59,7 @@ class StaticCloud:
     async def create(self, batch: MachineBatch) -> Sequence[Machine]:
         """See `Cloud.create`."""
         async with self._db.transaction() as tx:
-            return [_machine(row) for row in await machines.claim(tx, self.name, batch, self._clock.now())]
+            return [_machine(row) for row in await static_inventory.claim(tx, self.name, batch, self._clock.now())]
 
     async def machines(self, installation: str) -> Sequence[Machine]:
         """See `Cloud.machines`."""
@@ -77,7 +78,7 @@ class StaticCloud:
     async def delete(self, ids: Sequence[str]) -> None:
         """See `Cloud.delete`."""
         async with self._db.transaction() as tx:
-            await machines.let_go(tx, self.name, _uuids(ids), self._clock.now())
+            await static_inventory.let_go(tx, self.name, _uuids(ids), self._clock.now())
 
     async def close(self) -> None:
         """See `Cloud.close`. The store is the service's own."""
