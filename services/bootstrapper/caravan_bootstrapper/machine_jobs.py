@@ -25,6 +25,7 @@ KEY = "machines/"
 """Begins the reconciler's keys for this work; clusters' keys are their ids."""
 AT_ONCE = 50  # machines a run
 SILENT_FOR = timedelta(seconds=30)  # six beats missed: whoever worked on a machine is gone
+_GATHER_S = 0.5  # several sets of a cluster are claimed within a moment, and one run serves them all
 _BACKOFF_S = 5.0  # before the second try; doubled for each further one
 
 Wake = Callable[[str, float], None]
@@ -94,7 +95,7 @@ class Listener:
             elif machine.ticket == known.ticket and known.done_at is not None:
                 done.append(known)
         await _hand_back(tx, heard.event.work, done)
-        after_commit(tx, lambda: self._wake(key_of(heard.event.work), 0.0))
+        after_commit(tx, lambda: self._wake(key_of(heard.event.work), _GATHER_S))
 
 
 async def due(session: AsyncSession, work: MachineWork, now: datetime) -> tuple[list[MachineJob], float | None]:

@@ -17,7 +17,6 @@ from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.runner import Order, Runner
 from caravan_bootstrapper.settings import Settings
 from caravan_bootstrapper.views import Play, RunState
-from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.machines import MachineToWork, MachineWork
 from caravan_shared.contracts.requests import AskOperatorKey, OperatorKey
 from caravan_shared.plumbing.database import Database
@@ -112,8 +111,7 @@ class MachineWorks:
             run_id,
             PLAYS[work],
             inventory.to_yaml(told),
-            {"caravan_platform": inventory.PLATFORMS[Connection.SSH]},
-            {inventory.SSH_KEY: operator.private, inventory.KNOWN_HOSTS: ssh.known_hosts(machines)},
+            secrets={inventory.SSH_KEY: operator.private, inventory.KNOWN_HOSTS: ssh.known_hosts(machines)},
             within_s=self._settings.machine_work_s,
         )
 
