@@ -107,7 +107,9 @@ class Provisioning:
         """Each cloud's listing speaks of the nodes on that cloud alone."""
         installation, now = await self._installation(), turn.now()
         looked_at = {site.cloud.name for site in sites}
-        nodes = [node for node in ledger.nodes.values() if node.cloud not in looked_at]
+        elsewhere = [node for node in ledger.nodes.values() if node.cloud not in looked_at]
+        # Of clouds that are not there, no node ever had a machine (see `_sites_to_empty`).
+        nodes = observe(elsewhere, [], now, self._settings, adopting=False, pull=False).nodes
         strays, listed = dict[str, list[str]](), 0
         for site in sites:
             listing = await site.inventory.listing(installation, self._oldest_of_use(site, ledger, now))

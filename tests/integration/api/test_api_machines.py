@@ -1,63 +1,18 @@
 """The door of inventories, with the provisioner's own desk behind it: admins alone, all or nothing, nothing twice."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from tests.integration.api.conftest import Stack
 from tests.support.inventory import entry, work_once
-from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
-from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds.static_inventory import InventoryMachine
-from caravan_provisioner.desk import MachineDesk
-from caravan_provisioner.store import Table
-from caravan_shared.contracts import requests as r
 from caravan_shared.contracts.machines import bmc_context
-from caravan_shared.plumbing import requests
-from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
 
 PATH = "/v1/machines"
 PASSWORD = "canary-of-the-bmc"
-
-
-@pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    """The provisioner's store."""
-    db = Database(f"sqlite+aiosqlite:///{tmp_path}/provisioner.db", Table.metadata, MIGRATIONS)
-    await db.start()
-    yield db
-    await db.stop()
-
-
-@pytest.fixture
-async def inventory(stack: Stack, db: Database, api_nats: NatsServer) -> AsyncIterator[Database]:
-    """The provisioner's desk, and the bootstrapper's answer to the one question that is its own."""
-
-    async def nothing(_cloud: str) -> None:
-        return None
-
-    async def key(_asked: r.AskOperatorKey) -> r.OperatorKey:
-        return r.OperatorKey(public="ssh-ed25519 AAAA caravan-operator")
-
-    desk = MachineDesk(db, SystemClock(), ["metal"], nothing)
-    keeper, runner = Bus(api_nats.url, "provisioner", 1), Bus(api_nats.url, "bootstrapper", 1)
-    requests.answer(keeper, stack.service.keys, r.AskMachines, desk.list)
-    requests.answer(keeper, stack.service.keys, r.AskMachineImport, desk.take_in)
-    requests.answer(keeper, stack.service.keys, r.AskMachineChange, desk.change)
-    requests.answer(keeper, stack.service.keys, r.AskMachineRemoval, desk.remove)
-    requests.answer(keeper, stack.service.keys, r.AskMachineRelease, desk.release)
-    requests.answer(runner, stack.service.keys, r.AskOperatorKey, key)
-    await keeper.start()
-    await runner.start()
-    yield db
-    await runner.stop()
-    await keeper.stop()
 
 
 def given(number: int, **changes: Any) -> dict[str, Any]:
