@@ -32,6 +32,7 @@ _MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None
     (states.ClusterPhase, states.CLUSTER_MOVES),
     (states.MachineState, states.MACHINE_MOVES),
     (states.MembershipState, states.MEMBERSHIP_MOVES),
+    (states.InventoryState, states.INVENTORY_MOVES),
     (states.Verdict, None),
 ]
 
@@ -169,7 +170,14 @@ def _default(value: object) -> str:
 
 def _type(annotation: object) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    for noise in ("typing.", "datetime.", "uuid.", "caravan_shared.contracts.facts.", "caravan_shared.contracts.spec."):
+    for noise in (
+        "typing.",
+        "datetime.",
+        "uuid.",
+        "caravan_shared.contracts.facts.",
+        "caravan_shared.contracts.spec.",
+        "caravan_shared.contracts.machines.",
+    ):
         name = name.replace(noise, "")
     return "`" + name.replace("|", "or") + "`"
 

@@ -34,6 +34,9 @@ class Settings(ServiceSettings, Limits):
     )
     offers_every_s: float = Field(30, gt=0, description="Seconds between looks at a cloud's machine types and quota.")
     say_offers_every_s: float = Field(600, description="Seconds after which unchanged offers are told again.")
+    ask_again_s: float = Field(
+        60, gt=0, description="Seconds after which the bootstrapper is asked again for work on an inventory's machine."
+    )
     sweep_every_s: float = Field(300, gt=0, description="Seconds between searches for machines that nobody owns.")
     sweep_confirm_s: float = Field(240, description="Seconds between two sightings that make a leak certain.")
     sweep_trusts_store: bool = Field(

@@ -59,6 +59,7 @@ class ReadyNode(Message):
     connection: Connection
     joins_by_itself: bool = Field(description="True where its user-data joins it (pull); else Ansible pushes.")
     ssh_user: str = Field("root", description="Who Ansible logs in as, where it connects by SSH.")
+    ssh_port: int = Field(22, description="Where the machine's SSH server listens.")
     host_keys: tuple[str, ...] = Field(
         (), description="The machine's public SSH host keys, `<type> <base64>`, as the cloud tells them."
     )

@@ -90,6 +90,7 @@ class Machine:
     fault: str | None = None
     host_keys: tuple[str, ...] = ()
     """Its public SSH host keys, `<type> <base64>`, told by the cloud and not by whoever answers at its address."""
+    ssh_port: int = 22
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from caravan_api.doors.rest import (
     clusters,
     dead_letters,
     kubeconfigs,
+    machines,
     node_sets,
     nodes,
     offers,
@@ -24,7 +25,8 @@ from caravan_api.doors.rest.problems import MEDIA_TYPE, handle_errors
 from caravan_api.errors import Problem
 
 ROUTERS: Sequence[APIRouter] = tuple(
-    part.router for part in (clusters, node_sets, nodes, timeline, kubeconfigs, plans, offers, dead_letters, tokens)
+    part.router
+    for part in (clusters, node_sets, nodes, timeline, kubeconfigs, plans, offers, machines, dead_letters, tokens)
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "Refused, and why"},
