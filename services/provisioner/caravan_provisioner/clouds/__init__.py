@@ -8,9 +8,11 @@ from pydantic import Field
 from caravan_provisioner.clouds.base import Cloud
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig
+from caravan_provisioner.clouds.openstack import OpenStackCloud
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
 
-CloudConfig = Annotated[SandboxConfig | DockerConfig, Field(discriminator="kind")]
+CloudConfig = Annotated[SandboxConfig | DockerConfig | OpenStackConfig, Field(discriminator="kind")]
 """The configuration of one cloud; its `kind` picks the adapter."""
 
 
@@ -25,3 +27,5 @@ def _make(name: str, config: CloudConfig) -> Cloud:
             return SandboxCloud(name, config)
         case DockerConfig():
             return DockerCloud(name, config)
+        case OpenStackConfig():
+            return OpenStackCloud(name, config)
