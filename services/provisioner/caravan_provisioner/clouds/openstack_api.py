@@ -1,23 +1,26 @@
 """One OpenStack cloud's services, asked from asyncio: the SDK blocks, so it has threads of its own.
 
-One connection, made at the first question, serves all threads. Answers and errors come out in the words of `base`: what
+One session, opened at the first question, serves all threads. Answers and errors come out in the words of `base`: what
 may or may not have been carried out is `CloudUnavailable`, and so is whatever the cloud itself calls passing.
 """
 
 import asyncio
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import openstack.config
-import openstack.connection
 import openstack.exceptions
 import requests
 from keystoneauth1 import exceptions as keystone
+from keystoneauth1.adapter import Adapter
 from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.session import Session
+from openstack.config.cloud_region import CloudRegion
 
 from caravan_provisioner.clouds.base import CloudRefused, CloudUnavailable, QuotaExceeded
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
@@ -29,6 +32,7 @@ R = TypeVar("R")
 
 Json = dict[str, Any]
 ServiceName = Literal["compute", "network", "image"]
+SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
 
 NOVA = "2.64"  # tags at creation (2.52), flavors by name in listings (2.47), server groups' policy (2.64); Rocky has it
 PAGE = 1000  # what services list at most in one page by default
@@ -53,7 +57,7 @@ class Api:
         )
         self._threads = ThreadPoolExecutor(config.requests_in_flight, thread_name_prefix=f"openstack-{name}")
         self._connecting = threading.Lock()
-        self._connection: openstack.connection.Connection | None = None
+        self._services: Mapping[ServiceName, Adapter] = {}
 
     @property
     def calls(self) -> Counter[str]:
@@ -99,8 +103,7 @@ class Api:
     async def close(self) -> None:
         """Let go of connections; what is under way ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._connection:
-            self._connection.close()
+        self._transport.close()
 
     async def _ask(self, service: ServiceName, method: str, path: str, **request: Any) -> Json:
         return await self._in_thread(lambda: self._send(service, method, path, **request))
@@ -112,45 +115,46 @@ class Api:
             raise self._told(error) from error
 
     def _send(self, service: ServiceName, method: str, path: str, **request: Any) -> Json:
-        proxy = getattr(self._connected(), service)
-        response: requests.Response = proxy.request(path, method, raise_exc=False, **request)
+        response: requests.Response = self._connected()[service].request(path, method, raise_exc=False, **request)
         if response.status_code >= 400:
             raise self._refusal(response)
         body: Json = response.json() if response.content else {}
         return body
 
     def _project(self) -> str:
-        session = self._connected().session
+        session = self._connected()["compute"].session
         plugin = cast("BaseIdentityPlugin", session.auth)
         return str(plugin.get_access(session).project_name)
 
     def _endpoint(self, service: str) -> str | None:
-        connection = self._connected()
-        found: str | None = connection.session.get_endpoint(
-            service_type=service, region_name=connection.config.region_name
+        compute = self._connected()["compute"]
+        found: str | None = compute.session.get_endpoint(
+            service_type=service, region_name=compute.region_name, interface=compute.interface
         )
         return found
 
-    def _connected(self) -> openstack.connection.Connection:
+    def _connected(self) -> Mapping[ServiceName, Adapter]:
         with self._connecting:
-            if self._connection is None:
-                self._connection = self._connect()
-            return self._connection
+            if not self._services:
+                self._services = self._connect()
+            return self._services
 
-    def _connect(self) -> openstack.connection.Connection:
-        files = [str(self._config.clouds_file)] if self._config.clouds_file else None
-        region = openstack.config.OpenStackConfig(config_files=files).get_one(
-            cloud=self._config.cloud,
+    def _connect(self) -> Mapping[ServiceName, Adapter]:
+        file = self._config.clouds_file
+        # Where a file is given, the SDK must not prefer the one that the environment names.
+        known = openstack.config.OpenStackConfig(config_files=[str(file)] if file else None, load_envvars=file is None)
+        region = known.get_one(
+            cloud=self._config.cloud or os.environ.get("OS_CLOUD"),
             region_name=self._config.region,
             api_timeout=self._config.timeout_s,
-            compute_default_microversion=NOVA,
         )
-        connection = openstack.connection.Connection(config=region)
+        session = region.get_session()
         for scheme in ("http://", "https://"):
-            connection.session.session.mount(scheme, self._transport)
-        for service in ("compute", "network", "image"):  # their versions are looked up here, by one thread
-            getattr(connection, service).get_endpoint_data()
-        return connection
+            session.session.mount(scheme, self._transport)
+        services = {service: _adapter(region, session, service) for service in SERVICES}
+        for each in services.values():
+            each.get_endpoint_data()  # their versions are looked up here, by one thread
+        return services
 
     def _refusal(self, response: requests.Response) -> CaravanError:
         """An answer that is no success, in our words."""
@@ -180,6 +184,20 @@ class Api:
         ):
             return CloudUnavailable(f"cloud {self.name!r} does not answer: {error}", after=_AFTER_S)
         return CloudRefused(self.name, str(error))
+
+
+def _adapter(region: CloudRegion, session: Session, service: ServiceName) -> Adapter:
+    """keystoneauth's own: the SDK's warns of itself and takes longer for each call."""
+    return Adapter(
+        session,
+        service_type=region.get_service_type(service),
+        interface=region.get_interface(service),
+        region_name=region.get_region_name(service),
+        endpoint_override=region.get_endpoint(service),
+        min_version="2",
+        max_version="2.latest",
+        default_microversion=NOVA if service == "compute" else None,
+    )
 
 
 def _has_more(body: Json, key: str) -> bool:

@@ -41,8 +41,8 @@ class OpenStackConfig(BaseModel):
     )
     server_group_policy: Literal["anti-affinity", "soft-anti-affinity"] | None = Field(
         "soft-anti-affinity",
-        description="Keeps a cluster's control planes on different hosts, and its etcd likewise. `anti-affinity` rather "
-        "has no machine than two on one host.",
+        description="Keeps a cluster's control planes on different hosts, and its etcd likewise. `anti-affinity` has "
+        "rather no machine than two on one host.",
     )
     key_pair: str | None = Field(None, description="A key pair of Nova, beside the key that Caravan enters with.")
     config_drive: bool = Field(False, description="User-data comes on a drive too: for networks without metadata.")
