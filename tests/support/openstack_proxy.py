@@ -67,7 +67,7 @@ class Proxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request, with whatever is arranged for it."""
         scheme, host, path = request.match_info["scheme"], request.match_info["host"], request.match_info["path"]
-        asked = f"{request.method} /{path}"
+        asked = f"{request.method} {path}"
         self.seen.append(asked)
         fault = self._due(asked)
         if fault and fault.status:
@@ -77,9 +77,9 @@ class Proxy:
         body = await request.read()
         if self.consoles and b"os-getConsoleOutput" in body and (machine := _CONSOLE.search(asked)):
             return web.json_response({"output": console(machine[1])})
-        url = f"{scheme}://{host}/{path}{'?' + request.query_string if request.query_string else ''}"
+        url = f"{scheme}://{host}{path}{'?' + request.query_string if request.query_string else ''}"
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _HOP_BY_HOP}
-        async with request.app[HTTP].request(request.method, url, data=body, headers=headers) as answer:
+        async with request.app[HTTP].request(request.method, url, data=body or None, headers=headers) as answer:
             content = await answer.read()
             told = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
         if fault and fault.then:
@@ -113,7 +113,7 @@ async def proxying(cloud: str, folder: Path) -> AsyncIterator[Proxy]:
     async with aiohttp.ClientSession(auto_decompress=True) as http:
         app[HTTP] = http
         proxy = Proxy(folder / "clouds.yaml", 0)
-        app.router.add_route("*", "/{scheme:https?}/{host}/{path:.*}", proxy.handle)
+        app.router.add_route("*", "/{scheme:https?}/{host:[^/]+}{path:.*}", proxy.handle)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from caravan_provisioner import handlers, store
+from caravan_provisioner.check import Desk
 from caravan_provisioner.clouds import make_clouds
 from caravan_provisioner.installation import Installation
 from caravan_provisioner.offers import Crier
@@ -19,7 +20,7 @@ from caravan_shared.contracts.events import (
     NodesHealthChanged,
     NodesJoined,
 )
-from caravan_shared.contracts.requests import AskUserData, UserData
+from caravan_shared.contracts.requests import AskCloudCheck, AskSweepReport, AskUserData, UserData
 from caravan_shared.plumbing.service import Service
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -48,6 +49,9 @@ def build(settings: Settings) -> Service:
     service.hears(NodesJoined, handlers.nodes_joined)
     service.hears(NodesHealthChanged, handlers.nodes_health_changed)
     service.hears(HealthChanged, handlers.health_changed)
+    desk = Desk(sites, service.db)
+    service.answers(AskCloudCheck, desk.check)
+    service.answers(AskSweepReport, desk.sweep_report)
     service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
     service.alongside("offers", Crier(sites.values(), service.db, service.clock, settings).run)
     service.alongside("sweep", Sweeper(sites.values(), installation, service.db, service.clock, settings).run)

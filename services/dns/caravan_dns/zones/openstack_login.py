@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.loading import get_plugin_loader
+from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session
 
 from caravan_dns.errors import ZoneRefused
@@ -25,7 +26,7 @@ def service(cloud: str | None, clouds_file: Path | None, service_type: str) -> A
     name = cloud or os.environ.get("OS_CLOUD", "")
     entry = _entry(name, _file(clouds_file))
     auth_type = entry.get("auth_type", "password")
-    plugin = get_plugin_loader(auth_type).load_from_options(**entry.get("auth", {}))
+    plugin: BaseAuthPlugin = get_plugin_loader(auth_type).load_from_options(**entry.get("auth", {}))
     verify = entry.get("cacert") or entry.get("verify", True)
     return Adapter(
         Session(auth=plugin, verify=verify, timeout=TIMEOUT_S),

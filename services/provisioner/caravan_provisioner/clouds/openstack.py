@@ -22,10 +22,11 @@ from caravan_provisioner.clouds.base import (
 from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_belongings import Belongings
 from caravan_provisioner.clouds.openstack_catalogue import Catalogue
+from caravan_provisioner.clouds.openstack_check import Check
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_keys import HostKeys
 from caravan_provisioner.clouds.openstack_server import Boot, machine, requests_for, tag, wrapped
-from caravan_shared.contracts.facts import CloudQuota, Connection
+from caravan_shared.contracts.facts import CloudQuota, Connection, Finding
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
 
@@ -101,6 +102,10 @@ class OpenStackCloud:
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if errors:
             raise errors[0]
+
+    async def check(self) -> Sequence[Finding]:
+        """See `Checkable.check`."""
+        return await Check(self._api, self._catalogue, self._config).run()
 
     async def close(self) -> None:
         """See `Cloud.close`."""

@@ -96,6 +96,10 @@ class Api:
         """The name of the project that we are in. Raises what `get` raises."""
         return await self._in_thread(self._project)
 
+    async def newest_nova(self) -> tuple[int, ...]:
+        """The newest microversion that Nova speaks. Raises what `get` raises."""
+        return await self._in_thread(lambda: self._newest("compute", self._connected()["compute"]))
+
     async def endpoint(self, service: str) -> str | None:
         """Where the catalogue says that a service is; None where the cloud has none."""
         return await self._in_thread(lambda: self._endpoint(service))
@@ -152,9 +156,19 @@ class Api:
         for scheme in ("http://", "https://"):
             session.session.mount(scheme, self._transport)
         services = {service: _adapter(region, session, service) for service in SERVICES}
-        for each in services.values():
-            each.get_endpoint_data()  # their versions are looked up here, by one thread
+        for name, service in services.items():
+            self._newest(name, service)  # looked up here, by one thread
         return services
+
+    def _newest(self, name: ServiceName, service: Adapter) -> tuple[int, ...]:
+        """The newest version that a service speaks. Without one, the SDK would take its bare address for all of it."""
+        found = service.get_endpoint_data()
+        if found is None or found.api_version is None:
+            raise CloudUnavailable(
+                f"cloud {self.name!r} does not tell the versions of its {name} service", after=_AFTER_S
+            )
+        newest = found.max_microversion or found.api_version
+        return tuple(int(part) for part in newest)
 
     def _refusal(self, response: requests.Response) -> CaravanError:
         """An answer that is no success, in our words."""
