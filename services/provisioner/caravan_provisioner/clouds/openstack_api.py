@@ -132,9 +132,12 @@ class Api:
 
     def _endpoint(self, service: str) -> str | None:
         compute = self._connected()["compute"]
-        found: str | None = compute.session.get_endpoint(
-            service_type=service, region_name=compute.region_name, interface=compute.interface
-        )
+        try:
+            found: str | None = compute.session.get_endpoint(
+                service_type=service, region_name=compute.region_name, interface=compute.interface
+            )
+        except keystone.EndpointNotFound:
+            return None
         return found
 
     def _connected(self) -> Mapping[ServiceName, Adapter]:

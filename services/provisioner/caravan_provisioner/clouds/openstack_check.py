@@ -126,7 +126,7 @@ class Check:
             f"{port} ({what})" for port, what in _ENTRANCES.items() if not any(_lets_in(rule, port) for rule in rules)
         ]
         if shut:
-            says = f"{names} let nobody from outside in at {', '.join(shut)}"
+            says = f"the groups {names} let nobody from outside in at {', '.join(shut)}"
             return [_warning("security groups", says, "Add ingress rules for wherever Caravan and users come from.")]
         return [_ok("security groups", names)]
 
