@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Proxy:
     faults: list[Fault] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     """What was asked, as `METHOD /path`."""
+    at: list[float] = field(default_factory=list)
+    """When, seconds."""
 
     def fault(self, pattern: str, **what: Any) -> Fault:
         """Arrange a fault."""
@@ -69,6 +72,7 @@ class Proxy:
         scheme, host, path = request.match_info["scheme"], request.match_info["host"], request.match_info["path"]
         asked = f"{request.method} {path}"
         self.seen.append(asked)
+        self.at.append(time.monotonic())
         fault = self._due(asked)
         if fault and fault.status:
             return web.json_response({"error": {"message": "arranged"}}, status=fault.status, headers=fault.headers)
