@@ -145,6 +145,6 @@ def _entry(cloud: str, proxy: Proxy) -> dict[str, Any]:
 
 
 def _hang_up(request: web.Request) -> web.Response:
-    assert request.transport
-    request.transport.abort()
+    if request.transport:  # gone already where the client was killed meanwhile
+        request.transport.abort()
     return web.Response()
