@@ -24,6 +24,7 @@ from caravan_provisioner.clouds.openstack_belongings import Belongings
 from caravan_provisioner.clouds.openstack_catalogue import Catalogue
 from caravan_provisioner.clouds.openstack_check import Check
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_faults import Faults
 from caravan_provisioner.clouds.openstack_keys import HostKeys
 from caravan_provisioner.clouds.openstack_server import Boot, machine, requests_for, tag, wrapped
 from caravan_shared.contracts.facts import CloudQuota, Connection, Finding
@@ -51,7 +52,7 @@ class OpenStackCloud:
         self._api = Api(name, config)
         self._catalogue = Catalogue(self._api, config)
         self._belongings: dict[str, Belongings] = {}
-        self._keys = HostKeys(self._api)
+        self._faults, self._keys = Faults(self._api), HostKeys(self._api)
 
     @property
     def calls(self) -> Counter[str]:
@@ -92,7 +93,7 @@ class OpenStackCloud:
         machines = [machine(each, parts.subnet, floating=parts.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
         await self._belongings_of(installation).tidy(machines, parts, now)
-        return await self._keys.of(machines, now)
+        return await self._keys.of(await self._faults.of(machines), now)
 
     async def delete(self, ids: Sequence[str]) -> None:
         """See `Cloud.delete`."""

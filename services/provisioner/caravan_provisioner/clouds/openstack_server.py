@@ -78,8 +78,17 @@ def machine(listed: Mapping[str, Any], subnet: Subnet | None, *, floating: bool)
         machine_type=metadata.get(MACHINE_TYPE) or listed["flavor"].get("original_name", ""),
         owner=Owner.of(metadata),
         created_at=datetime.fromisoformat(listed["created"]),
-        fault=_fault(listed),
+        fault=fault(listed),
     )
+
+
+def fault(server: Mapping[str, Any]) -> str | None:
+    """Why Nova says that a server is in ERROR; None where it is not, or where the answer leaves that out."""
+    said = server.get("fault")
+    if not said or server["status"] != "ERROR":
+        return None
+    text = str(said.get("message") or "it names no reason").strip()[:_FAULT_LETTERS]
+    return f"Nova could not make it ({said.get('code', 'no code')}): {text}"
 
 
 def host_keys(console: str) -> tuple[str, ...]:
@@ -176,14 +185,6 @@ def _address(addresses: Mapping[str, Iterable[Json]], subnet: Subnet | None, *, 
 
 def _is_in(address: str, subnet: Subnet) -> bool:
     return ip_address(address) in subnet
-
-
-def _fault(listed: Mapping[str, Any]) -> str | None:
-    fault = listed.get("fault")
-    if not fault or listed["status"] != "ERROR":
-        return None
-    text = str(fault.get("message") or "it names no reason")[:_FAULT_LETTERS]
-    return f"Nova could not make it ({fault.get('code', 'no code')}): {text}"
 
 
 def _numbers(text: str) -> list[int]:
