@@ -80,15 +80,16 @@ ALL_BUT_KEYS = r"^(?!POST \S+/action$)"
 async def bare(config: OpenStackConfig, proxy: Proxy, nodes: int) -> dict[str, Any]:
     """The cloud's own pace: bulk requests one after the other, then looks until all are there."""
     api = Api("bare", config)
-    parts = await Catalogue(api, config).parts()
+    catalogue = Catalogue(api, config)
+    place, stock = await catalogue.place(), await catalogue.stock()
     mark, tally, began = f"bench-{uuid4()}", Tally(proxy), time.monotonic()
     for start in range(0, nodes, config.max_batch):
         count = min(config.max_batch, nodes - start)
         server = {
             "name": f"bare-{start}",
-            "flavorRef": parts.flavors["small"]["id"],
-            "imageRef": parts.image,
-            "networks": [{"uuid": network} for network in parts.networks],
+            "flavorRef": stock.flavors["small"]["id"],
+            "imageRef": stock.image,
+            "networks": [{"uuid": network} for network in place.networks],
             "tags": [tag(mark)],
             "min_count": count,
             "max_count": count,

@@ -73,12 +73,12 @@ class OpenStackCloud:
 
     async def create(self, batch: MachineBatch) -> Sequence[Machine]:
         """See `Cloud.create`."""
-        parts = await self._catalogue.parts()
+        place, stock = await self._catalogue.place(), await self._catalogue.stock()
         flavor = await self._catalogue.flavor(batch.machine_type)
         belongings = self._belongings_of(batch.owner.installation)
         with belongings.wanted(batch.owner):
             group = await belongings.group(batch.owner)
-            boot = Boot(flavor, parts.image, parts.networks)
+            boot = Boot(flavor, stock.image, place.networks)
             wishes = requests_for(batch, boot, self._config)
             try:
                 return await self._make(batch, wishes, group)
@@ -88,11 +88,11 @@ class OpenStackCloud:
 
     async def machines(self, installation: str) -> Sequence[Machine]:
         """See `Cloud.machines`. Also gives machines the floating IPs they lack and removes what served others."""
-        parts = await self._catalogue.parts()
+        place = await self._catalogue.place()
         listed = await self._api.pages("compute", "/servers/detail", {"tags": tag(installation)})
-        machines = [machine(each, parts.subnet, floating=parts.floating_network is not None) for each in listed]
+        machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
-        await self._belongings_of(installation).tidy(machines, parts, now)
+        await self._belongings_of(installation).tidy(machines, place, now)
         return await self._keys.of(await self._faults.of(machines), now)
 
     async def delete(self, ids: Sequence[str]) -> None:

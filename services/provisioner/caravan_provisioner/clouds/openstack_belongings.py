@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from caravan_provisioner.clouds.base import CloudMachineState, Machine, Owner
 from caravan_provisioner.clouds.openstack_api import Api, NotFound
-from caravan_provisioner.clouds.openstack_catalogue import Parts
+from caravan_provisioner.clouds.openstack_catalogue import Place
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import CaravanError
@@ -83,18 +83,18 @@ class Belongings:
             await self._look_at_groups()
             return self._group_of(owner) or await self._make_group(owner)
 
-    async def tidy(self, machines: Sequence[Machine], parts: Parts, now: datetime) -> None:
+    async def tidy(self, machines: Sequence[Machine], place: Place, now: datetime) -> None:
         """Given all machines there are, give what they lack and remove what served others."""
         if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY:
-            await self._look(parts)
+            await self._look(place)
             self._looked_at = now
         listed = {machine.id for machine in machines}
         serving = listed | {_set(machine.owner) for machine in machines if machine.owner}
-        await self._remove_ports(self._machines - listed, parts)
+        await self._remove_ports(self._machines - listed, place)
         await self._remove(self._unused(serving, now))
         self._machines = listed
-        if parts.floating_network:
-            await self._give_floating_ips(machines, parts.floating_network)
+        if place.floating_network:
+            await self._give_floating_ips(machines, place.floating_network)
 
     def _group_of(self, owner: Owner) -> str | None:
         """Should two processes have made one each, both use the same."""
@@ -108,10 +108,10 @@ class Belongings:
         log.info("server group made", cloud=self._api.name, group=made["name"])
         return str(made["id"])
 
-    async def _look(self, parts: Parts) -> None:
+    async def _look(self, place: Place) -> None:
         if self._config.server_group_policy:
             await self._look_at_groups()
-        if parts.floating_network:
+        if place.floating_network:
             listed = await self._api.pages("network", "/floatingips")
             self._know("floating IP", ((each["id"], each["description"]) for each in listed))
 
@@ -144,14 +144,14 @@ class Belongings:
             self._known.pop(each.id, None)
             log.info("removed what served nobody", cloud=self._api.name, kind=each.kind, id=each.id, served=each.serves)
 
-    async def _remove_ports(self, gone: Collection[str], parts: Parts) -> None:
+    async def _remove_ports(self, gone: Collection[str], place: Place) -> None:
         """Nova removes its ports with their server, but not if Neutron is away just then; then they count for ever."""
         ids = sorted(gone)
         for start in range(0, len(ids), _IDS_A_CALL):
             for port in await self._ports_of(ids[start : start + _IDS_A_CALL]):
                 # A port with a name is somebody's own, lent to a machine.
                 is_novas = not port["name"] and str(port["device_owner"]).startswith("compute:")
-                if is_novas and port["network_id"] in parts.networks and await self._is_gone(port["device_id"]):
+                if is_novas and port["network_id"] in place.networks and await self._is_gone(port["device_id"]):
                     await self._api.delete("network", f"/ports/{port['id']}")
                     log.warning("port outlived its machine, removed", cloud=self._api.name, port=port["id"])
 

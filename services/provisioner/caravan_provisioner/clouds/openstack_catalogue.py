@@ -2,11 +2,11 @@
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from caravan_provisioner.clouds.base import CloudRefused, UnknownMachineType
 from caravan_provisioner.clouds.openstack_api import Api, ServiceName
@@ -15,6 +15,7 @@ from caravan_provisioner.clouds.openstack_server import Subnet
 from caravan_shared.contracts.facts import OfferedMachineType
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 _KEPT_S = 300.0  # flavors, images and networks change by the week
 
@@ -28,61 +29,71 @@ class UnknownName(CloudRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The ids of what every machine is made of, and the flavors."""
+class Place:
+    """The networks that machines are in."""
+
+    networks: Sequence[str]
+    """Ids."""
+    subnet: Subnet | None
+    floating_network: str | None
+    """Id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What machines are made of."""
 
     flavors: Mapping[str, Json]
     """By machine type."""
     image: str
-    networks: Sequence[str]
-    subnet: Subnet | None
-    floating_network: str | None
+    """Id."""
 
 
 class Catalogue:
-    """Looks things up."""
+    """Looks things up. Place and stock apart: machines are listed and deleted even where no new one could be made."""
 
     def __init__(self, api: Api, config: OpenStackConfig) -> None:
         self._api, self._config = api, config
-        self._looking = asyncio.Lock()
-        self._parts: Parts | None = None
-        self._looked_at = 0.0
+        self._place, self._stock = _Kept(self._look_at_place), _Kept(self._look_at_stock)
 
-    async def parts(self) -> Parts:
-        """The parts. Raises `UnknownName`, and what the cloud raises."""
-        async with self._looking:
-            if self._parts is None or monotonic() - self._looked_at > _KEPT_S:
-                self._parts, self._looked_at = await self._look(), monotonic()
-            return self._parts
+    async def place(self) -> Place:
+        """The networks. Raises `UnknownName`, and what the cloud raises."""
+        return await self._place.get()
+
+    async def stock(self) -> Stock:
+        """The flavors and the image. Raises `UnknownName`, and what the cloud raises."""
+        return await self._stock.get()
 
     def forget(self) -> None:
         """Look anew next time: the cloud does not know what we took for known."""
-        self._parts = None
+        self._place.forget()
+        self._stock.forget()
 
     async def flavor(self, machine_type: str) -> str:
         """The id of a machine type's flavor. Raises `UnknownMachineType`."""
-        flavors = (await self.parts()).flavors
+        flavors = (await self.stock()).flavors
         if machine_type not in flavors:
             raise UnknownMachineType(self._api.name, machine_type)
         return str(flavors[machine_type]["id"])
 
     async def machine_types(self) -> tuple[OfferedMachineType, ...]:
         """What can be had."""
-        flavors = (await self.parts()).flavors
+        flavors = (await self.stock()).flavors
         return tuple(
             OfferedMachineType(name=name, cpus=flavor["vcpus"], memory_mib=flavor["ram"], disk_gib=flavor["disk"])
             for name, flavor in sorted(flavors.items())
         )
 
-    async def _look(self) -> Parts:
+    async def _look_at_place(self) -> Place:
         config = self._config
-        return Parts(
-            flavors=await self.flavors(),
-            image=(await self.image())["id"],
+        return Place(
             networks=[(await self.network(name))["id"] for name in config.networks],
             subnet=await self.subnet(config.subnet) if config.subnet else None,
             floating_network=(await self.network(config.floating_network))["id"] if config.floating_network else None,
         )
+
+    async def _look_at_stock(self) -> Stock:
+        return Stock(flavors=await self.flavors(), image=(await self.image())["id"])
 
     async def flavors(self) -> dict[str, Json]:
         """Flavors by machine type."""
@@ -124,6 +135,24 @@ class Catalogue:
             ids = ", ".join(each["id"] for each in found)
             raise CloudRefused(self._api.name, f"{len(found)} things are the {kind} {name!r}: name an id of {ids}")
         return found[0]
+
+
+class _Kept(Generic[T]):
+    """The answer to a question, asked again when it is old."""
+
+    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
+        self._look, self._looking = look, asyncio.Lock()
+        self._answer: T | None = None
+        self._looked_at = 0.0
+
+    async def get(self) -> T:
+        async with self._looking:
+            if self._answer is None or monotonic() - self._looked_at > _KEPT_S:
+                self._answer, self._looked_at = await self._look(), monotonic()
+            return self._answer
+
+    def forget(self) -> None:
+        self._answer = None
 
 
 def near(name: str, names: Iterable[str]) -> str:
