@@ -139,12 +139,14 @@ class Mortal:
     async def running(self) -> AsyncIterator[None]:
         """Keep it alive for as long as the context lasts."""
         work = asyncio.create_task(self._keep_alive())
-        yield
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        self.kill()
-        assert self._process
-        await self._process.wait()
+        try:
+            yield
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            self.kill()
+            assert self._process
+            await self._process.wait()
 
     async def _keep_alive(self) -> None:
         told = self.settings.model_dump(mode="json", exclude_unset=True)
