@@ -19,6 +19,7 @@ from caravan_provisioner.clouds.openstack_server import (
     Boot,
     exceeded,
     host_keys,
+    is_leaving,
     machine,
     requests_for,
     tag,
@@ -123,6 +124,11 @@ def test_fault_is_told_in_the_clouds_words() -> None:
     fault = {"code": 500, "message": "No valid host was found.", "details": "Traceback"}
     told = machine(listed(status="ERROR", fault=fault), None, floating=False)
     assert told.fault == "Nova could not make it (500): No valid host was found."
+
+
+def test_server_that_nova_is_at_deleting_is_known_by_its_task() -> None:
+    assert is_leaving(listed(**{"OS-EXT-STS:task_state": "deleting"}))
+    assert not is_leaving(listed(**{"OS-EXT-STS:task_state": None}))
 
 
 def test_host_keys_are_read_from_the_last_boots_block_alone() -> None:

@@ -8,7 +8,7 @@ a listing could not rebuild. Host keys come from the consoles.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from caravan_provisioner.clouds.base import (
@@ -26,7 +26,7 @@ from caravan_provisioner.clouds.openstack_check import Check
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_faults import Faults
 from caravan_provisioner.clouds.openstack_keys import HostKeys
-from caravan_provisioner.clouds.openstack_server import Boot, machine, requests_for, tag, wrapped
+from caravan_provisioner.clouds.openstack_server import Boot, is_leaving, machine, requests_for, tag, wrapped
 from caravan_shared.contracts.facts import CloudQuota, Connection, Finding
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
@@ -34,6 +34,8 @@ from caravan_shared.plumbing.log import get_logger
 log = get_logger(__name__)
 
 Json = dict[str, Any]
+
+_STUCK = timedelta(seconds=300)  # after which a deletion is asked for again; a busy Nova takes minutes for many
 
 
 class OpenStackCloud:
@@ -52,6 +54,7 @@ class OpenStackCloud:
         self._api = Api(name, config)
         self._catalogue = Catalogue(self._api, config)
         self._belongings: dict[str, Belongings] = {}
+        self._leaving: dict[str, datetime] = {}
         self._faults, self._keys = Faults(self._api), HostKeys(self._api)
 
     @property
@@ -92,13 +95,16 @@ class OpenStackCloud:
         listed = await self._api.pages("compute", "/servers/detail", {"tags": tag(installation)})
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
+        self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
         await self._belongings_of(installation).tidy(machines, place, now)
         return await self._keys.of(await self._faults.of(machines), now)
 
     async def delete(self, ids: Sequence[str]) -> None:
-        """See `Cloud.delete`."""
+        """See `Cloud.delete`. What Nova is at deleting is not asked for again, unless it seems stuck."""
+        long_ago = datetime.now(UTC) - _STUCK
+        wanted = [server for server in ids if self._leaving.get(server, long_ago) <= long_ago]
         outcomes = await asyncio.gather(
-            *(self._api.delete("compute", f"/servers/{server}") for server in ids), return_exceptions=True
+            *(self._api.delete("compute", f"/servers/{server}") for server in wanted), return_exceptions=True
         )
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if errors:

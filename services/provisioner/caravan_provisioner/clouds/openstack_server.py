@@ -82,6 +82,11 @@ def machine(listed: Mapping[str, Any], subnet: Subnet | None, *, floating: bool)
     )
 
 
+def is_leaving(listed: Mapping[str, Any]) -> bool:
+    """Whether Nova is at deleting it."""
+    return listed.get("OS-EXT-STS:task_state") == "deleting"
+
+
 def fault(server: Mapping[str, Any]) -> str | None:
     """Why Nova says that a server is in ERROR; None where it is not, or where the answer leaves that out."""
     said = server.get("fault")
