@@ -153,6 +153,14 @@ class Client:
         """The clouds on offer."""
         return list(self._call("GET", "/v1/clouds")["items"])
 
+    def check_cloud(self, name: str) -> Json:
+        """Whether a cloud is usable; looked at now."""
+        return self._call("GET", f"/v1/clouds/{quote(name, safe='')}/check")
+
+    def sweep(self, name: str) -> list[Json]:
+        """What the sweep of a cloud saw and does about it."""
+        return list(self._call("GET", f"/v1/clouds/{quote(name, safe='')}/sweep")["items"])
+
     def dead_letters(self) -> list[Json]:
         """The messages that no service could handle."""
         return list(self._pages("/v1/dead-letters", {}))

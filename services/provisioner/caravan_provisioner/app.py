@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from caravan_provisioner import handlers, store
+from caravan_provisioner.check import CloudDesk
 from caravan_provisioner.clouds import make_clouds
 from caravan_provisioner.clouds.static import StaticCloud
 from caravan_provisioner.custody import Custody, handed_back
@@ -24,11 +25,13 @@ from caravan_shared.contracts.events import (
     NodesJoined,
 )
 from caravan_shared.contracts.requests import (
+    AskCloudCheck,
     AskMachineChange,
     AskMachineImport,
     AskMachineRelease,
     AskMachineRemoval,
     AskMachines,
+    AskSweepReport,
     AskUserData,
     UserData,
 )
@@ -59,6 +62,7 @@ def build(settings: Settings) -> Service:
 
     inventories = [name for name, site in sites.items() if isinstance(site.cloud, StaticCloud)]
     desk = MachineDesk(service.db, service.clock, inventories, look_again)
+    cloud_desk = CloudDesk(sites, service.db)
 
     service.hears(ClusterRequested, handlers.cluster_requested)
     service.hears(ClusterDeletionRequested, handlers.cluster_deletion_requested)
@@ -73,6 +77,8 @@ def build(settings: Settings) -> Service:
     service.answers(AskMachineChange, desk.change)
     service.answers(AskMachineRemoval, desk.remove)
     service.answers(AskMachineRelease, desk.release)
+    service.answers(AskCloudCheck, cloud_desk.check)
+    service.answers(AskSweepReport, cloud_desk.sweep_report)
     service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
     service.alongside("offers", crier.run)
     service.alongside("custody", Custody(service.db, service.clock, settings.ask_again_s).run)

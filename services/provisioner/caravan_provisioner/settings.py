@@ -24,6 +24,7 @@ class Settings(ServiceSettings, Limits):
     sandbox_token: SecretStr = Field(SecretStr("sandbox"), description="Bearer token of the default sandbox.")
     installation: str | None = Field(
         None,
+        pattern=r"^[A-Za-z0-9._-]{1,52}$",  # with its prefix, a tag of 60 characters, the most that Nova takes
         description="The id that tags our machines, unique among all who share a cloud's project. Default: a UUID made "
         "at the first start and kept in the store; set it, and even a lost store is rebuilt from the tags.",
     )

@@ -105,6 +105,25 @@ class FieldProblem(Message):
     remedy: str
 
 
+class FindingLevel(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, with less than one might expect."""
+    FATAL = "fatal"
+    """No cluster can be made before it is mended."""
+
+
+class Finding(Message):
+    """One thing that a check looked at: what was found, and what to do about it."""
+
+    about: str = Field(description="What was looked at, in a word or two.")
+    level: FindingLevel
+    says: str
+    mend: str = Field("", description="What to do, as a sentence; empty where nothing is to be done.")
+
+
 class OfferedMachineType(Message):
     """A machine type of a cloud."""
 

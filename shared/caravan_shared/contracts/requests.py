@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from caravan_shared.contracts.facts import Connection, FieldProblem, Message
+from caravan_shared.contracts.facts import Connection, FieldProblem, Finding, FindingLevel, Message
 from caravan_shared.contracts.machines import MachineEntry, MachineView
 from caravan_shared.contracts.states import InventoryState
 
@@ -25,6 +25,8 @@ class Request(Message):
 
     subject: ClassVar[str]
     reply: ClassVar[type[Reply]]
+    timeout_s: ClassVar[float] = 10.0
+    """Seconds that the answer may take."""
 
 
 class ClusterPki(Reply):
@@ -214,4 +216,52 @@ class AskOperatorKey(Request):
 
     subject: ClassVar[str] = "rpc.bootstrapper.operator_key"
     reply: ClassVar[type[Reply]] = OperatorKey
+    cloud: str
+
+
+class CloudCheck(Reply):
+    """Whether a cloud is usable, and all that was looked at."""
+
+    cloud: str
+    kind: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """True where nothing is in the way of a cluster."""
+        return all(finding.level is not FindingLevel.FATAL for finding in self.findings)
+
+
+class AskCloudCheck(Request):
+    """api → provisioner: look at a cloud now, from every side."""
+
+    subject: ClassVar[str] = "rpc.provisioner.check_cloud"
+    reply: ClassVar[type[Reply]] = CloudCheck
+    timeout_s: ClassVar[float] = 28.0
+    cloud: str
+
+
+class SweepSighted(Message):
+    """A machine of ours that seems to belong to no cluster, and what the sweep does about it."""
+
+    machine_id: str
+    name: str
+    cluster_id: UUID
+    reason: str
+    verdict: str = Field(description="What happens to it, and when.")
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+class SweepReport(Reply):
+    """What the sweep of one cloud has seen in the last days, newest first."""
+
+    items: tuple[SweepSighted, ...]
+
+
+class AskSweepReport(Request):
+    """api → provisioner: what the sweep is about to do, or did."""
+
+    subject: ClassVar[str] = "rpc.provisioner.sweep_report"
+    reply: ClassVar[type[Reply]] = SweepReport
     cloud: str

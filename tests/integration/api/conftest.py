@@ -20,8 +20,18 @@ from caravan_provisioner.desk import MachineDesk
 from caravan_provisioner.store import Table
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts import requests as r
-from caravan_shared.contracts.facts import Event, WhoCanFix
-from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
+from caravan_shared.contracts.facts import Event, Finding, FindingLevel, WhoCanFix
+from caravan_shared.contracts.requests import (
+    AskCloudCheck,
+    AskKubeconfig,
+    AskRevoke,
+    AskSweepReport,
+    CloudCheck,
+    Kubeconfig,
+    Revoked,
+    SweepReport,
+    SweepSighted,
+)
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
@@ -260,3 +270,44 @@ async def inventory(stack: Stack, inventory_db: Database, api_nats: NatsServer) 
     yield inventory_db
     await runner.stop()
     await keeper.stop()
+
+
+@pytest.fixture
+async def provisioner(stack: Stack, api_nats: NatsServer) -> AsyncIterator[None]:
+    """Answers as the provisioner would, for a cloud `sandbox` that has no room left."""
+
+    def known(cloud: str) -> None:
+        if cloud != "sandbox":
+            raise GiveUp(f"there is no cloud {cloud!r}; configured: sandbox", who_can_fix=WhoCanFix.USER)
+
+    async def check(request: AskCloudCheck) -> CloudCheck:
+        known(request.cloud)
+        found = (
+            Finding(about="api", level=FindingLevel.OK, says="it answers"),
+            Finding(about="quota", level=FindingLevel.FATAL, says="10 of 10 machines in use", mend="Delete some."),
+        )
+        return CloudCheck(cloud=request.cloud, kind="sandbox", findings=found)
+
+    async def sweep(request: AskSweepReport) -> SweepReport:
+        known(request.cloud)
+        at = datetime.now(UTC)
+        return SweepReport(
+            items=(
+                SweepSighted(
+                    machine_id="m-1",
+                    name="old-workers-k3x9-1",
+                    cluster_id=uuid4(),
+                    reason="its cluster was deleted",
+                    verdict="seen once; deleted if it is still there at a later sweep",
+                    first_seen_at=at,
+                    last_seen_at=at,
+                ),
+            )
+        )
+
+    bus = Bus(api_nats.url, "provisioner", 1)
+    requests.answer(bus, stack.service.keys, AskCloudCheck, check)
+    requests.answer(bus, stack.service.keys, AskSweepReport, sweep)
+    await bus.start()
+    yield
+    await bus.stop()

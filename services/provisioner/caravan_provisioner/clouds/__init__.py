@@ -8,12 +8,14 @@ from pydantic import Field
 from caravan_provisioner.clouds.base import Cloud
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig
+from caravan_provisioner.clouds.openstack import OpenStackCloud
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
 from caravan_provisioner.clouds.static import StaticCloud, StaticConfig
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 
-CloudConfig = Annotated[SandboxConfig | DockerConfig | StaticConfig, Field(discriminator="kind")]
+CloudConfig = Annotated[SandboxConfig | DockerConfig | OpenStackConfig | StaticConfig, Field(discriminator="kind")]
 """The configuration of one cloud; its `kind` picks the adapter."""
 
 
@@ -30,3 +32,5 @@ def _make(name: str, config: CloudConfig, db: Database, clock: Clock) -> Cloud:
             return DockerCloud(name, config)
         case StaticConfig():
             return StaticCloud(name, config, db, clock)
+        case OpenStackConfig():
+            return OpenStackCloud(name, config)

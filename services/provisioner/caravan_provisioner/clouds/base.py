@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from caravan_shared.contracts.facts import CloudQuota, Connection, OfferedMachineType, WhoCanFix
+from caravan_shared.contracts.facts import CloudQuota, Connection, Finding, OfferedMachineType, WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import GiveUp, Retry
 
@@ -145,6 +145,14 @@ class Cloud(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A cloud that can tell more about its own usability than its offers do."""
+
+    async def check(self) -> Sequence[Finding]:
+        """Look from every side; what cannot be looked at is a finding too, so nothing is raised on purpose."""
 
 
 class CloudUnavailable(Retry):
