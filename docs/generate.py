@@ -176,6 +176,7 @@ def _type(annotation: object) -> str:
         "typing.",
         "datetime.",
         "uuid.",
+        "ipaddress.",
         "caravan_shared.contracts.facts.",
         "caravan_shared.contracts.spec.",
         "caravan_shared.contracts.machines.",

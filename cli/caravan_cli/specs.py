@@ -26,6 +26,7 @@ class SpecFlags:
     cni: str | None = None
     pod_cidr: str | None = None
     service_cidr: str | None = None
+    virtual_ip: str | None = None
     drain_timeout: int | None = None
     force_drain: bool | None = None
 
@@ -47,7 +48,12 @@ def from_flags(flags: SpecFlags) -> Json:
             node_set["machine_type"] = machine_type
         if name in clouds:
             node_set["cloud"] = clouds[name]
-    network = {"cni": flags.cni, "pod_cidr": flags.pod_cidr, "service_cidr": flags.service_cidr}
+    network = {
+        "cni": flags.cni,
+        "pod_cidr": flags.pod_cidr,
+        "service_cidr": flags.service_cidr,
+        "virtual_ip": flags.virtual_ip,
+    }
     spec: Json = {
         "version": flags.version,
         "cloud": clouds.get(None),
