@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any
@@ -48,9 +48,11 @@ Verdict = Callable[[InventoryMachine], str | None]
 
 async def work_once(db: Database, verdict: Verdict = lambda _machine: None) -> int:
     """Hand back every machine that waits; how many those were."""
-    async with db.transaction() as tx:
-        waiting = (await tx.exec(select(InventoryMachine).where(col(InventoryMachine.waits_since).is_not(None)))).all()
-        told = tuple(WorkedMachine(id=each.id, ticket=each.ticket, problem=verdict(each)) for each in waiting)
+    async with db.reading() as session:
+        statement = select(InventoryMachine).where(col(InventoryMachine.waits_since).is_not(None))
+        waiting = (await session.exec(statement)).all()
+    told = tuple(WorkedMachine(id=each.id, ticket=each.ticket, problem=verdict(each)) for each in waiting)
+    async with db.transaction() as tx:  # another one: the answer comes later, from another process
         await static_inventory.note(tx, MachinesHandedBack(work=MachineWork.CHECK, machines=told), datetime.now(UTC))
     return len(waiting)
 
@@ -69,7 +71,8 @@ async def working(db: Database, verdict: Verdict = lambda _machine: None) -> Asy
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with suppress(asyncio.CancelledError):  # but whatever kept the hands from working is a failure
+            await task
 
 
 async def by_state(db: Database, state: InventoryState) -> list[InventoryMachine]:

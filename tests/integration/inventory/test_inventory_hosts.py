@@ -7,7 +7,7 @@ from tests.support.inventory import HOST_KEY
 from tests.support.inventory_api import is_clean, machine, take_in, until
 from tests.support.ssh_hosts import SshHost, engine, ssh_hosts
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 
 SPEC = {
     "version": "1.34.2",
