@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+sys.path.append(sys.path.pop(0))  # this folder last: `ansible` is not this file
+
 from clusters import Clusters
 from spent import Meter
 from stacks import pushing

@@ -22,6 +22,7 @@ Goals: both times at most 1.15 of those by hand; a pulled worker 5 ms, a pushed 
 """
 
 import argparse
+import asyncio
 import json
 import os
 import resource
@@ -37,14 +38,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.append(sys.path.pop(0))  # this folder last: files in it have the names of packages
+
 import jinja2
 import psutil
-import yaml
 from clusters import Clusters
 from spent import Meter
 from stacks import pushing
 
-from caravan_bootstrapper.artifacts import File, Mirror, by_role, parse_sums
+from caravan_bootstrapper.artifacts import Artifacts
 from caravan_cli.up import Stack
 from caravan_cli.up.clouds import filled_mirror
 from caravan_cli.up.docker import NODE_IMAGE, Docker, find
@@ -154,10 +156,8 @@ def _children_cpu() -> float:
 
 def script_environment(mirror: Path, folder: Path) -> dict[str, str]:
     """The files that Caravan installs, and machines as its Docker cloud makes them."""
-    catalogue = yaml.safe_load((ROOT / f"playbooks/artifacts/v{VERSION.rpartition('.')[0]}.yml").read_text())
-    files = [File.model_validate(file).at(VERSION) for file in catalogue["files"]]
-    source = Mirror(str(mirror), parse_sums((mirror / "SHA256SUMS").read_text()))
-    roles = by_role([file for file in files if file.cni in (None, Cni.FLANNEL)], source)
+    network = Network(cni=Cni.FLANNEL)
+    roles = asyncio.run(Artifacts(ROOT / "playbooks", str(mirror)).for_roles(VERSION, network))
     manifest = folder / "flannel.yaml"
     manifest.write_text(_flannel([image["name"] for image in roles["worker"]["images"]]))
     words = {
@@ -166,7 +166,7 @@ def script_environment(mirror: Path, folder: Path) -> dict[str, str]:
         "VERSION": VERSION,
         "PAUSE": roles["worker"]["pause"],
         "POD_CIDR": POD_CIDR,
-        "SERVICE_CIDR": str(Network().service_cidr),
+        "SERVICE_CIDR": str(network.service_cidr),
         "FLANNEL": str(manifest),
         "CNI_PLUGINS": next(one["url"] for one in roles["worker"]["archives"] if one["into"] == "/opt/cni/bin"),
     }
