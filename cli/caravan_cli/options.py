@@ -21,13 +21,9 @@ Version = Annotated[
     str | None,
     typer.Option("--version", help="Kubernetes version; the newest on offer if you name none.", rich_help_panel=_SPEC),
 ]
-CloudNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cloud",
-        help="Where the machines come from, see `caravan clouds`: `docker`, or `gpu=metal` for one set. Repeat it.",
-        rich_help_panel=_SPEC,
-    ),
+CloudName = Annotated[
+    str | None,
+    typer.Option("--cloud", help="Where the machines come from; see `caravan clouds`.", rich_help_panel=_SPEC),
 ]
 ControlPlanes = Annotated[
     int | None, typer.Option("--control-planes", help="Control-plane nodes; an odd number.", rich_help_panel=_SPEC)
@@ -68,13 +64,4 @@ ForceDrain = Annotated[
 ]
 ServiceCidr = Annotated[
     str | None, typer.Option("--service-cidr", help="Addresses of services, a CIDR.", rich_help_panel=_SPEC)
-]
-VirtualIp = Annotated[
-    str | None,
-    typer.Option(
-        "--virtual-ip",
-        help="A free address that the cluster is reached at; `caravan clouds` lists where. By default its name "
-        "follows the control planes.",
-        rich_help_panel=_SPEC,
-    ),
 ]

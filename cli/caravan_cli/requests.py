@@ -27,7 +27,7 @@ def create(
     ctx: typer.Context,
     name: OptionalName = None,
     version: options.Version = None,
-    cloud: options.CloudNames = None,
+    cloud: options.CloudName = None,
     control_planes: options.ControlPlanes = None,
     workers: options.Workers = None,
     machine_type: options.MachineTypes = None,
@@ -35,7 +35,6 @@ def create(
     cni: options.PodNetwork = None,
     pod_cidr: options.PodCidr = None,
     service_cidr: options.ServiceCidr = None,
-    virtual_ip: options.VirtualIp = None,
     drain_timeout: options.DrainTimeout = None,
     force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
@@ -52,13 +51,11 @@ def create(
 
       caravan cluster create big --control-planes 3 --workers 10 --workers gpu=2 --machine-type gpu=large
 
-      caravan cluster create mixed --cloud docker --cloud workers=metal --machine-type workers=large
-
       caravan cluster create -f cluster.yaml --dry-run
     """
     flags = SpecFlags(
         version=version,
-        clouds=tuple(cloud or ()),
+        cloud=cloud,
         control_planes=control_planes,
         workers=tuple(workers or ()),
         machine_types=tuple(machine_type or ()),
@@ -66,7 +63,6 @@ def create(
         cni=cni,
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
-        virtual_ip=virtual_ip,
         drain_timeout=drain_timeout,
         force_drain=force_drain,
     )
@@ -85,7 +81,7 @@ def plan(
     ctx: typer.Context,
     name: OptionalName = None,
     version: options.Version = None,
-    cloud: options.CloudNames = None,
+    cloud: options.CloudName = None,
     control_planes: options.ControlPlanes = None,
     workers: options.Workers = None,
     machine_type: options.MachineTypes = None,
@@ -93,7 +89,6 @@ def plan(
     cni: options.PodNetwork = None,
     pod_cidr: options.PodCidr = None,
     service_cidr: options.ServiceCidr = None,
-    virtual_ip: options.VirtualIp = None,
     drain_timeout: options.DrainTimeout = None,
     force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
@@ -110,7 +105,7 @@ def plan(
     """
     flags = SpecFlags(
         version=version,
-        clouds=tuple(cloud or ()),
+        cloud=cloud,
         control_planes=control_planes,
         workers=tuple(workers or ()),
         machine_types=tuple(machine_type or ()),
@@ -118,7 +113,6 @@ def plan(
         cni=cni,
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
-        virtual_ip=virtual_ip,
         drain_timeout=drain_timeout,
         force_drain=force_drain,
     )
@@ -259,30 +253,19 @@ def _show_plan(planned: Plan, output: Output) -> None:
         document(planned, output)
         return
     console = stdout()
-    heads = ("SET", "CLOUD", "MACHINE TYPE", "NOW", "WANTED", "CREATE", "REMOVE", "CHANGE")
+    heads = ("SET", "MACHINE TYPE", "NOW", "WANTED", "CREATE", "REMOVE", "CHANGE")
     rows = [
-        (
-            s.name,
-            s.cloud,
-            s.machine_type,
-            str(s.current),
-            str(s.wanted),
-            f"+{s.create}",
-            f"-{s.remove}",
-            "; ".join(s.change),
-        )
+        (s.name, s.machine_type, str(s.current), str(s.wanted), f"+{s.create}", f"-{s.remove}", "; ".join(s.change))
         for s in planned.node_sets
     ]
     table(console, heads, rows)
-    for quota in planned.quotas or (planned.quota,):
-        free = "no limit" if quota.free is None else f"{quota.free} free"
-        where = f" of {quota.cloud}" if len(planned.quotas) > 1 else ""
-        verdict = "" if quota.fits else ": it does NOT fit"
-        console.print(Text(f"Quota{where}: {quota.need} {quota.resource} needed, {free}{verdict}."))
+    quota = planned.quota
+    free = "no limit" if quota.free is None else f"{quota.free} free"
+    console.print(
+        Text(f"Quota: {quota.need} {quota.resource} needed, {free}{'' if quota.fits else ': it does NOT fit'}.")
+    )
     if planned.upgrade:
         say(console, f"Upgrade: {planned.upgrade}.")
-    if planned.virtual_ip:
-        say(console, f"Its kube-apiserver is reached at {planned.virtual_ip}, which one of its control planes carries.")
     if tuning := {name: value for name, value in (planned.tuning or {}).items() if value is not None}:
         say(
             console,

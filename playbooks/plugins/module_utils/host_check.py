@@ -26,7 +26,6 @@ CGROUPS_V2 = frozenset({"cpu", "cpuset", "memory", "pids"})  # devices and freez
 COMMANDS = ("conntrack", "cp", "ip", "iptables", "losetup", "modprobe", "mount", "nsenter", "socat")
 """What kubeadm, kubelet, kube-proxy and CNI plugins call."""
 RUNTIME = ("containerd", "runc")
-SPARE = "spare"
 ETCD_PORTS = {2379: "etcd", 2380: "etcd"}
 KUBELET_PORTS = {10250: "kubelet"}
 CONTROL_PLANE_PORTS = {10257: "kube-controller-manager", 10259: "kube-scheduler"}
@@ -37,7 +36,7 @@ class Wanted:
     """What the machine is to become."""
 
     role: str
-    """control-plane, etcd, worker; or `spare`: nothing yet, and able to become any of them."""
+    """control-plane, etcd or worker."""
     node: str
     address: str
     api_port: int
@@ -50,36 +49,29 @@ class Wanted:
     brings: frozenset[str]
     """Those of `RUNTIME` that are among these files."""
     runs_pods: bool
-    virtual_ip: str = ""
-    """That one of the control planes will carry; empty for other nodes and where there is none."""
-    first: bool = False
-    """Nothing of the cluster runs before this control plane."""
 
     @property
     def ports(self) -> dict[int, str]:
         """Port → the process of ours that will listen there."""
         found = dict(KUBELET_PORTS) if self.runs_pods else {}
-        if self.role in ("control-plane", SPARE):
+        if self.role == "control-plane":
             found |= {self.api_port: "kube-apiserver", **CONTROL_PLANE_PORTS}
-        if self.role in ("etcd", SPARE) or (self.role == "control-plane" and self.own_etcd):
+        if self.role == "etcd" or (self.role == "control-plane" and self.own_etcd):
             found |= ETCD_PORTS
         return found
 
 
-_AS_ASKED = ("role", "node", "address", "api_port", "own_etcd", "resolvers", "virtual_ip", "first")
-
-
 def wanted_from(parameters: Mapping[str, Any]) -> Wanted:
-    """What the module's parameters ask for; `artifacts` are those of the role. A spare gets them when it is claimed."""
+    """What the module's parameters ask for; `artifacts` are those of the role."""
     artifacts = parameters["artifacts"]
     files = {kind: artifacts.get(kind, ()) for kind in ("binaries", "archives", "images")}
     programs = {file["name"] for file in files["binaries"]}
     brought = programs | {file["creates"].rpartition("/")[2] for file in files["archives"]}
     return Wanted(
-        **{name: parameters[name] for name in _AS_ASKED},
+        **{name: parameters[name] for name in ("role", "node", "address", "api_port", "own_etcd", "resolvers")},
         files=tuple(file["url"] for several in files.values() for file in several),
-        brings=frozenset(RUNTIME if parameters["role"] == SPARE else brought & set(RUNTIME)),
-        runs_pods="kubelet" in programs or parameters["role"] == SPARE,
+        brings=frozenset(brought & set(RUNTIME)),
+        runs_pods="kubelet" in programs,
     )
 
 
@@ -119,10 +111,6 @@ class Seen:
     """Those of `RUNTIME` that are installed."""
     unreadable: Mapping[str, str]
     """File → why it cannot be had."""
-    reaches_virtual_ip: bool = True
-    """It is an address of the very network that the node's own one is in."""
-    virtual_ip_owner: str = ""
-    """Hardware address of the machine that answers for it while nothing of the cluster runs yet."""
 
 
 def problems(wanted: Wanted, seen: Seen) -> list[str]:
@@ -180,14 +168,14 @@ def _kernel(seen: Seen) -> list[str]:
 
 def _identity(wanted: Wanted, seen: Seen) -> list[str]:
     found = []
-    if seen.hostname != wanted.node and wanted.role != SPARE:
+    if seen.hostname != wanted.node:
         found.append(f"its host name is {seen.hostname}: hostnamectl set-hostname {wanted.node}")
     if not re.fullmatch("[0-9a-f]{32}", seen.machine_id):
         found.append("/etc/machine-id holds no id: systemd-machine-id-setup")
     if abs(seen.skew_s) > CLOCK_SKEW_S:
         direction = "ahead of" if seen.skew_s > 0 else "behind"
         found.append(f"its clock is {abs(seen.skew_s):.0f} s {direction} ours: let it ask a time server (NTP)")
-    if seen.joined and not (seen.ours and wanted.role != SPARE):
+    if seen.joined and not seen.ours:
         found.append("it is a node of another cluster already: kubeadm reset there, or use another machine")
     return found
 
@@ -198,19 +186,9 @@ def _network(wanted: Wanted, seen: Seen) -> list[str]:
         found.append(f"no interface has its address {wanted.address}: configure it, or correct the inventory")
     if wanted.resolvers and not seen.resolved:
         found.append("systemd-resolved does not run, and it alone can find the endpoint's name: install and enable it")
-    if not seen.reaches_virtual_ip:
-        found.append(
-            f"the virtual IP {wanted.virtual_ip} is in another network than its address {wanted.address}: make the "
-            "cluster with a free address of this one"
-        )
-    if seen.virtual_ip_owner:
-        found.append(
-            f"the virtual IP {wanted.virtual_ip} is taken, {seen.virtual_ip_owner} answers for it: free it, or make "
-            "the cluster with another one"
-        )
     for port, process in sorted(wanted.ports.items()):
         owner = seen.listeners.get(port)
-        if owner is not None and not (seen.ours and owner == process and wanted.role != SPARE):
+        if owner is not None and not (seen.ours and owner == process):
             found.append(f"port {port} is taken by {owner}: stop it, {process} needs the port")
     return found
 

@@ -15,17 +15,11 @@ description:
   - Judges system, resources, kernel, identity, clock, network, ports, commands and the reach of what is to be fetched.
   - Changes nothing. Fails with every problem at once, each with what to do about it.
 options:
-  role:
-    description: What the node is to be; spare is nothing yet, and able to become any of them.
-    type: str
-    required: true
-    choices: [control-plane, etcd, worker, spare]
+  role: {description: What the node is to be, type: str, required: true, choices: [control-plane, etcd, worker]}
   node: {description: The node's name in its cluster, type: str, required: true}
   address: {description: The node's address, type: str, required: true}
   api_port: {description: Port of the kube-apiserver, type: int, required: true}
   own_etcd: {description: Whether a control plane brings its etcd member, type: bool, required: true}
-  virtual_ip: {description: The address that a control plane will carry, type: str, default: ""}
-  first: {description: Whether nothing of the cluster runs before this node, type: bool, default: false}
   resolvers: {description: Whether systemd-resolved is to ask further DNS servers, type: bool, required: true}
   controller_time: {description: The controller's clock in seconds since 1970, type: float, required: true}
   artifacts: {description: The files that this role needs, type: dict, required: true}
@@ -61,13 +55,11 @@ def main() -> None:
     needed = {"required": True}
     module = AnsibleModule(
         {
-            "role": {"choices": ["control-plane", "etcd", "worker", "spare"], **needed},
+            "role": {"choices": ["control-plane", "etcd", "worker"], **needed},
             "node": needed,
             "address": needed,
             "api_port": {"type": "int", **needed},
             "own_etcd": {"type": "bool", **needed},
-            "virtual_ip": {"default": ""},
-            "first": {"type": "bool", "default": False},
             "resolvers": {"type": "bool", **needed},
             "controller_time": {"type": "float", **needed},
             "artifacts": {"type": "dict", **needed},

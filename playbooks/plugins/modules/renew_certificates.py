@@ -65,7 +65,6 @@ USED_BY = {
     ),
     "kube-controller-manager": ("controller-manager.conf",),
     "kube-scheduler": ("scheduler.conf",),
-    "kube-vip": ("admin.conf",),
 }
 """Static pod → the files below /etc/kubernetes that it reads when it starts."""
 ASKED_WITHIN_S = 60

@@ -40,8 +40,7 @@ class EndpointView(BaseModel):
 
     host: str
     port: int
-    addresses: tuple[str, ...] = Field(description="The live control planes.")
-    virtual_ip: str | None = Field(description="The address that one of them carries and the name points at.")
+    addresses: tuple[str, ...]
     resolvable: bool
 
 

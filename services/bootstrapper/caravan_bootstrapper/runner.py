@@ -44,8 +44,6 @@ class Order:
     variables: dict[str, str | int] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """File name → content, below `secrets_dir`."""
-    within_s: float | None = None
-    """Seconds after which it is ended; None: the runner's own limit."""
 
 
 class Runner:
@@ -114,8 +112,7 @@ class Runner:
             _write_private(directory / "secrets" / name, content)
 
     def _ansible(self, directory: Path, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
-        limit_s = order.within_s or self._timeout_s
-        watch = _Watch(directory, cancelled, limit_s)
+        watch = _Watch(directory, cancelled, self._timeout_s)
 
         def handle(event: dict[str, Any]) -> bool:
             reader.read(event)
@@ -137,7 +134,7 @@ class Runner:
             return Outcome(RunState.CANCELLED, "cancelled")
         if watch.timed_out:
             at = reader.step or "begin"
-            return Outcome(RunState.FAILED, f"{order.play} took longer than {limit_s:g} s; it was to {at}")
+            return Outcome(RunState.FAILED, f"{order.play} took longer than {self._timeout_s:g} s; it was to {at}")
         if result.status == "successful":
             return Outcome(RunState.SUCCEEDED)
         with result.stdout as output:
@@ -150,9 +147,6 @@ class Runner:
         return hidden | {
             "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg"),
-            # ansible-runner turns it off for whoever does not say this, whatever ansible.cfg says; and then Ansible
-            # puts StrictHostKeyChecking=no before our own options, of which ssh takes the first.
-            "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_HOME": str(directory / "tmp"),
             "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
         }

@@ -92,7 +92,7 @@ class UserDataDesk:
         return kubeadm.join_configuration(
             self._playbooks_dir / KUBEADM_TEMPLATE,
             node_set=node_set,
-            endpoint=kubeadm.control_plane_endpoint(cluster.spec, cluster.endpoint),
+            endpoint=cluster.endpoint,
             token=token,
             ca_hash=cluster.ca_hash,
         )
@@ -101,7 +101,7 @@ class UserDataDesk:
         return kubeadm.node_state(
             self._playbooks_dir,
             node_set=node_set,
-            artifacts=await self._artifacts.for_roles(cluster.version, cluster.spec.network),
+            artifacts=await self._artifacts.for_roles(cluster.version, cluster.spec.network.cni),
             resolvers=self._resolvers,
             zone=cluster.endpoint.rpartition(":")[0],
             pod_cidr=str(cluster.spec.network.pod_cidr),

@@ -55,7 +55,12 @@ class Vigil:
 
     def retarget(self, target: Target) -> None:
         """The store knows something newer."""
-        if target.way_in() != self.target.way_in():
+        if (target.host, target.port, target.addresses, target.ca_certificate) != (
+            self.target.host,
+            self.target.port,
+            self.target.addresses,
+            self.target.ca_certificate,
+        ):
             self._door = None
         self.target = target
         self.node_beliefs = {name: held for name, held in self.node_beliefs.items() if name in target.nodes}

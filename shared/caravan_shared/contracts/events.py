@@ -6,7 +6,6 @@ new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attri
 """
 
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -25,7 +24,6 @@ from caravan_shared.contracts.facts import (
     ReadyNode,
     WhoCanFix,
 )
-from caravan_shared.contracts.machines import MachineToWork, MachineWork, WorkedMachine
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
 from caravan_shared.contracts.states import Verdict
 
@@ -130,7 +128,6 @@ class CloudOffered(Event):
         "machine_types": [{"name": "medium", "cpus": 2, "memory_mib": 4096, "disk_gib": 40}],
         "quota": {"machines_limit": None, "machines_used": 3},
         "seconds_to_boot": 2.0,
-        "virtual_ips": [],
     }
     cloud: str
     kind: str
@@ -138,9 +135,6 @@ class CloudOffered(Event):
     machine_types: tuple[OfferedMachineType, ...]
     quota: CloudQuota
     seconds_to_boot: float = Field(description="What a machine usually takes from the call to running, seconds.")
-    virtual_ips: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description="Where a cluster's virtual IP may be taken from; empty where machines can carry none."
-    )
 
 
 class NodesCreating(ClusterEvent):
@@ -217,43 +211,6 @@ class NodesRepairHeld(ClusterEvent):
         "nodes": [{**_NODE, "reason": "more than 40 % of workers are unreachable at once: a person has to look"}],
     }
     nodes: tuple[HeldNode, ...]
-
-
-class MachinesHandedOver(Event):
-    """These machines of an inventory are the bootstrapper's to work on; said again until it hands them back."""
-
-    subject: ClassVar[str] = "machines.handed_over"
-    example: ClassVar[dict[str, Any]] = {
-        "work": "prepare",
-        "machines": [
-            {
-                "id": _RUN,
-                "ticket": 2,
-                "name": "rack1-07",
-                "cloud": "metal",
-                "address": "10.0.0.7",
-                "ssh_port": 22,
-                "ssh_user": "root",
-                "host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"],
-                "cluster_id": _CLUSTER,
-                "node": "demo-workers-k3x9-1",
-            }
-        ],
-    }
-    work: MachineWork
-    machines: tuple[MachineToWork, ...]
-
-
-class MachinesHandedBack(Event):
-    """The bootstrapper has done that work on these machines, or found that it cannot be done."""
-
-    subject: ClassVar[str] = "machines.handed_back"
-    example: ClassVar[dict[str, Any]] = {
-        "work": "clean",
-        "machines": [{"id": _RUN, "ticket": 3, "problem": "rack1-07 cannot be reached: connection timed out"}],
-    }
-    work: MachineWork
-    machines: tuple[WorkedMachine, ...]
 
 
 # --- bootstrapper: membership --------------------------------------------------------------------------------------
@@ -357,7 +314,6 @@ class EndpointIssued(ClusterEvent):
         "host": "demo.default.caravan.test",
         "port": 6443,
         "addresses": ["127.64.0.1"],
-        "virtual_ip": None,
         "zone": "embedded",
         "resolvable": False,
         "ca_certificate": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
@@ -365,9 +321,6 @@ class EndpointIssued(ClusterEvent):
     host: str
     port: int
     addresses: tuple[str, ...] = Field(description="The live control planes; empty until the first one starts.")
-    virtual_ip: str | None = Field(
-        None, description="What the name points at instead, from the beginning: an address that one of them carries."
-    )
     zone: str = Field(description="The zone backend that serves the name.")
     resolvable: bool = Field(description="False where only Caravan's own server knows the name: dial an address.")
     ca_certificate: str = Field(description="PEM. Public.")

@@ -6,7 +6,7 @@ quota, other clusters) is admission's, in the api. Field names follow kubeadm's 
 
 import re
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -26,11 +26,6 @@ LabelKey = Annotated[
     str, StringConstraints(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
 ]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
-
-OwnCloud = Annotated[
-    Annotated[str, StringConstraints(min_length=1, max_length=64)] | None,
-    Field(description="The cloud that this set's machines come from; the cluster's own if none is named. Fixed."),
-]
 
 
 class Role(StrEnum):
@@ -77,7 +72,6 @@ class ControlPlane(SpecModel):
 
     count: int = Field(1, ge=1, le=99, description="How many; odd with a stacked etcd, so that it keeps its quorum.")
     machine_type: MachineType = Field("medium", description="A machine type that the cloud offers.")
-    cloud: OwnCloud = None
 
 
 class Etcd(SpecModel):
@@ -85,7 +79,6 @@ class Etcd(SpecModel):
 
     count: int = Field(3, ge=1, le=9, description="How many; odd. Beyond 7 costs more than it gives.")
     machine_type: MachineType = Field("medium", description="A machine type that the cloud offers.")
-    cloud: OwnCloud = None
 
 
 class WorkerSet(SpecModel):
@@ -94,13 +87,12 @@ class WorkerSet(SpecModel):
     name: NodeSetName = "workers"
     count: int = Field(2, ge=0, le=5000, description="How many; 0 keeps the set and removes its nodes.")
     machine_type: MachineType = Field("medium", description="A machine type that the cloud offers.")
-    cloud: OwnCloud = None
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Labels put on every node.")
     taints: tuple[Taint, ...] = ()
 
 
 class Network(SpecModel):
-    """The cluster's own address ranges, pod network and, if any, virtual IP."""
+    """The cluster's own address ranges and pod network."""
 
     pod_cidr: IPv4Network | IPv6Network = IPv4Network("10.244.0.0/16")
     service_cidr: IPv4Network | IPv6Network = IPv4Network("10.96.0.0/16")
@@ -108,12 +100,6 @@ class Network(SpecModel):
         "cluster.local"
     )
     cni: Cni = Cni.CILIUM
-    virtual_ip: IPv4Address | IPv6Address | None = Field(
-        None,
-        description="A free address of the machines' network that the kube-apiserver is reached at: one control plane "
-        "carries it, and another as soon as that one fails. Default: the endpoint's name follows the live control "
-        "planes. Fixed when the cluster is made.",
-    )
 
 
 class Drain(SpecModel):
@@ -130,7 +116,6 @@ class NodeSet(SpecModel):
     role: Role
     count: int
     machine_type: MachineType
-    cloud: str = "sandbox"
     labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
 
@@ -151,12 +136,7 @@ class ClusterSpec(SpecModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [example]})
 
     version: KubernetesVersion = Field(description="Kubernetes version, one that `GET /v1/versions` offers.")
-    cloud: str = Field(
-        "sandbox",
-        min_length=1,
-        max_length=64,
-        description="The cloud its machines come from, where a set names no other.",
-    )
+    cloud: str = Field("sandbox", min_length=1, max_length=64, description="The cloud its machines come from.")
     topology: Topology = Topology.STACKED
     control_plane: ControlPlane = ControlPlane()
     etcd: Etcd | None = Field(None, description="Only with topology `external`.")
@@ -175,17 +155,11 @@ class ClusterSpec(SpecModel):
 
     def node_sets(self) -> tuple[NodeSet, ...]:
         """Every set of the cluster: control plane, etcd if external, then the workers in their order."""
-        sets: list[dict[str, Any]] = [
-            {"name": CONTROL_PLANE_SET, "role": Role.CONTROL_PLANE, **self.control_plane.model_dump()}
-        ]
+        sets = [NodeSet(name=CONTROL_PLANE_SET, role=Role.CONTROL_PLANE, **self.control_plane.model_dump())]
         if self.topology is Topology.EXTERNAL and self.etcd:
-            sets.append({"name": ETCD_SET, "role": Role.ETCD, **self.etcd.model_dump()})
-        sets.extend({"role": Role.WORKER, **workers.model_dump()} for workers in self.workers)
-        return tuple(NodeSet(**{**each, "cloud": each["cloud"] or self.cloud}) for each in sets)
-
-    def clouds(self) -> tuple[str, ...]:
-        """The clouds that its machines come from, the cluster's own first."""
-        return tuple(dict.fromkeys([self.cloud, *(node_set.cloud for node_set in self.node_sets())]))
+            sets.append(NodeSet(name=ETCD_SET, role=Role.ETCD, **self.etcd.model_dump()))
+        sets.extend(NodeSet(role=Role.WORKER, **workers.model_dump()) for workers in self.workers)
+        return tuple(sets)
 
     def node_count(self) -> int:
         """How many nodes the cluster has when every set is full."""

@@ -33,13 +33,6 @@ def test_etcd_nodes_of_their_own_mean_an_external_topology() -> None:
     assert (spec["topology"], spec["etcd"]) == ("external", {"count": 3, "machine_type": "large"})
 
 
-def test_virtual_ip_is_part_of_the_network() -> None:
-    assert from_flags(SpecFlags(virtual_ip="10.0.0.250", cni="flannel"))["network"] == {
-        "cni": "flannel",
-        "virtual_ip": "10.0.0.250",
-    }
-
-
 @pytest.mark.parametrize(
     "flags",
     [
@@ -107,10 +100,3 @@ def test_counts_name_sets() -> None:
 def test_what_is_no_count_is_refused(pairs: list[str]) -> None:
     with pytest.raises(UsageProblem):
         counts(pairs)
-
-
-def test_cloud_is_for_all_sets_or_for_one() -> None:
-    spec = from_flags(SpecFlags(clouds=("docker", "workers=metal")))
-    assert spec == {"cloud": "docker", "workers": [{"name": "workers", "cloud": "metal"}]}
-    with pytest.raises(UsageProblem, match="--cloud names the set 'gpu'"):
-        from_flags(SpecFlags(clouds=("gpu=metal",)))

@@ -4,7 +4,7 @@ import io
 import json
 import tarfile
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,23 +12,13 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds import CloudConfig, docker_machine, docker_network, make_clouds
-from caravan_provisioner.clouds.base import (
-    CloudMachineState,
-    CloudUnavailable,
-    MachineBatch,
-    Owner,
-    UnusableVirtualIp,
-)
+from caravan_provisioner.clouds.base import CloudMachineState, CloudUnavailable, MachineBatch, Owner
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig, Size
 from caravan_provisioner.clouds.docker_machine import Host
-from caravan_provisioner.store import Table
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import Role
-from caravan_shared.plumbing.clock import SystemClock
-from caravan_shared.plumbing.database import Database
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OWNER = Owner("home", UUID(int=7), "workers", Role.WORKER, "k3x9")
@@ -165,36 +155,6 @@ def test_lowest_subnet_that_overlaps_nothing_is_taken() -> None:
     assert list(docker_network.free_subnets(pool, 24, ["10.0.0.0/8"])) == []
 
 
-@pytest.mark.parametrize(
-    ("address", "says"),
-    [
-        ("10.89.1.250", "its network is taken"),
-        ("10.90.0.250", "it is not of 10.89.0.0/22"),
-        ("10.89.2.0", "the engine needs it"),
-        ("10.89.2.1", "the engine needs it"),
-        ("10.89.2.255", "the engine needs it"),
-    ],
-)
-def test_virtual_ip_that_cannot_lie_in_a_subnet_of_its_own_is_refused_with_one_that_can(
-    address: str, says: str
-) -> None:
-    pool = IPv4Network("10.89.0.0/22")
-    free = docker_network.free_subnets(pool, 24, ["10.89.1.0/24"])
-    with pytest.raises(UnusableVirtualIp, match=says) as refused:
-        docker_network.subnet_around(IPv4Address(address), pool, free)
-    assert "such as 10.89.3.250" in refused.value.reason
-
-
-def test_virtual_ip_brings_its_subnet() -> None:
-    pool = IPv4Network("10.89.0.0/22")
-    found = docker_network.subnet_around(
-        IPv4Address("10.89.2.250"), pool, docker_network.free_subnets(pool, 24, ["10.89.1.0/24"])
-    )
-    assert str(found) == "10.89.2.0/24"
-    with pytest.raises(UnusableVirtualIp, match="used up"):
-        docker_network.subnet_around(IPv4Address("10.89.2.250"), pool, [])
-
-
 def test_only_own_old_networks_without_machines_are_unused() -> None:
     networks = [
         network("empty"),
@@ -208,8 +168,7 @@ def test_only_own_old_networks_without_machines_are_unused() -> None:
 
 def test_configuration_picks_the_adapter_and_its_defaults_fit_a_laptop() -> None:
     config = TypeAdapter(CloudConfig).validate_python({"kind": "docker", "mounts": ["/srv/mirror:/srv/mirror:ro"]})
-    unused = Database("sqlite+aiosqlite://", Table.metadata, MIGRATIONS)
-    cloud = make_clouds({"laptop": config}, unused, SystemClock())["laptop"]
+    cloud = make_clouds({"laptop": config})["laptop"]
     assert isinstance(cloud, DockerCloud)
     assert not cloud.capabilities.simulated
     assert cloud.capabilities.connection is Connection.SSH

@@ -2,49 +2,33 @@
 
 from collections.abc import Iterator
 
-from caravan_api.admission.virtual_ips import virtual_ip_fixed
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
 
 
 def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
     """Fields that are fixed once a cluster exists."""
-    yield from virtual_ip_fixed(spec, current)
-    network = spec.network.model_copy(update={"virtual_ip": current.network.virtual_ip})  # a problem of its own
-    asked = spec.model_copy(update={"network": network})
     for field in ("cloud", "topology", "network"):
-        if getattr(asked, field) != getattr(current, field):
+        if getattr(spec, field) != getattr(current, field):
             yield FieldProblem(
                 field=f"spec.{field}",
                 problem=f"the {field} of a cluster cannot change",
                 remedy=f"leave {field} as it is, or create another cluster",
             )
-    yield from _of_sets(spec, current)
+    yield from _machine_types(spec, current)
 
 
-def _of_sets(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
-    before = {node_set.name: node_set for node_set in current.node_sets()}
+def _machine_types(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
+    before = {node_set.name: node_set.machine_type for node_set in current.node_sets()}
     positions = {workers.name: index for index, workers in enumerate(spec.workers)}
     for node_set in spec.node_sets():
         old = before.get(node_set.name)
-        if old is None:
+        if old is None or old == node_set.machine_type:
             continue
         is_worker = node_set.name in positions
         part = f"workers.{positions[node_set.name]}" if is_worker else node_set.name.replace("-", "_")
-        if old.machine_type != node_set.machine_type:
-            yield FieldProblem(
-                field=f"spec.{part}.machine_type",
-                problem=f"the nodes of {node_set.name} are {old.machine_type} machines, and a set keeps its machine "
-                "type",
-                remedy=_leave_it(old.machine_type, is_worker=is_worker),
-            )
-        if old.cloud != node_set.cloud and spec.cloud == current.cloud:
-            yield FieldProblem(
-                field=f"spec.{part}.cloud",
-                problem=f"the nodes of {node_set.name} are on the cloud {old.cloud}, and a set stays where it is",
-                remedy=_leave_it(old.cloud, is_worker=is_worker),
-            )
-
-
-def _leave_it(value: str, *, is_worker: bool) -> str:
-    return f"leave it at {value}, or add another worker set" if is_worker else f"leave it at {value}"
+        yield FieldProblem(
+            field=f"spec.{part}.machine_type",
+            problem=f"the nodes of {node_set.name} are {old} machines, and a set keeps its machine type",
+            remedy=f"leave it at {old}, or add another worker set" if is_worker else f"leave it at {old}",
+        )

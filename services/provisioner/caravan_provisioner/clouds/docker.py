@@ -74,7 +74,6 @@ class DockerCloud:
             ),
             quota=CloudQuota(machines_limit=self._config.machines_limit, machines_used=used),
             seconds_to_boot=SECONDS_TO_BOOT,
-            virtual_ips=(self._config.subnets,),
         )
 
     async def create(self, batch: MachineBatch) -> Sequence[Machine]:
@@ -136,7 +135,7 @@ class DockerCloud:
     async def _making(self, batch: MachineBatch) -> "Making":
         if self._host is None:
             self._host = Host.of(await self._engine.info())
-        network = await self._networks.of(batch.owner, batch.virtual_ip)
+        network = await self._networks.of(batch.owner)
         return Making(self._engine, self._config, self._host, batch, network, self._privileges)
 
     async def _look_at(self, listed: Mapping[str, Any]) -> Machine:
