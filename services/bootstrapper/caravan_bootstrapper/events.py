@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 LONGEST_REASON = 1_000  # characters; the log of the machine has the rest
+_OTHER_KEY = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -27,7 +28,7 @@ class EventReader:
             case "runner_on_failed" if not data.get("ignore_errors"):
                 self._fail(str(data.get("host")), _as_step(str(data.get("task"))), _message(data.get("res")))
             case "runner_on_unreachable":
-                self._unreachable[str(data.get("host"))] = _message(data.get("res")) or "no answer"
+                self._unreachable[str(data.get("host"))] = _why_unreachable(_message(data.get("res")))
 
     def sentence(self) -> str | None:
         """What failed, where, and what was said about it; None if nothing was told of."""
@@ -71,6 +72,13 @@ def _as_step(name: str) -> str:
     """`sandbox : Ensure etcd runs` → `ensure etcd runs`: which role it is in is of no interest to a user."""
     task = name.rpartition(" : ")[2]
     return task[:1].lower() + task[1:]
+
+
+def _why_unreachable(message: str | None) -> str:
+    """ssh shouts over many lines where a host key is not the one that was told."""
+    if message and _OTHER_KEY.search(message):
+        return "its SSH host key is not the one that was told; another machine may stand in its place"
+    return message or "no answer"
 
 
 def _message(result: Any) -> str | None:

@@ -147,6 +147,9 @@ class Runner:
         return hidden | {
             "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg"),
+            # ansible-runner turns it off for whoever does not say this, whatever ansible.cfg says; and then Ansible
+            # puts StrictHostKeyChecking=no before our own options, of which ssh takes the first.
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_HOME": str(directory / "tmp"),
             "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
         }

@@ -103,3 +103,14 @@ def test_versions_are_read_from_a_node_list_too() -> None:
     node = {"metadata": {"name": "a"}, "status": {"nodeInfo": {"kubeletVersion": "v1.34.2"}}}
     assert versions_in({"kind": "NodeList", "items": [node]}) == {"a": "1.34.2"}
     assert versions_in({"kind": "NodeList", "items": None}) == {}
+
+
+def test_another_host_key_is_told_in_one_sentence() -> None:
+    shouted = "@@@@\r\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nHost key verification failed."
+    for message in (shouted, "Host key verification failed."):
+        reads, _ = reader()
+        reads.read({"event": "runner_on_unreachable", "event_data": {"host": "a", "res": {"msg": message}}})
+        assert reads.by_host() == {
+            "a": "a cannot be reached: its SSH host key is not the one that was told; another machine may stand in its "
+            "place"
+        }
