@@ -63,7 +63,7 @@ async def test_stopped_service_leaves_no_task_and_no_listener(example: Example) 
         port = example.service.http_port
         assert accepts(port)
     assert not accepts(port)
-    await eventually(lambda: asyncio.all_tasks() <= before, within=2, saying="no task left")
+    await eventually(lambda: asyncio.all_tasks() <= before, within=20, saying="no task left")
 
 
 async def test_failure_of_work_alongside_ends_the_service_with_that_error(example: Example) -> None:
@@ -86,7 +86,7 @@ async def test_failure_of_work_alongside_ends_the_service_with_that_error(exampl
     assert failures.group_contains(ZeroDivisionError, match="a defect")
     assert not accepts(example.service.http_port)
     assert example.service.bus.died.is_set()
-    await eventually(lambda: asyncio.all_tasks() <= before, within=2, saying="no task left")
+    await eventually(lambda: asyncio.all_tasks() <= before, within=20, saying="no task left")
 
 
 async def test_store_that_cannot_be_opened_ends_the_start_with_that_error(
