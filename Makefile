@@ -60,8 +60,8 @@ test-faults: install ## The whole table of kills: every service at every step of
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
 
-bench: install ## One measurement: make bench NAME=overhead|probes|latency
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency" >&2; exit 2; }
+bench: install ## One measurement: make bench NAME=overhead|probes|latency|real|ansible
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|real|ansible" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(ARGS)
 
 node-image: ## Build the image that the Docker cloud's machines are made of

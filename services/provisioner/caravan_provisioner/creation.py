@@ -44,10 +44,11 @@ def unasked(nodes: Iterable[Node]) -> list[Node]:
 def question_about(node: Node, can: Capabilities) -> AskUserData | None:
     """What to ask for the machines of the node's set to boot with; None where they boot with nothing.
 
-    Every machine that is reached over SSH has to let us in. Else only workers need user-data, to join by themselves:
-    control plane and etcd need secrets that no user-data should carry.
+    Every machine that is reached over SSH has to let us in. Else only workers need user-data, where they join by
+    themselves: control plane and etcd need secrets that no user-data should carry.
     """
-    if not can.user_data or (can.connection is not Connection.SSH and node.role is not Role.WORKER):
+    joins = can.pull and node.role is Role.WORKER
+    if not can.user_data or not (can.connection is Connection.SSH or joins):
         return None
     return AskUserData(cluster_id=node.cluster_id, node_set=node.node_set, connection=can.connection, pull=can.pull)
 
