@@ -2,17 +2,22 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
 from tests.support.eventually import eventually
 
 from caravan_cli.up import Stack
+from caravan_cli.up.wiring import SERVICES
 
 Json = dict[str, Any]
 
 SMALL: Json = {"version": "1.34.2", "cloud": "sandbox", "workers": [{"name": "workers", "count": 2}]}
 """One control plane and two workers."""
+
+LAST_LINES = 12
+"""Of each service's log, in a failure's message."""
 
 FAST_SANDBOX = {
     "CARAVAN_SANDBOX_VM_BOOT_S": "0.3",
@@ -27,6 +32,7 @@ class Api:
     """A client with the admin's token. Every call that fails raises with the API's own words."""
 
     def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._http = httpx.AsyncClient(
             base_url=f"{stack.url}/v1", headers={"Authorization": f"Bearer {stack.token}"}, timeout=30
         )
@@ -91,7 +97,7 @@ class Api:
         try:
             found = await eventually(ready, within=within, every=0.1, saying=f"{cluster_id} Ready with {nodes} nodes")
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{_where_it_stands(last)}") from error
+            raise AssertionError(f"{error}\n{_where_it_stands(last)}\n{self._last_words(cluster_id)}") from error
         assert found
         return found
 
@@ -105,7 +111,10 @@ class Api:
                 return False
             return cluster["phase"] == "Deleted" and not await self.machines(cluster_id)
 
-        await eventually(gone, within=within, every=0.1, saying=f"{cluster_id} gone")
+        try:
+            await eventually(gone, within=within, every=0.1, saying=f"{cluster_id} gone")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._last_words(cluster_id)}") from error
 
     async def machines(self, cluster_id: str) -> list[Json]:
         """The cluster's machines as the sandbox's cloud lists them."""
@@ -122,6 +131,18 @@ class Api:
             return names.total() == nodes
 
         await eventually(exactly, within=15, every=0.2, saying=f"{nodes} machines of {cluster_id}")
+
+    def _last_words(self, cluster_id: str) -> str:
+        """What each service logged about the cluster, and its log's end: a failure elsewhere leaves nothing else."""
+        return "\n".join(
+            f"--- {part}\n{_about(cluster_id, self._stack.log(part))}\n{self._stack.log_tail(part, LAST_LINES)}"
+            for part in SERVICES
+        )
+
+
+def _about(cluster_id: str, log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if cluster_id in line]
+    return "\n".join(lines[-LAST_LINES:])
 
 
 def _where_it_stands(cluster: Json) -> str:
