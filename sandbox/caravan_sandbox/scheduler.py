@@ -9,7 +9,8 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import suppress
+
+from caravan_shared.plumbing.waiting import is_set_within
 
 Action = Callable[[], None]
 
@@ -59,5 +60,4 @@ class Scheduler:
             self._earlier.clear()
             self.run_due()
             delay = max(TICK_S, self._heap[0][0] - self.clock()) if self._heap else None
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._earlier.wait(), delay)
+            await is_set_within(self._earlier, delay)

@@ -16,6 +16,7 @@ from caravan_api.readmodel import cluster_view, timeline_view
 from caravan_api.recorder import CHANGES
 from caravan_api.store import Cluster, Counter, TimelineEntry
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.waiting import is_set_within
 
 # Timeline entries in one go: a client that was away for long gets them in several.
 _AT_ONCE = 500
@@ -73,7 +74,7 @@ class Feed:
             text, told = await self._news(scope, told)
             if text:
                 yield text
-            elif not await _within(changed, self._heartbeat_s):
+            elif not await is_set_within(changed, self._heartbeat_s):
                 yield ": heartbeat\n\n"
 
     async def _news(self, scope: Scope, since: int) -> tuple[str, int]:
@@ -88,14 +89,6 @@ class Feed:
         numbered += [(cluster.change, _cluster_event(cluster)) for cluster in clusters]
         numbered.sort()
         return "".join(text for _, text in numbered), numbered[-1][0] if numbered else since
-
-
-async def _within(changed: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(changed.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
 
 
 async def _last_change(session: AsyncSession) -> int:

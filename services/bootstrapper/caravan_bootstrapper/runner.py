@@ -11,7 +11,6 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import psutil
 
 from caravan_bootstrapper import processes
 from caravan_bootstrapper.events import EventReader, last_line
+from caravan_bootstrapper.progress import OnStep
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.views import Play, RunState
 from caravan_shared.plumbing.log import get_logger
@@ -30,9 +30,6 @@ from caravan_shared.plumbing.log import get_logger
 LOOK_EVERY_S = 1  # seconds between ansible-runner's looks at cancel and timeout while Ansible is silent
 
 log = get_logger(__name__)
-
-OnStep = Callable[[str, int], None]
-
 
 @dataclass(frozen=True)
 class Order:

@@ -14,6 +14,7 @@ from uuid import UUID
 from caravan_bootstrapper import inventory, records, ssh, store, tokens, upkeep
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
+from caravan_bootstrapper.progress import BEAT_EVERY_S, telling
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.runner import Order, Runner
 from caravan_bootstrapper.settings import Settings
@@ -29,9 +30,7 @@ from caravan_shared.plumbing.errors import CaravanError, Retry
 from caravan_shared.plumbing.log import bound, get_logger
 from caravan_shared.plumbing.sealing import KeyRing
 
-BEAT_EVERY_S = 5.0
-SILENT_FOR = timedelta(seconds=30)  # six beats missed: another replica's process is gone
-REPORT_EVERY_S = 0.5  # a step a play flies through is no news to anybody
+SILENT_FOR = 6 * timedelta(seconds=BEAT_EVERY_S)  # another replica's process is gone
 
 NEEDING_PKI = frozenset({Play.SITE, Play.ADD_NODES, Play.RENEW})
 
@@ -140,31 +139,11 @@ class Runs:
         log.info("run ended", state=outcome.state, reason=outcome.failure, told=told)
 
     async def _perform(self, run: Run, order: Order) -> Outcome:
-        steps: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         async with self._db.transaction() as tx:
             now = self._clock.now()
             await records.beat(tx, run.id, now, state=RunState.RUNNING, started_at=now)
-        reporting = asyncio.create_task(self._report(run.id, steps))
-        try:
-            return await self._runner.run(order, lambda step, number: steps.put_nowait((step, number)))
-        finally:
-            reporting.cancel()
-            await asyncio.gather(reporting, return_exceptions=True)
-
-    async def _report(self, run_id: UUID, steps: "asyncio.Queue[tuple[str, int]]") -> None:
-        """Tell the newest step now and then, and that the run is alive."""
-        while True:
-            try:
-                step, number = await asyncio.wait_for(steps.get(), BEAT_EVERY_S)
-            except TimeoutError:
-                async with self._db.transaction() as tx:
-                    await records.beat(tx, run_id, self._clock.now())
-                continue
-            while not steps.empty():
-                step, number = steps.get_nowait()
-            async with self._db.transaction() as tx:
-                await records.reached(tx, run_id, step, number, self._clock.now())
-            await asyncio.sleep(REPORT_EVERY_S)
+        async with telling(self._db, self._clock, run.id) as on_step:
+            return await self._runner.run(order, on_step)
 
     async def _order(self, run: Run) -> Order:
         """Everything the run needs, with the nodes that are still there."""

@@ -20,6 +20,7 @@ from caravan_health.watch import Watch
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, upsert
 from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.waiting import is_set_within
 
 log = get_logger(__name__)
 
@@ -59,10 +60,7 @@ class Sharing:
                     await self._adjust()
                 except (SQLAlchemyError, OSError) as error:
                     log.error("the store does not answer; following the same clusters as before", error=str(error))
-                try:
-                    await asyncio.wait_for(self._targets_changed.wait(), _LOOK_AGAIN_S)
-                except TimeoutError:
-                    continue
+                await is_set_within(self._targets_changed, _LOOK_AGAIN_S)
         finally:
             await self._leave()
 

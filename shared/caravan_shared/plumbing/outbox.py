@@ -23,6 +23,7 @@ from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.streams import KEPT_FOR_S, MAX_EVENT_BYTES
 from caravan_shared.plumbing.tables import OUTBOX
+from caravan_shared.plumbing.waiting import is_set_within
 
 _BATCH = 200  # events in flight to the server at once
 _LARGEST_BODY = MAX_EVENT_BYTES - 4096  # leaves room for the headers
@@ -80,19 +81,12 @@ class Relay:
             self._wanted.clear()
             while await self._publish_batch() == _BATCH:
                 pass
-            if not await self._wanted_within(_NOTE_AFTER_S):
+            if not await is_set_within(self._wanted, _NOTE_AFTER_S):
                 await self._note_published()
-                await self._wanted_within(_LOOK_AGAIN_S)
+                await is_set_within(self._wanted, _LOOK_AGAIN_S)
             if self._clock.now() >= next_prune:
                 await self.prune()
                 next_prune = self._clock.now() + timedelta(hours=1)
-
-    async def _wanted_within(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._wanted.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
 
     async def _publish_batch(self) -> int:
         epoch = self._bus.epoch

@@ -21,6 +21,7 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
 from caravan_shared.plumbing.leases import Lease, acquire, fence, release
 from caravan_shared.plumbing.log import bound, get_logger
+from caravan_shared.plumbing.waiting import is_set_within
 
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 60.0
@@ -123,10 +124,7 @@ class Reconciler:
                     _QUEUED.set(len(self._due))
                     return key
             wait = self._heap[0][0] - loop.time() if self._heap else None
-            try:
-                await asyncio.wait_for(self._woken.wait(), wait)
-            except TimeoutError:
-                continue
+            await is_set_within(self._woken, wait)
 
     async def _take_turn(self, key: str) -> None:
         after: float | None = None
