@@ -31,6 +31,7 @@ LOOK_EVERY_S = 1  # seconds between ansible-runner's looks at cancel and timeout
 
 log = get_logger(__name__)
 
+
 @dataclass(frozen=True)
 class Order:
     """One playbook run. `variables` reach Ansible's command line: only numbers and role names of ours belong there."""

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,25 @@ async def _noted(example: Example, count: int) -> bool:
     return len(await example.numbers()) == count
 
 
+async def _leaves_no_task(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work in an event loop of its own, which no other test's services share."""
+
+    async def alone() -> None:
+        await work
+        mine = asyncio.current_task()
+        await eventually(lambda: asyncio.all_tasks() == {mine}, saying="no task left")
+
+    await asyncio.to_thread(asyncio.run, alone())
+
+
 async def test_stopped_service_leaves_no_task_and_no_listener(example: Example) -> None:
-    before = asyncio.all_tasks()
-    async with example.running():
-        port = example.service.http_port
-        assert accepts(port)
-    assert not accepts(port)
-    await eventually(lambda: asyncio.all_tasks() <= before, within=20, saying="no task left")
+    async def live() -> None:
+        async with example.running():
+            port = example.service.http_port
+            assert accepts(port)
+        assert not accepts(port)
+
+    await _leaves_no_task(live())
 
 
 async def test_failure_of_work_alongside_ends_the_service_with_that_error(example: Example) -> None:
@@ -73,20 +86,20 @@ async def test_failure_of_work_alongside_ends_the_service_with_that_error(exampl
         await fail.wait()
         raise ZeroDivisionError("a defect")
 
-    example.service.alongside("work", work)
-    before = asyncio.all_tasks()
-
     async def live() -> None:
         async with example.running():
             fail.set()
             await asyncio.sleep(_ENDS_WITHIN_S)
 
-    with pytest.raises(ExceptionGroup) as failures:
-        await live()
-    assert failures.group_contains(ZeroDivisionError, match="a defect")
-    assert not accepts(example.service.http_port)
-    assert example.service.bus.died.is_set()
-    await eventually(lambda: asyncio.all_tasks() <= before, within=20, saying="no task left")
+    async def fails() -> None:
+        with pytest.raises(ExceptionGroup) as failures:
+            await live()
+        assert failures.group_contains(ZeroDivisionError, match="a defect")
+        assert not accepts(example.service.http_port)
+        assert example.service.bus.died.is_set()
+
+    example.service.alongside("work", work)
+    await _leaves_no_task(fails())
 
 
 async def test_store_that_cannot_be_opened_ends_the_start_with_that_error(
