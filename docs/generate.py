@@ -169,7 +169,14 @@ def _default(value: object) -> str:
 
 def _type(annotation: object) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    for noise in ("typing.", "datetime.", "uuid.", "caravan_shared.contracts.facts.", "caravan_shared.contracts.spec."):
+    for noise in (
+        "typing.",
+        "datetime.",
+        "uuid.",
+        "ipaddress.",
+        "caravan_shared.contracts.facts.",
+        "caravan_shared.contracts.spec.",
+    ):
         name = name.replace(noise, "")
     return "`" + name.replace("|", "or") + "`"
 

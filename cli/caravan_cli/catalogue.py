@@ -30,8 +30,9 @@ def clouds(ctx: typer.Context, output: options.OutputForm = Output.TABLE) -> Non
         limit = cloud["quota"].get("machines_limit")
         quota = f"{cloud['quota'].get('machines_used', 0)} of {'any number' if limit is None else limit}"
         kind = f"{cloud['kind']}{' (simulated)' if cloud['simulated'] else ''}"
-        rows.append((cloud["cloud"], kind, quota, types))
-    table(stdout(), ("CLOUD", "KIND", "MACHINES", "MACHINE TYPES"), rows)
+        virtual_ips = ", ".join(cloud.get("virtual_ips", ())) or "none"
+        rows.append((cloud["cloud"], kind, quota, types, virtual_ips))
+    table(stdout(), ("CLOUD", "KIND", "MACHINES", "MACHINE TYPES", "VIRTUAL IPS"), rows)
 
 
 def whoami(ctx: typer.Context, output: options.OutputForm = Output.YAML) -> None:

@@ -65,6 +65,8 @@ def _facts(cluster: Cluster, now: datetime) -> Iterable[tuple[Cell, Cell]]:
     yield "Cloud", cloud_text(cluster)
     if cluster.endpoint:
         yield "Endpoint", f"https://{cluster.endpoint.host}:{cluster.endpoint.port}"
+        if cluster.endpoint.virtual_ip:
+            yield "Virtual IP", cluster.endpoint.virtual_ip
         yield "Addresses", ", ".join(cluster.endpoint.addresses) or "none yet"
     yield "Generation", str(cluster.generation)
     yield "Created", f"{age(cluster.created_at, now)} ago by {cluster.created_by or 'someone'}"

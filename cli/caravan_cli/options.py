@@ -65,3 +65,12 @@ ForceDrain = Annotated[
 ServiceCidr = Annotated[
     str | None, typer.Option("--service-cidr", help="Addresses of services, a CIDR.", rich_help_panel=_SPEC)
 ]
+VirtualIp = Annotated[
+    str | None,
+    typer.Option(
+        "--virtual-ip",
+        help="A free address that the cluster is reached at; `caravan clouds` lists where. By default its name "
+        "follows the control planes.",
+        rich_help_panel=_SPEC,
+    ),
+]

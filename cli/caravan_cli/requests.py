@@ -35,6 +35,7 @@ def create(
     cni: options.PodNetwork = None,
     pod_cidr: options.PodCidr = None,
     service_cidr: options.ServiceCidr = None,
+    virtual_ip: options.VirtualIp = None,
     drain_timeout: options.DrainTimeout = None,
     force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
@@ -63,6 +64,7 @@ def create(
         cni=cni,
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
+        virtual_ip=virtual_ip,
         drain_timeout=drain_timeout,
         force_drain=force_drain,
     )
@@ -89,6 +91,7 @@ def plan(
     cni: options.PodNetwork = None,
     pod_cidr: options.PodCidr = None,
     service_cidr: options.ServiceCidr = None,
+    virtual_ip: options.VirtualIp = None,
     drain_timeout: options.DrainTimeout = None,
     force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
@@ -113,6 +116,7 @@ def plan(
         cni=cni,
         pod_cidr=pod_cidr,
         service_cidr=service_cidr,
+        virtual_ip=virtual_ip,
         drain_timeout=drain_timeout,
         force_drain=force_drain,
     )
@@ -266,6 +270,8 @@ def _show_plan(planned: Plan, output: Output) -> None:
     )
     if planned.upgrade:
         say(console, f"Upgrade: {planned.upgrade}.")
+    if planned.virtual_ip:
+        say(console, f"Its kube-apiserver is reached at {planned.virtual_ip}, which one of its control planes carries.")
     if tuning := {name: value for name, value in (planned.tuning or {}).items() if value is not None}:
         say(
             console,

@@ -26,6 +26,7 @@ class SpecFlags:
     cni: str | None = None
     pod_cidr: str | None = None
     service_cidr: str | None = None
+    virtual_ip: str | None = None
     drain_timeout: int | None = None
     force_drain: bool | None = None
 
@@ -44,7 +45,12 @@ def from_flags(flags: SpecFlags) -> Json:
     for name, node_set in sets.items():
         if machine_type := types.get(name, types.get(None)):
             node_set["machine_type"] = machine_type
-    network = {"cni": flags.cni, "pod_cidr": flags.pod_cidr, "service_cidr": flags.service_cidr}
+    network = {
+        "cni": flags.cni,
+        "pod_cidr": flags.pod_cidr,
+        "service_cidr": flags.service_cidr,
+        "virtual_ip": flags.virtual_ip,
+    }
     spec: Json = {
         "version": flags.version,
         "cloud": flags.cloud,

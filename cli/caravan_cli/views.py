@@ -37,6 +37,7 @@ class Endpoint(View):
     host: str
     port: int
     addresses: tuple[str, ...] = ()
+    virtual_ip: str | None = None
     resolvable: bool = False
 
 
@@ -178,6 +179,7 @@ class Plan(View):
     quota: QuotaPlan = QuotaPlan()
     estimate_s: float = 0
     simulated: bool = False
+    virtual_ip: str | None = None
     tuning: dict[str, Any] | None = None
     advice: tuple[str, ...] = ()
 

@@ -38,6 +38,8 @@ def _members(spec: ClusterSpec) -> Iterator[str]:
             f"From {EXTERNAL_ETCD_FROM} nodes on etcd wants disks and CPUs of its own, and events an etcd apart: "
             "use topology external. An existing cluster cannot change its topology."
         )
+    if spec.network.virtual_ip and spec.control_plane.count == 1:
+        yield f"{spec.network.virtual_ip} can go nowhere from one control plane: use 3, so that another can carry it."
     voters = spec.etcd.count if external and spec.etcd else spec.control_plane.count
     if voters > ETCD_MEMBERS_AT_MOST:
         more = "" if external else ", with topology external, where control planes may be more"

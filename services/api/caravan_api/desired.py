@@ -10,14 +10,14 @@ from uuid import uuid4
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.admission import Limits, NotAdmitted, admit, name_taken
+from caravan_api.admission import Limits, NotAdmitted, admit, name_taken, virtual_ip_taken
 from caravan_api.decide.facts import Facts
 from caravan_api.offers import surroundings
 from caravan_api.recorder import Recorder, node_sets, recount
 from caravan_api.store import Cluster
 from caravan_api.timeline import Entry, change_sentence
 from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterRequested
-from caravan_shared.contracts.facts import ClusterEvent, WhoCanFix
+from caravan_shared.contracts.facts import ClusterEvent, FieldProblem, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import ClusterPhase
 from caravan_shared.plumbing.clock import Clock
@@ -67,8 +67,7 @@ class Desired:
         try:
             await tx.flush()
         except IntegrityError as error:
-            # Someone else took the name between our look and our insert.
-            raise NotAdmitted((name_taken(str(name)),)) from error
+            raise NotAdmitted((_taken_meanwhile(cluster, error),)) from error
         text = f"{user} asked for the cluster: {spec.node_count()} nodes with Kubernetes {spec.version}"
         await self._recorder.record(tx, cluster, SOURCE, Entry("requested", text, {"user": user}))
         await say(tx, announcement(cluster))
@@ -147,7 +146,15 @@ class Desired:
             phase=ClusterPhase.REQUESTED.value,
             version=spec.version,
             cloud=spec.cloud,
+            virtual_ip=str(spec.network.virtual_ip) if spec.network.virtual_ip else None,
             simulated=simulated,
             nodes_wanted=spec.node_count(),
             node_sets=node_sets(spec, {}),
         )
+
+
+def _taken_meanwhile(cluster: Cluster, error: IntegrityError) -> FieldProblem:
+    """What someone else took between our look and our insert: both databases name the column."""
+    if "virtual_ip" in str(error.orig):
+        return virtual_ip_taken(cluster.virtual_ip, cluster.cloud)
+    return name_taken(cluster.name)

@@ -1,5 +1,6 @@
 """The copies of what provisioner and bootstrapper offer, and what admission must know of the world."""
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from uuid import UUID
 
 from sqlalchemy import func
@@ -75,6 +76,7 @@ async def surroundings(
         clouds=await offered_clouds(session),
         limits=limits,
         names_taken=frozenset({name} if name is not None and taken else ()),
+        virtual_ips_taken=frozenset() if cluster else await _virtual_ips(session),
         team_nodes=await _team_nodes(session, team, cluster.id if cluster else None),
         current=current,
     )
@@ -84,6 +86,13 @@ async def name_is_taken(session: AsyncSession, team: str, name: str) -> bool:
     """True while a cluster of that name is not wholly deleted."""
     statement = select(Cluster.id).where(Cluster.team == team, Cluster.name == name, col(Cluster.deleted_at).is_(None))
     return (await session.exec(statement)).first() is not None
+
+
+async def _virtual_ips(session: AsyncSession) -> frozenset[tuple[str, IPv4Address | IPv6Address]]:
+    """(cloud, address) of every cluster that has a virtual IP and is not wholly deleted."""
+    statement = select(Cluster.cloud, Cluster.virtual_ip).where(col(Cluster.deleted_at).is_(None))
+    found = (await session.exec(statement.where(col(Cluster.virtual_ip).is_not(None)))).all()
+    return frozenset((cloud, ip_address(address)) for cloud, address in found if address)
 
 
 async def _team_nodes(session: AsyncSession, team: str, but: UUID | None) -> int:

@@ -1,6 +1,7 @@
 """Say what a request would do before it is made: nodes created, changed and removed, quota, time, tuning. Pure."""
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from pydantic import BaseModel, Field
 
@@ -59,6 +60,9 @@ class Plan(BaseModel):
     quota: QuotaPlan
     estimate_s: float = Field(description="How long it will usually take, seconds.")
     simulated: bool
+    virtual_ip: IPv4Address | IPv6Address | None = Field(
+        None, description="What its kube-apiserver is reached at; null where its name follows the live control planes."
+    )
     tuning: Tuning | None = Field(None, description="How its parts will be set for its size, overrides included.")
     advice: list[str] = Field(default_factory=list, description="What would be wise and is yours to choose.")
 
@@ -88,6 +92,7 @@ def plan(
         quota=_quota(create, offer),
         estimate_s=_estimate(sets, before, offer, upgrades=max(len(versions) - 1, 0), deletes=wanted is None),
         simulated=bool(offer and offer.simulated),
+        virtual_ip=wanted.network.virtual_ip if wanted else None,
         tuning=effective(wanted) if wanted else None,
         advice=advice(wanted, current, offer) if wanted else [],
     )

@@ -40,7 +40,8 @@ class EndpointView(BaseModel):
 
     host: str
     port: int
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...] = Field(description="The live control planes.")
+    virtual_ip: str | None = Field(description="The address that one of them carries and the name points at.")
     resolvable: bool
 
 

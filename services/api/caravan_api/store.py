@@ -13,6 +13,7 @@ from sqlmodel import Field, SQLModel
 from caravan_shared.plumbing.database import UtcDateTime, service_metadata
 
 _LIVE = text("deleted_at IS NULL")
+_WHILE_LIVE: dict[str, Any] = {"sqlite_where": _LIVE, "postgresql_where": _LIVE}
 
 
 class Table(SQLModel):
@@ -25,7 +26,8 @@ class Cluster(Table, table=True):
     """A cluster as it is wanted, and what was told of it."""
 
     __table_args__ = (
-        Index("uq_cluster_live_name", "team", "name", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index("uq_cluster_live_name", "team", "name", unique=True, **_WHILE_LIVE),
+        Index("uq_cluster_live_virtual_ip", "cloud", "virtual_ip", unique=True, **_WHILE_LIVE),
         Index("ix_cluster_by_age", "created_at", "id"),
         Index("ix_cluster_by_name", "name", "id"),
     )
@@ -58,6 +60,7 @@ class Cluster(Table, table=True):
     verdict: str | None = None
     version: str
     cloud: str
+    virtual_ip: str | None = None
     simulated: bool = False
     nodes_wanted: int
     node_sets: list[dict[str, Any]] = Field(sa_type=JSON)

@@ -121,7 +121,11 @@ def _(event: e.BootstrapFailed, _news: Sequence[Any]) -> Entry | None:
 @_on
 def _(event: e.EndpointIssued, _news: Sequence[Any]) -> Entry | None:
     addresses = ", ".join(event.addresses) or "no address yet"
-    return Entry("endpoint", f"{event.host}:{event.port} points at {addresses}", {"addresses": list(event.addresses)})
+    data = {"addresses": list(event.addresses), "virtual_ip": event.virtual_ip}
+    if event.virtual_ip:
+        carried = f"carried by {' or '.join(event.addresses)}" if event.addresses else "carried by nobody yet"
+        return Entry("endpoint", f"{event.host}:{event.port} points at {event.virtual_ip}, {carried}", data)
+    return Entry("endpoint", f"{event.host}:{event.port} points at {addresses}", data)
 
 
 @_on

@@ -6,6 +6,7 @@ new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attri
 """
 
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -128,6 +129,7 @@ class CloudOffered(Event):
         "machine_types": [{"name": "medium", "cpus": 2, "memory_mib": 4096, "disk_gib": 40}],
         "quota": {"machines_limit": None, "machines_used": 3},
         "seconds_to_boot": 2.0,
+        "virtual_ips": [],
     }
     cloud: str
     kind: str
@@ -135,6 +137,9 @@ class CloudOffered(Event):
     machine_types: tuple[OfferedMachineType, ...]
     quota: CloudQuota
     seconds_to_boot: float = Field(description="What a machine usually takes from the call to running, seconds.")
+    virtual_ips: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Where a cluster's virtual IP may be taken from; empty where machines can carry none."
+    )
 
 
 class NodesCreating(ClusterEvent):
@@ -314,6 +319,7 @@ class EndpointIssued(ClusterEvent):
         "host": "demo.default.caravan.test",
         "port": 6443,
         "addresses": ["127.64.0.1"],
+        "virtual_ip": None,
         "zone": "embedded",
         "resolvable": False,
         "ca_certificate": "-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n",
@@ -321,6 +327,9 @@ class EndpointIssued(ClusterEvent):
     host: str
     port: int
     addresses: tuple[str, ...] = Field(description="The live control planes; empty until the first one starts.")
+    virtual_ip: str | None = Field(
+        None, description="What the name points at instead, from the beginning: an address that one of them carries."
+    )
     zone: str = Field(description="The zone backend that serves the name.")
     resolvable: bool = Field(description="False where only Caravan's own server knows the name: dial an address.")
     ca_certificate: str = Field(description="PEM. Public.")

@@ -6,7 +6,7 @@ quota, other clusters) is admission's, in the api. Field names follow kubeadm's 
 
 import re
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -92,7 +92,7 @@ class WorkerSet(SpecModel):
 
 
 class Network(SpecModel):
-    """The cluster's own address ranges and pod network."""
+    """The cluster's own address ranges, pod network and, if any, virtual IP."""
 
     pod_cidr: IPv4Network | IPv6Network = IPv4Network("10.244.0.0/16")
     service_cidr: IPv4Network | IPv6Network = IPv4Network("10.96.0.0/16")
@@ -100,6 +100,12 @@ class Network(SpecModel):
         "cluster.local"
     )
     cni: Cni = Cni.CILIUM
+    virtual_ip: IPv4Address | IPv6Address | None = Field(
+        None,
+        description="A free address of the machines' network that the kube-apiserver is reached at: one control plane "
+        "carries it, and another as soon as that one fails. Default: the endpoint's name follows the live control "
+        "planes. Fixed when the cluster is made.",
+    )
 
 
 class Drain(SpecModel):

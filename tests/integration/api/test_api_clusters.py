@@ -1,5 +1,6 @@
 """Clusters over REST: from the request to Ready, changed, retried, deleted, and its name free again."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -189,3 +190,26 @@ async def test_a_plan_answers_without_doing_anything(stack: Stack) -> None:
     wrong = await stack.http.post("/v1/plans", json={"action": "create", "spec": {"version": "9.9.9"}})
     assert (wrong.status_code, wrong.json()["problems"][0]["field"]) == (422, "spec.version")
     assert (await stack.http.post("/v1/plans", json={"action": "delete"})).status_code == 422
+
+
+async def test_a_virtual_ip_is_had_once_on_a_cloud_however_many_ask_at_once_and_is_free_again(stack: Stack) -> None:
+    real = {**e.CloudOffered.example, "cloud": "racks", "simulated": False, "virtual_ips": ["10.89.0.0/16"]}
+    await stack.tell(e.CloudOffered.model_validate(real))
+
+    async def offered() -> bool:
+        return "racks" in [cloud["cloud"] for cloud in (await stack.http.get("/v1/clouds")).json()["items"]]
+
+    await eventually(offered)
+    spec = {**ClusterSpec.example, "cloud": "racks", "network": {"virtual_ip": "10.89.7.250"}}
+    asked = [stack.http.post("/v1/clusters", json={"name": fresh(), "spec": spec}) for _ in range(5)]
+    answers = await asyncio.gather(*asked)
+    (cluster,) = [answer.json() for answer in answers if answer.status_code == 202]
+    refused = [answer.json()["problems"] for answer in answers if answer.status_code == 422]
+    assert [[problem["field"] for problem in problems] for problems in refused] == [["spec.network.virtual_ip"]] * 4
+    assert (await announced(stack, cluster))["spec"]["network"]["virtual_ip"] == "10.89.7.250"
+
+    await stack.http.delete(f"/v1/clusters/{cluster['id']}")
+    await stack.tell(*gone_facts(cluster))
+    await stack.phase(cluster, "Deleted")
+    again = await stack.http.post("/v1/clusters", json={"name": fresh(), "spec": spec})
+    assert again.status_code == 202

@@ -99,6 +99,14 @@ def test_plan_shows_what_is_set_for_the_size_and_what_would_be_wise(caravan: Car
     assert "Advice: Use 3." in shown
 
 
+def test_plan_shows_the_virtual_ip_that_was_asked_for(caravan: Caravan) -> None:
+    caravan.api.on("POST /v1/plans", PLAN | {"virtual_ip": "10.89.255.250"})
+    shown = caravan("cluster", "create", "demo", "--virtual-ip", "10.89.255.250", "--dry-run").stdout
+    assert "reached at 10.89.255.250" in shown
+    (sent,) = caravan.api.bodies("POST /v1/plans")
+    assert sent["spec"]["network"] == {"virtual_ip": "10.89.255.250"}
+
+
 def test_plan_of_an_existing_cluster_is_a_change_and_leaves_its_version(caravan: Caravan) -> None:
     caravan.api.on("GET /v1/clusters/demo", cluster())
     caravan.api.on("POST /v1/plans", PLAN | {"action": "change"})
@@ -260,10 +268,12 @@ def test_offers_are_listed(caravan: Caravan) -> None:
     medium = {"name": "medium", "cpus": 2, "memory_mib": 4096, "disk_gib": 40}
     quota = {"machines_limit": None, "machines_used": 3}
     cloud = {"cloud": "sandbox", "kind": "sandbox", "simulated": True, "machine_types": [medium], "quota": quota}
-    caravan.api.on("GET /v1/clouds", {"items": [cloud]})
+    real = {**cloud, "cloud": "racks", "simulated": False, "virtual_ips": ["10.89.0.0/16"]}
+    caravan.api.on("GET /v1/clouds", {"items": [cloud, real]})
     assert caravan("versions").stdout == "1.34.2\n1.33.6\n"
     out = caravan("clouds").stdout
     assert all(text in out for text in ("sandbox (simulated)", "3 of any number", "medium (2 CPUs, 4096 MiB)"))
+    assert [line.rsplit(maxsplit=1)[-1] for line in out.splitlines()[1:]] == ["none", "10.89.0.0/16"]
 
 
 def test_dead_letters_are_listed_and_replayed(caravan: Caravan) -> None:

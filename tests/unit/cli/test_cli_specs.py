@@ -33,6 +33,13 @@ def test_etcd_nodes_of_their_own_mean_an_external_topology() -> None:
     assert (spec["topology"], spec["etcd"]) == ("external", {"count": 3, "machine_type": "large"})
 
 
+def test_virtual_ip_is_part_of_the_network() -> None:
+    assert from_flags(SpecFlags(virtual_ip="10.0.0.250", cni="flannel"))["network"] == {
+        "cni": "flannel",
+        "virtual_ip": "10.0.0.250",
+    }
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -15,12 +15,13 @@ from caravan_api.admission.shape import Reading, read_name, read_spec
 from caravan_api.admission.surroundings import Current, Limits, Surroundings
 from caravan_api.admission.tuning import tuning_problems
 from caravan_api.admission.versions import version_problems
+from caravan_api.admission.virtual_ips import virtual_ip_problems, virtual_ip_taken
 from caravan_shared.contracts.facts import FieldProblem, WhoCanFix
 from caravan_shared.contracts.presets import kept
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.errors import GiveUp
 
-__all__ = ["Current", "Limits", "NotAdmitted", "Surroundings", "admit", "name_taken"]
+__all__ = ["Current", "Limits", "NotAdmitted", "Surroundings", "admit", "name_taken", "virtual_ip_taken"]
 
 
 class NotAdmitted(GiveUp):
@@ -71,6 +72,7 @@ def spec_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProb
     yield from version_problems(spec, around)
     yield from member_problems(spec)
     yield from network_problems(spec)
+    yield from virtual_ip_problems(spec, around)
     yield from cloud_problems(spec, around)
     yield from size_problems(spec, around)
     yield from tuning_problems(spec, around.current.spec if around.current else None)

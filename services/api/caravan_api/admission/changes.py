@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 
+from caravan_api.admission.virtual_ips import virtual_ip_fixed
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
 
 
 def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
     """Fields that are fixed once a cluster exists."""
+    yield from virtual_ip_fixed(spec, current)
+    network = spec.network.model_copy(update={"virtual_ip": current.network.virtual_ip})  # it has been told of
+    asked = spec.model_copy(update={"network": network})
     for field in ("cloud", "topology", "network"):
-        if getattr(spec, field) != getattr(current, field):
+        if getattr(asked, field) != getattr(current, field):
             yield FieldProblem(
                 field=f"spec.{field}",
                 problem=f"the {field} of a cluster cannot change",

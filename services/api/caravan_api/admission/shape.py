@@ -22,7 +22,7 @@ _LONGEST_SHOWN = 60
 _PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Drain, Taint, Tuning)
 KNOWN_FIELDS = sorted({name for part in _PARTS for name in part.model_fields})
 # What pydantic puts into a path beside fields: a branch of `IPv4Network | IPv6Network`, or a key instead of its value.
-_NO_FIELDS = ("lax-or-strict[", "ipv4network", "ipv6network", "[key]")
+_NO_FIELDS = ("lax-or-strict[", "ipv4network", "ipv6network", "ipv4address", "ipv6address", "[key]")
 _DNS_LABEL_REMEDY = "use lower-case letters, digits and '-', starting with a letter and not ending with '-'"
 
 _REMEDIES = {
@@ -37,6 +37,8 @@ _REMEDIES = {
     "tuple_type": "give a list",
     "ip_v4_network": "give an address range such as 10.244.0.0/16, with no bits set after the prefix",
     "ip_v6_network": "give an address range such as 10.244.0.0/16, with no bits set after the prefix",
+    "ip_v4_address": "give one address such as 10.0.0.250, without a prefix",
+    "ip_v6_address": "give one address such as 10.0.0.250, without a prefix",
 }
 
 

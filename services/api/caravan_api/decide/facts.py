@@ -50,6 +50,7 @@ class Endpoint(Value):
     host: str
     port: int
     addresses: tuple[str, ...]
+    virtual_ip: str | None = None
     resolvable: bool
     sequence: int
 
@@ -239,6 +240,7 @@ def _(event: e.EndpointIssued, facts: Facts, telling: Telling) -> dict[str, Any]
         host=event.host,
         port=event.port,
         addresses=event.addresses,
+        virtual_ip=event.virtual_ip,
         resolvable=event.resolvable,
         sequence=telling.sequence,
     )
