@@ -110,6 +110,7 @@ class Creation:
             machine_type=first.machine_type,
             owner=Owner(self._installation, first.cluster_id, first.node_set, first.role, first.batch),
             user_data=user_data,
+            virtual_ip=self._ledger.spec.network.virtual_ip,
         )
 
 

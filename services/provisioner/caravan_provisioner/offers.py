@@ -67,4 +67,5 @@ def _event(site: Site, offers: Offers) -> CloudOffered:
         machine_types=offers.machine_types,
         quota=offers.quota,
         seconds_to_boot=offers.seconds_to_boot,
+        virtual_ips=offers.virtual_ips,
     )

@@ -4,7 +4,7 @@ import io
 import json
 import tarfile
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from caravan_provisioner.clouds import CloudConfig, docker_machine, docker_network, make_clouds
-from caravan_provisioner.clouds.base import CloudMachineState, CloudUnavailable, MachineBatch, Owner
+from caravan_provisioner.clouds.base import (
+    CloudMachineState,
+    CloudUnavailable,
+    MachineBatch,
+    Owner,
+    UnusableVirtualIp,
+)
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig, Size
 from caravan_provisioner.clouds.docker_machine import Host
@@ -153,6 +159,36 @@ def test_lowest_subnet_that_overlaps_nothing_is_taken() -> None:
     taken = ["172.17.0.0/16", "10.89.0.0/24", "10.89.1.128/25", "fd00::/64"]
     assert [str(subnet) for subnet in docker_network.free_subnets(pool, 24, taken)] == ["10.89.2.0/24", "10.89.3.0/24"]
     assert list(docker_network.free_subnets(pool, 24, ["10.0.0.0/8"])) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("10.89.1.250", "its network is taken"),
+        ("10.90.0.250", "it is not of 10.89.0.0/22"),
+        ("10.89.2.0", "the engine needs it"),
+        ("10.89.2.1", "the engine needs it"),
+        ("10.89.2.255", "the engine needs it"),
+    ],
+)
+def test_virtual_ip_that_cannot_lie_in_a_subnet_of_its_own_is_refused_with_one_that_can(
+    address: str, says: str
+) -> None:
+    pool = IPv4Network("10.89.0.0/22")
+    free = docker_network.free_subnets(pool, 24, ["10.89.1.0/24"])
+    with pytest.raises(UnusableVirtualIp, match=says) as refused:
+        docker_network.subnet_around(IPv4Address(address), pool, free)
+    assert "such as 10.89.3.250" in refused.value.reason
+
+
+def test_virtual_ip_brings_its_subnet() -> None:
+    pool = IPv4Network("10.89.0.0/22")
+    found = docker_network.subnet_around(
+        IPv4Address("10.89.2.250"), pool, docker_network.free_subnets(pool, 24, ["10.89.1.0/24"])
+    )
+    assert str(found) == "10.89.2.0/24"
+    with pytest.raises(UnusableVirtualIp, match="used up"):
+        docker_network.subnet_around(IPv4Address("10.89.2.250"), pool, [])
 
 
 def test_only_own_old_networks_without_machines_are_unused() -> None:

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Protocol
 from uuid import UUID
 
 from caravan_shared.contracts.facts import CloudQuota, Connection, OfferedMachineType, WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import GiveUp, Retry
+
+IPAddress = IPv4Address | IPv6Address
 
 INSTALLATION, CLUSTER, NODE_SET, ROLE, BATCH = (
     f"caravan-{key}" for key in ("installation", "cluster", "node-set", "role", "batch")
@@ -70,6 +73,8 @@ class MachineBatch:
     machine_type: str
     owner: Owner
     user_data: str | None = None
+    virtual_ip: IPAddress | None = None
+    """Of the cluster: machines are made where it belongs, and none of them gets it."""
 
     def names(self) -> list[str]:
         """The machines' names, in the order of their numbers."""
@@ -99,6 +104,8 @@ class Offers:
     machine_types: tuple[OfferedMachineType, ...]
     quota: CloudQuota
     seconds_to_boot: float
+    virtual_ips: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where virtual IPs may be taken from; none where a machine cannot have a second address that others reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,16 @@ class UnknownMachineType(GiveUp):
     def __init__(self, cloud: str, machine_type: str) -> None:
         super().__init__(f"cloud {cloud!r} has no machine type {machine_type!r}", who_can_fix=WhoCanFix.USER)
         self.cloud, self.machine_type = cloud, machine_type
+
+
+class UnusableVirtualIp(GiveUp):
+    """Machines cannot be made where the cluster's virtual IP belongs. It is fixed: another cluster has to be made."""
+
+    def __init__(self, address: IPAddress, problem: str, remedy: str) -> None:
+        super().__init__(
+            f"the virtual IP {address} cannot be had: {problem}; delete the cluster and make it again with {remedy}",
+            who_can_fix=WhoCanFix.USER,
+        )
 
 
 class QuotaExceeded(GiveUp):

@@ -74,6 +74,7 @@ class DockerCloud:
             ),
             quota=CloudQuota(machines_limit=self._config.machines_limit, machines_used=used),
             seconds_to_boot=SECONDS_TO_BOOT,
+            virtual_ips=(self._config.subnets,),
         )
 
     async def create(self, batch: MachineBatch) -> Sequence[Machine]:
@@ -135,7 +136,7 @@ class DockerCloud:
     async def _making(self, batch: MachineBatch) -> "Making":
         if self._host is None:
             self._host = Host.of(await self._engine.info())
-        network = await self._networks.of(batch.owner)
+        network = await self._networks.of(batch.owner, batch.virtual_ip)
         return Making(self._engine, self._config, self._host, batch, network, self._privileges)
 
     async def _look_at(self, listed: Mapping[str, Any]) -> Machine:

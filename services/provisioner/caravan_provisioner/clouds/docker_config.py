@@ -41,6 +41,7 @@ class DockerConfig(BaseModel):
     subnets: IPv4Network = Field(
         IPv4Network("10.89.0.0/16"),
         description="Where clusters' networks come from: a subnet each that has room for `machines_limit` machines. "
-        "Nothing that the engine's host or a cluster uses otherwise.",
+        "Nothing that the engine's host or a cluster uses otherwise. The lowest free one is taken, but for a cluster "
+        "with a virtual IP: that brings its own, so choose it high.",
     )
     timeout_s: float = Field(120, gt=0, description="Seconds for one call; removing a busy machine takes several.")
