@@ -88,6 +88,7 @@ class Credentials:
             host=cluster.host,
             port=self.settings.apiserver_port,
             addresses=tuple(cluster.issued_addresses),
+            virtual_ip=cluster.virtual_ip,
             resolvable=self.settings.names_resolve,
         )
         return Issuer(cluster.name, endpoint, parts)

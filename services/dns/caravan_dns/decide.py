@@ -1,4 +1,4 @@
-"""Decide which addresses a cluster's endpoint has. Pure: no network, no clock, no store."""
+"""Decide which addresses a cluster's endpoint and its name have. Pure: no network, no clock, no store."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ControlPlaneNode:
 
 
 def endpoint_addresses(nodes: Iterable[ControlPlaneNode], first_node: str | None) -> tuple[str, ...]:
-    """The addresses that the endpoint shall have, in numeric order.
+    """The addresses of the control planes that the endpoint shall lead to, in numeric order.
 
     A node serves once it has joined; the first one as soon as kubeadm starts on it, because the cluster is made through
     the endpoint. A node that leaves no longer serves, and neither does one that health calls Unreachable: unless that
@@ -31,6 +31,11 @@ def endpoint_addresses(nodes: Iterable[ControlPlaneNode], first_node: str | None
     reachable = [node for node in serving if node.verdict is not Verdict.UNREACHABLE]
     addresses = {node.address for node in reachable or serving if node.address}
     return tuple(sorted(addresses, key=_numeric))
+
+
+def record_addresses(control_planes: tuple[str, ...], virtual_ip: str | None) -> tuple[str, ...]:
+    """The addresses that the endpoint's name shall have: a virtual IP stays, whichever control plane carries it."""
+    return (virtual_ip,) if virtual_ip else control_planes
 
 
 def _numeric(address: str) -> tuple[int, int]:

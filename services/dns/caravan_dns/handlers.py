@@ -32,6 +32,8 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
     if cluster := await _living(tx, event.cluster_id):
         cluster.team, cluster.name = event.team, event.name
         cluster.announcement = max(cluster.announcement, event.announcement)
+        virtual_ip = event.spec.network.virtual_ip  # the same in every telling
+        cluster.virtual_ip = str(virtual_ip) if virtual_ip else None
 
 
 async def cluster_deletion_requested(heard: Heard[ClusterDeletionRequested], tx: AsyncSession) -> None:

@@ -20,14 +20,22 @@ class Endpoint:
     """Its name, which its serving certificate carries."""
     port: int
     addresses: tuple[str, ...]
-    """At least one, unless the name resolves."""
+    """Its control planes; at least one, unless the name resolves."""
     resolvable: bool
     """False where only Caravan's own server knows the name: then an address is dialled under that name."""
+    virtual_ip: str | None = None
+    """The address that one of them carries, where they share one."""
 
     def urls(self, path: str = "") -> list[str]:
-        """`https://<address>:<port><path>` for every address."""
-        bracketed = (f"[{address}]" if ":" in address else address for address in self.addresses)
-        return [f"https://{address}:{self.port}{path}" for address in bracketed]
+        """`https://<address>:<port><path>` for every control plane."""
+        return [f"{self._url(address)}{path}" for address in self.addresses]
+
+    def handed_out(self) -> str:
+        """The URL for someone whose resolver does not know the name: the address that lasts longest."""
+        return self._url(self.virtual_ip or self.addresses[0])
+
+    def _url(self, address: str) -> str:
+        return f"https://[{address}]:{self.port}" if ":" in address else f"https://{address}:{self.port}"
 
 
 def render(cluster: str, user: str, endpoint: Endpoint, ca_certificate: str, client: KeyPair) -> str:
@@ -53,7 +61,7 @@ def render(cluster: str, user: str, endpoint: Endpoint, ca_certificate: str, cli
 def _reached(endpoint: Endpoint) -> dict[str, str]:
     if endpoint.resolvable:
         return {"server": f"https://{endpoint.host}:{endpoint.port}"}
-    return {"server": endpoint.urls()[0], "tls-server-name": endpoint.host}
+    return {"server": endpoint.handed_out(), "tls-server-name": endpoint.host}
 
 
 def _inline(field: str, pem: str) -> dict[str, str]:

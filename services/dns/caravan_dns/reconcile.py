@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_dns import pki, store
 from caravan_dns.authority import make_pki
-from caravan_dns.decide import ControlPlaneNode, endpoint_addresses
+from caravan_dns.decide import ControlPlaneNode, endpoint_addresses, record_addresses
 from caravan_dns.grants import Grants, facts_of
 from caravan_dns.names import endpoint_host
 from caravan_dns.settings import Settings
@@ -81,8 +81,9 @@ class Endpoints:
     async def _keep_endpoint(self, turn: Turn, cluster: Cluster, nodes: list[Node]) -> None:
         """The zone first: whoever hears of an address may ask for the name at once."""
         addresses = endpoint_addresses([_as_seen(node) for node in nodes], cluster.first_node)
-        if await self.zone.ensure(cluster.host, addresses, self.settings.record_ttl_s, self._owner(cluster)):
-            log.info("record set", cluster=turn.key, host=cluster.host, addresses=addresses)
+        record = record_addresses(addresses, cluster.virtual_ip)
+        if await self.zone.ensure(cluster.host, record, self.settings.record_ttl_s, self._owner(cluster)):
+            log.info("record set", cluster=turn.key, host=cluster.host, addresses=record)
         unchanged = tuple(cluster.issued_addresses) == addresses and not cluster.failure
         if unchanged and cluster.answered >= cluster.tellings:
             return
@@ -101,6 +102,7 @@ class Endpoints:
                 host=row.host,
                 port=self.settings.apiserver_port,
                 addresses=addresses,
+                virtual_ip=row.virtual_ip,
                 zone=self.zone.kind,
                 resolvable=self.settings.names_resolve,
                 ca_certificate=await pki.ca_certificate(tx, row.id),

@@ -44,6 +44,8 @@ class Cluster(Table, table=True):
     """Of the `bootstrap.started` that named it."""
     host: str = ""
     """The endpoint's name; empty until the authority is made."""
+    virtual_ip: str | None = None
+    """What the name points at for good, where the spec says so."""
     issued_addresses: list[str] = Field(default_factory=list, sa_type=JSON)
     """Those that the last `endpoint.issued` named."""
     withdrawn: bool = False

@@ -121,9 +121,10 @@ class Subject:
         """A control-plane node."""
         return NodeRef(name=f"{self.name}-control-plane-a1b2-{number}", node_set=CONTROL_PLANE_SET)
 
-    def requested(self, announcement: int = 1) -> ClusterRequested:
+    def requested(self, announcement: int = 1, virtual_ip: str | None = None) -> ClusterRequested:
         """It is wanted."""
-        spec = ClusterSpec(version="1.34.2")
+        network = {"virtual_ip": virtual_ip}
+        spec = ClusterSpec.model_validate({"version": "1.34.2", "network": network})
         return ClusterRequested(
             cluster_id=self.id, team="default", name=self.name, generation=1, announcement=announcement, spec=spec
         )

@@ -53,6 +53,25 @@ async def test_endpoint_follows_the_control_plane(dns: Dns, around: Around, clus
     await told.addresses(cluster, "10.0.0.1")
 
 
+async def test_name_is_at_the_virtual_ip_from_the_beginning_and_stays_there(
+    dns: Dns, around: Around, cluster: Subject, told: Told
+) -> None:
+    await around.say(cluster.requested(virtual_ip="10.0.0.250"))
+    issued = await told.until(EndpointIssued, cluster)
+    assert (issued.virtual_ip, issued.addresses) == ("10.0.0.250", ())
+    await eventually(lambda: dns.server.texts(cluster.host, "A"))
+    await around.say(cluster.started(1, "10.0.0.1"))
+    await around.say(cluster.ready(n1="10.0.0.1", n2="10.0.0.2"))
+    await around.say(cluster.joined(1, 2))
+    assert (await told.addresses(cluster, "10.0.0.1", "10.0.0.2")).virtual_ip == "10.0.0.250"
+    await around.say(cluster.health(Verdict.UNREACHABLE, 1))
+    await told.addresses(cluster, "10.0.0.2")
+    assert await dns.server.texts(cluster.host, "A") == {"10.0.0.250"}
+    await around.say(cluster.deletion_requested())
+    await told.until(EndpointWithdrawn, cluster)
+    assert await dns.server.texts(cluster.host, "A") == set()
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_facts_doubled_and_in_any_order_end_in_the_same_endpoint(
     around: Around, told: Told, cluster: Subject, seed: int

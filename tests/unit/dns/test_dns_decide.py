@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan_dns.decide import ControlPlaneNode, endpoint_addresses
+from caravan_dns.decide import ControlPlaneNode, endpoint_addresses, record_addresses
 from caravan_shared.contracts.states import Verdict
 
 NODES = st.lists(
@@ -89,3 +89,13 @@ def test_every_reachable_joined_control_plane_is_listed(nodes: list[ControlPlane
         if node.address and node.joined and not node.leaving and node.verdict is not Verdict.UNREACHABLE
     }
     assert well <= set(endpoint_addresses(nodes, first))
+
+
+@settings(deadline=None, max_examples=50)
+@given(nodes=NODES, first=FIRST)
+def test_name_stays_at_a_virtual_ip_and_else_follows_the_control_planes(
+    nodes: list[ControlPlaneNode], first: str | None
+) -> None:
+    control_planes = endpoint_addresses(nodes, first)
+    assert record_addresses(control_planes, "10.0.0.250") == ("10.0.0.250",)
+    assert record_addresses(control_planes, None) == control_planes

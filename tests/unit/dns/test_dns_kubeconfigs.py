@@ -60,3 +60,10 @@ def test_hostile_names_stay_data(cluster: str, user: str) -> None:
     assert document["clusters"][0]["name"] == document["current-context"] == cluster
     assert set(document["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}
     assert b64decode(document["users"][0]["user"]["client-key-data"]) == b"key"
+
+
+def test_virtual_ip_is_what_someone_outside_dials_and_control_planes_what_we_dial() -> None:
+    endpoint = Endpoint("demo.x", 6443, ("10.0.0.1", "10.0.0.2"), resolvable=False, virtual_ip="10.0.0.250")
+    configuration = configured(endpoint)
+    assert (configuration.host, configuration.tls_server_name) == ("https://10.0.0.250:6443", "demo.x")
+    assert endpoint.urls() == ["https://10.0.0.1:6443", "https://10.0.0.2:6443"]
