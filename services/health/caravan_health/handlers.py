@@ -44,6 +44,7 @@ async def endpoint_issued(heard: Heard[EndpointIssued], tx: AsyncSession) -> Non
         host=endpoint.host,
         port=endpoint.port,
         addresses=list(endpoint.addresses),
+        virtual_ip=endpoint.virtual_ip,
         ca_certificate=endpoint.ca_certificate,
     )
 

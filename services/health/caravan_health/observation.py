@@ -10,7 +10,7 @@ class Kind(StrEnum):
     """The ways a question to /readyz ends."""
 
     OK = "ok"
-    """200, and every check passed."""
+    """200, and every check passed. `detail` says what is wrong on the way to it, if anything is."""
     DNS = "dns"
     """The endpoint's name does not resolve."""
     REFUSED = "refused"

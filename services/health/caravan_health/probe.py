@@ -3,13 +3,14 @@
 Plain aiohttp, because one prober asks every cluster every few seconds: connections are kept alive, each cluster's
 SSLContext is prepared once, URLs are built once. A cluster's addresses are dialled directly, with the endpoint's name
 as TLS server name; the address that answered last is asked first, and when it stays silent all race for the rest of
-the time. Whatever happens becomes an Observation; no exception leaves but cancellation.
+the time. A virtual IP is asked beside them: it may be silent while all of them are well. Whatever happens becomes an
+Observation; no exception leaves but cancellation.
 """
 
 import asyncio
 import os
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 from yarl import URL
@@ -17,7 +18,7 @@ from yarl import URL
 from caravan_health.classify import of_answer, of_error, of_refusal
 from caravan_health.errors import CannotAsk, NotAKubeApiserver
 from caravan_health.nodes import FIRST_PAGE, PAGE, read_page
-from caravan_health.observation import NodeReading, Observation
+from caravan_health.observation import Kind, NodeReading, Observation
 from caravan_health.target import Target
 from caravan_shared.contracts.requests import ClientCertificate
 
@@ -36,10 +37,12 @@ class Door:
     context: ssl.SSLContext
     bases: list[URL]
     """One per address, the one that answered last in front."""
+    virtual_ip: URL | None = None
     readyz: dict[URL, URL] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.readyz = {base: base.join(URL(_READYZ)) for base in self.bases}
+        every = [*self.bases, self.virtual_ip] if self.virtual_ip else self.bases
+        self.readyz = {base: base.join(URL(_READYZ)) for base in every}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,15 @@ def open_door(target: Target, certificate: ClientCertificate | None) -> Door:
     """Prepare to ask `target`; without a certificate only what it tells everyone can be asked. Raises CannotAsk."""
     try:
         context = client_context(target.ca_certificate, certificate)
-        bases = [URL.build(scheme="https", host=address, port=target.port) for address in target.dialled()]
+        bases = [_base(address, target.port) for address in target.dialled()]
+        virtual_ip = _base(target.virtual_ip, target.port) if target.virtual_ip else None
     except (ssl.SSLError, ValueError) as error:
         raise CannotAsk(f"it cannot be asked: its address, CA or our certificate is malformed ({error})") from error
-    return Door(target.host, context, bases)
+    return Door(target.host, context, bases, virtual_ip)
+
+
+def _base(address: str, port: int) -> URL:
+    return URL.build(scheme="https", host=address, port=port)
 
 
 def client_context(ca_certificate: str, certificate: ClientCertificate | None) -> ssl.SSLContext:
@@ -111,6 +119,15 @@ class Prober:
 
     async def ready(self, door: Door) -> Observation:
         """One look at /readyz, over as many addresses as it takes, within `timeout_s` in all."""
+        if door.virtual_ip is None:
+            return await self._ready(door)
+        ends = asyncio.get_running_loop().time() + self._timeout_s
+        seen, shared = await asyncio.gather(self._ready(door), self._try(door, door.virtual_ip, ends))
+        if seen.kind is Kind.OK and shared.is_miss:
+            return replace(seen, detail=f"nobody answers at its virtual IP {door.virtual_ip.host}: {shared.detail}")
+        return seen
+
+    async def _ready(self, door: Door) -> Observation:
         starts = asyncio.get_running_loop().time()
         ends = starts + self._timeout_s
         if len(door.bases) == 1:

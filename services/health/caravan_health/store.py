@@ -34,6 +34,7 @@ class Watched(Table, table=True):
     host: str = ""
     port: int = 0
     addresses: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    virtual_ip: str | None = None
     ca_certificate: str = ""
     announcement: int = 0
     said_announcement: int = 0
@@ -163,6 +164,7 @@ def _target(row: Watched, nodes: list[WatchedNode]) -> Target:
         row.port,
         tuple(row.addresses),
         row.ca_certificate,
+        virtual_ip=row.virtual_ip,
         nodes=frozenset(node.name for node in nodes if not node.leaving),
         joined=frozenset(node.name for node in nodes if node.joined and not node.leaving),
         leaving=frozenset(node.name for node in nodes if node.leaving),

@@ -14,12 +14,18 @@ class Target:
     port: int
     addresses: tuple[str, ...]
     ca_certificate: str
+    virtual_ip: str | None = None
+    """What users dial, where the control planes share an address. They are asked themselves all the same."""
     nodes: frozenset[str] = frozenset()
     """Every node Caravan made and keeps."""
     joined: frozenset[str] = frozenset()
     """Those of them that the cluster once listed."""
     leaving: frozenset[str] = frozenset()
     """Nodes on their way out: whatever becomes of them is no fault."""
+
+    def way_in(self) -> tuple[object, ...]:
+        """All that a connection is made from."""
+        return self.host, self.port, self.addresses, self.virtual_ip, self.ca_certificate
 
     def dialled(self) -> tuple[str, ...]:
         """What to connect to: the live control planes, or the name where none is known."""

@@ -7,6 +7,7 @@ was unfit counts for nothing; when there was nothing but such looks for a while,
     observation                                    leans to       agreeing looks needed to switch
     ok, all nodes well                             Healthy        2 (1 from Unknown)
     ok, a node unwell or the list of nodes fails   Degraded       2 (1 from Unknown)
+    ok, but nobody at the virtual IP               Degraded       2 (1 from Unknown)
     component_not_ready, server_error              Degraded       2 (1 from Unknown)
     dns refused tls timeout redirect garbage       Unreachable    3 within a minute
     auth, or we may not list its nodes             Unknown        3: our credentials are not the cluster's fault
@@ -164,7 +165,10 @@ def _lean(seen: Observation, nodes: NodesSummary | None) -> tuple[Verdict, str]:
             return Verdict.DEGRADED, f"not ready: {_some(seen.components)}"
         case Kind.SERVER_ERROR:
             return Verdict.DEGRADED, seen.detail
-    return _lean_on_nodes(nodes)
+    verdict, reason = _lean_on_nodes(nodes)
+    if seen.detail and verdict is not Verdict.UNKNOWN:
+        return Verdict.DEGRADED, f"{reason}, but {seen.detail}"
+    return verdict, reason
 
 
 def _lean_on_nodes(nodes: NodesSummary | None) -> tuple[Verdict, str]:

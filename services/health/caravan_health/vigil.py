@@ -55,12 +55,7 @@ class Vigil:
 
     def retarget(self, target: Target) -> None:
         """The store knows something newer."""
-        if (target.host, target.port, target.addresses, target.ca_certificate) != (
-            self.target.host,
-            self.target.port,
-            self.target.addresses,
-            self.target.ca_certificate,
-        ):
+        if target.way_in() != self.target.way_in():
             self._door = None
         self.target = target
         self.node_beliefs = {name: held for name, held in self.node_beliefs.items() if name in target.nodes}

@@ -190,3 +190,16 @@ def test_key_of_a_client_certificate_touches_no_disk(authority: Authority, tmp_p
     before = len(os.listdir("/tmp"))
     client_context(authority.ca_cert, authority.for_health())
     assert len(os.listdir("/tmp")) == before
+
+
+async def test_virtual_ip_is_asked_beside_the_control_planes_and_its_silence_is_told(
+    apiserver: Apiserver, prober: Prober
+) -> None:
+    certificate = apiserver.authority.for_health()
+    answering = open_door(apiserver.target(virtual_ip=apiserver.address), certificate)
+    assert (await prober.ready(answering)).detail == ""
+    silent = await prober.ready(open_door(apiserver.target(virtual_ip="127.99.99.99"), certificate))
+    assert silent.kind is Kind.OK
+    assert silent.detail.startswith("nobody answers at its virtual IP 127.99.99.99: ")
+    await apiserver.stop()
+    assert (await prober.ready(answering)).kind is Kind.REFUSED

@@ -53,6 +53,15 @@ def test_first_answer_makes_cluster_healthy() -> None:
     assert (belief.nodes_ready, belief.nodes_seen) == (3, 3)
 
 
+def test_silent_virtual_ip_degrades_a_cluster_that_answers_otherwise() -> None:
+    silent = Observation(Kind.OK, "nobody answers at its virtual IP 10.0.0.250: timed out")
+    assert after(believing(Verdict.HEALTHY), silent).verdict is Verdict.HEALTHY
+    belief = after(believing(Verdict.HEALTHY), silent, silent)
+    assert belief.verdict is Verdict.DEGRADED
+    assert belief.reason == f"ready, 3 of 3 nodes ready, but {silent.detail}"
+    assert after(belief, OK, OK).verdict is Verdict.HEALTHY
+
+
 @pytest.mark.parametrize("kind", sorted(MISSES))
 def test_third_missed_look_marks_cluster_unreachable(kind: Kind) -> None:
     miss = Observation(kind, "no answer")
