@@ -25,7 +25,7 @@ from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineB
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig
 from caravan_provisioner.clouds.docker_engine import Engine
-from caravan_shared.contracts.spec import Cni, Role
+from caravan_shared.contracts.spec import Cni, Network, Role
 from caravan_shared.plumbing.errors import CaravanError
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -47,7 +47,7 @@ def mirror() -> Path:
 @pytest.fixture(scope="module")
 async def artifacts(mirror: Path) -> dict[str, Any]:
     """What the bootstrapper tells runs of that mirror."""
-    return await Artifacts(PLAYBOOKS, str(mirror)).for_roles(VERSION, Cni.FLANNEL)
+    return await Artifacts(PLAYBOOKS, str(mirror)).for_roles(VERSION, Network(cni=Cni.FLANNEL))
 
 
 @dataclass

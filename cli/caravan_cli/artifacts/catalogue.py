@@ -106,6 +106,7 @@ class Entry(_Strict):
     version: str | None = None
     roles: tuple[str, ...]
     cni: Cni | None = None
+    virtual_ip: bool = False
     source: Source | None = None
     not_from_source: str | None = Field(default=None, description="Why a source build leaves it out, for a person.")
 

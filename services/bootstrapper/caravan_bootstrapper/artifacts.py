@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.spec import Cni, Role
+from caravan_shared.contracts.spec import Cni, Network, Role
 from caravan_shared.plumbing.errors import GiveUp, Retry
 
 SUMS = "SHA256SUMS"
@@ -58,8 +58,13 @@ class File(BaseModel):
     creates: str | None = None
     roles: tuple[Role, ...]
     cni: Cni | None = None
+    virtual_ip: bool = False
     not_from_source: str | None = None
     """Set where machines may bring their own, and mirrors may lack it."""
+
+    def serves(self, network: Network) -> bool:
+        """Whether clusters with such a network need it."""
+        return self.cni in (None, network.cni) and (network.virtual_ip is not None or not self.virtual_ip)
 
     def at(self, version: str) -> "File":
         """The file for one version, such as 1.34.2."""
@@ -99,14 +104,14 @@ class Artifacts:
         self._fetched: tuple[str, dict[str, str]] | None = None
         """The entity tag that the sums came with, and they."""
 
-    async def for_roles(self, version: str, cni: Cni) -> dict[str, dict[str, Any]]:
-        """Role → its `pause` image's name, `binaries`, `archives`, `images` and `charts`.
+    async def for_roles(self, version: str, network: Network) -> dict[str, dict[str, Any]]:
+        """Role → names of its images `pause` and `kube_vip`, `binaries`, `archives`, `images` and `charts`.
 
         Raises ArtifactsIncomplete where a file is missing or has no sum, MirrorUnreachable where a server is silent.
         """
         files = self._files(version)
         source = Mirror(self._mirror, await self._sums()) if self._mirror else Upstream()
-        return by_role([file for file in files if file.cni in (None, cni)], source)
+        return by_role([file for file in files if file.serves(network)], source)
 
     def _files(self, version: str) -> list[File]:
         path = self._catalogues / f"v{version.rpartition('.')[0]}.yml"
@@ -215,12 +220,18 @@ def by_role(files: Sequence[File], source: Source) -> dict[str, dict[str, Any]]:
 def _of_role(files: list[File], found: Mapping[str, Origin | None]) -> dict[str, Any]:
     had = [(file, origin) for file in files if (origin := found[file.name])]
     return {
-        "pause": next((file.image for file in files if file.image and "/pause:" in file.image), ""),
+        "pause": _image(files, "/pause:"),
+        "kube_vip": _image(files, "/kube-vip:"),
         "binaries": [_entry(f, o, path=f"{BIN}/{f.name}", member=o.member) for f, o in had if f.kind == "binary"],
         "archives": [_entry(f, o, into=f.into, creates=f.creates) for f, o in had if f.kind == "archive"],
         "images": [_entry(f, o, name=f.image) for f, o in had if f.kind == "image"],
         "charts": [_entry(f, o) for f, o in had if f.kind == "chart"],
     }
+
+
+def _image(files: Sequence[File], part: str) -> str:
+    """The name of the image whose name has this part; empty where there is none."""
+    return next((file.image for file in files if file.image and part in file.image), "")
 
 
 def _entry(file: File, origin: Origin, **more: str | None) -> dict[str, Any]:

@@ -195,7 +195,7 @@ class Runs:
         """What real machines install; simulated ones install nothing."""
         if nodes[0].connection is Connection.SANDBOX:
             return {}
-        return await self._artifacts.for_roles(spec.version, spec.network.cni)
+        return await self._artifacts.for_roles(spec.version, spec.network)
 
     async def _wait_for_ssh(self, run: Run) -> None:
         """New machines answer some seconds after their cloud calls them running. MachinesSilent where they never do."""

@@ -101,7 +101,7 @@ class UserDataDesk:
         return kubeadm.node_state(
             self._playbooks_dir,
             node_set=node_set,
-            artifacts=await self._artifacts.for_roles(cluster.version, cluster.spec.network.cni),
+            artifacts=await self._artifacts.for_roles(cluster.version, cluster.spec.network),
             resolvers=self._resolvers,
             zone=cluster.endpoint.rpartition(":")[0],
             pod_cidr=str(cluster.spec.network.pod_cidr),

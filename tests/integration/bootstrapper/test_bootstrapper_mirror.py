@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from caravan_bootstrapper.artifacts import Artifacts, ArtifactsIncomplete, MirrorUnreachable
-from caravan_shared.contracts.spec import Cni
+from caravan_shared.contracts.spec import Cni, Network
 
 CATALOGUE = """
 patches: [1.34.2]
@@ -57,7 +57,7 @@ def playbooks(tmp_path: Path) -> Path:
 
 
 async def kubelet(artifacts: Artifacts) -> dict[str, str]:
-    found = await artifacts.for_roles("1.34.2", Cni.NONE)
+    found = await artifacts.for_roles("1.34.2", Network(cni=Cni.NONE))
     return dict(found["worker"]["binaries"][0])
 
 
