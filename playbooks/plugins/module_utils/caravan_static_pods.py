@@ -12,7 +12,7 @@ from typing import Callable
 from ansible.module_utils.caravan_commands import CommandFailed, run
 from ansible.module_utils.caravan_kubectl import Kubectl
 
-STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-vip")
 MANIFESTS, ASIDE = Path("/etc/kubernetes/manifests"), Path("/etc/kubernetes/caravan-stopped")
 ASKED_WITHIN_S = 60  # the container runtime of a machine that is starting everything at once
 ENDS_WITHIN_S = 120  # a kube-apiserver finishes its open requests first

@@ -49,6 +49,10 @@ class Wanted:
     brings: frozenset[str]
     """Those of `RUNTIME` that are among these files."""
     runs_pods: bool
+    virtual_ip: str = ""
+    """That one of the control planes will carry; empty for other nodes and where there is none."""
+    first: bool = False
+    """Nothing of the cluster runs before this control plane."""
 
     @property
     def ports(self) -> dict[int, str]:
@@ -61,6 +65,9 @@ class Wanted:
         return found
 
 
+_AS_ASKED = ("role", "node", "address", "api_port", "own_etcd", "resolvers", "virtual_ip", "first")
+
+
 def wanted_from(parameters: Mapping[str, Any]) -> Wanted:
     """What the module's parameters ask for; `artifacts` are those of the role."""
     artifacts = parameters["artifacts"]
@@ -68,7 +75,7 @@ def wanted_from(parameters: Mapping[str, Any]) -> Wanted:
     programs = {file["name"] for file in files["binaries"]}
     brought = programs | {file["creates"].rpartition("/")[2] for file in files["archives"]}
     return Wanted(
-        **{name: parameters[name] for name in ("role", "node", "address", "api_port", "own_etcd", "resolvers")},
+        **{name: parameters[name] for name in _AS_ASKED},
         files=tuple(file["url"] for several in files.values() for file in several),
         brings=frozenset(brought & set(RUNTIME)),
         runs_pods="kubelet" in programs,
@@ -111,6 +118,10 @@ class Seen:
     """Those of `RUNTIME` that are installed."""
     unreadable: Mapping[str, str]
     """File → why it cannot be had."""
+    reaches_virtual_ip: bool = True
+    """It is an address of the very network that the node's own one is in."""
+    virtual_ip_owner: str = ""
+    """Hardware address of the machine that answers for it while nothing of the cluster runs yet."""
 
 
 def problems(wanted: Wanted, seen: Seen) -> list[str]:
@@ -186,6 +197,16 @@ def _network(wanted: Wanted, seen: Seen) -> list[str]:
         found.append(f"no interface has its address {wanted.address}: configure it, or correct the inventory")
     if wanted.resolvers and not seen.resolved:
         found.append("systemd-resolved does not run, and it alone can find the endpoint's name: install and enable it")
+    if not seen.reaches_virtual_ip:
+        found.append(
+            f"the virtual IP {wanted.virtual_ip} is in another network than its address {wanted.address}: make the "
+            "cluster with a free address of this one"
+        )
+    if seen.virtual_ip_owner:
+        found.append(
+            f"the virtual IP {wanted.virtual_ip} is taken, {seen.virtual_ip_owner} answers for it: free it, or make "
+            "the cluster with another one"
+        )
     for port, process in sorted(wanted.ports.items()):
         owner = seen.listeners.get(port)
         if owner is not None and not (seen.ours and owner == process):

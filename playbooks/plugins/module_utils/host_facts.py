@@ -6,6 +6,7 @@ In a container the machine's own limits count (its cgroup's memory and CPU time)
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,10 @@ from ansible.module_utils.node_state import SEARCH_PATH, STATE_DIR, Host, module
 
 MIB = 1 << 20
 MIRROR_TIMEOUT_S = 5
+DISCARD_PORT = 9  # RFC 863
+NEIGHBOUR_WITHIN_S = 4  # the kernel asks three times, a second apart
+LOOK_EVERY_S = 0.1
+SILENT = {"INCOMPLETE", "FAILED"}  # states of a neighbour that has not answered, as ip-neighbour(8) calls them
 TCP_LISTEN = "0A"  # linux/tcp_states.h, as /proc/net/tcp writes it
 
 
@@ -30,6 +35,8 @@ def look(wanted: Wanted, controller_time: float, host: Host) -> Seen:
     disk = shutil.disk_usage(host.at("/var/lib"))
     uname = os.uname()
     v2 = host.cgroup_v2()
+    joined = host.at("/etc/kubernetes/kubelet.conf").exists()
+    interface = virtual_ip_interface(host, wanted)
     return Seen(
         system=uname.sysname,
         machine=uname.machine,
@@ -38,7 +45,7 @@ def look(wanted: Wanted, controller_time: float, host: Host) -> Seen:
         python=sys.version_info[:2],
         container=host.in_container(),
         ours=host.at(STATE_DIR).is_dir(),
-        joined=host.at("/etc/kubernetes/kubelet.conf").exists(),
+        joined=joined,
         cpus=cpus(host),
         memory_mib=memory(host) // MIB,
         swaps=tuple(line.split()[0] for line in _text(host, "/proc/swaps").splitlines()[1:]),
@@ -56,7 +63,38 @@ def look(wanted: Wanted, controller_time: float, host: Host) -> Seen:
         resolved=host.at("/run/systemd/resolve").is_dir(),
         runtime=frozenset(name for name in RUNTIME if _which(name)),
         unreadable=unreadable(wanted.files),
+        reaches_virtual_ip=interface != "",
+        # Later it is the cluster's own control planes that answer.
+        virtual_ip_owner=owner(host, wanted.virtual_ip, interface) if interface and wanted.first and not joined else "",
     )
+
+
+def virtual_ip_interface(host: Host, wanted: Wanted) -> str | None:
+    """The interface that has the node's address and reaches the virtual IP; "" where none does, None without one."""
+    if not wanted.virtual_ip or has_address(wanted.virtual_ip):
+        return None
+    told = json.loads(host.run("ip", "-json", "route", "get", wanted.virtual_ip, check=False) or "[]")
+    links = json.loads(host.run("ip", "-json", "address", "show", "to", wanted.address, check=False) or "[]")
+    devices = {route["dev"] for route in told if "gateway" not in route}
+    return next((link["ifname"] for link in links if link.get("ifname") in devices), "")
+
+
+def owner(host: Host, address: str, interface: str) -> str:
+    """Hardware address of the neighbour that answers for this address (ARP, or NDP); "" where nobody does."""
+    there = ("to", address, "dev", interface)
+    host.run("ip", "neighbour", "flush", *there, check=False)  # what was known may be old
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with contextlib.suppress(OSError):  # nobody there
+            probe.sendto(b"", (address, DISCARD_PORT))  # the kernel asks for the neighbour before it sends
+        until = time.monotonic() + NEIGHBOUR_WITHIN_S
+        while time.monotonic() < until:
+            for entry in json.loads(host.run("ip", "-json", "neighbour", "show", *there, check=False) or "[]"):
+                if "lladdr" in entry and not SILENT & set(entry["state"]):
+                    return str(entry["lladdr"])
+                if "FAILED" in entry["state"]:
+                    return ""
+            time.sleep(LOOK_EVERY_S)
+    return ""
 
 
 def cpus(host: Host) -> int:

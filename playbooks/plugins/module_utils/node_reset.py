@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from ansible.module_utils import caravan_virtual_ip
 from ansible.module_utils.node_state import Change, Host, undo
 
 OF_KUBEADM = ("/etc/kubernetes/*", "/var/lib/kubelet/*")
@@ -40,10 +41,10 @@ def rest_of_rules(saved: str) -> str:
     return "".join(line for line in saved.splitlines(keepends=True) if not RULES.search(line))
 
 
-def reset(host: Host, *, check: bool) -> list[str]:
+def reset(host: Host, *, virtual_ip: str = "", check: bool) -> list[str]:
     """Do all of it; what was done (with `check`: what would be). A second time finds nothing to do."""
     brought_containerd = OWN_CONTAINERD in host.record.archives
-    told = _make(_before(host), check=check)
+    told = _make(_before(host, virtual_ip), check=check)
     told += undo(host, check=check)
     return told + _make(_after(host, brought_containerd=brought_containerd), check=check)
 
@@ -57,8 +58,10 @@ def _make(changes: Iterator[Change], *, check: bool) -> list[str]:
     return told
 
 
-def _before(host: Host) -> Iterator[Change]:
+def _before(host: Host, virtual_ip: str) -> Iterator[Change]:
     """While kubeadm and containerd are there."""
+    if virtual_ip and caravan_virtual_ip.is_here(virtual_ip):  # kubeadm would kill kube-vip, and the address stay
+        yield Change(f"virtual IP {virtual_ip}", partial(caravan_virtual_ip.remove, virtual_ip))
     if host.at("/usr/local/bin/kubeadm").exists() and any(_found(host, path) for path in OF_KUBEADM):
         # Its member of etcd was taken out before, or the whole cluster goes: nobody needs to be asked.
         command = ("kubeadm", "reset", "--force", "--cleanup-tmp-dir", "--skip-phases=remove-etcd-member")

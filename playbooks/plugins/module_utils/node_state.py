@@ -204,6 +204,8 @@ class Host:
         """One of the facts that a file's content may use. Raises Refused for a name that is none."""
         if name == "address":
             return self._address or self._source_address()
+        if name == "interface":
+            return self._interface_with(self.fact("address"))
         if name == "cgroup_driver":  # systemd manages v2 for everybody; on v1 two managers would disagree
             return "systemd" if self.cgroup_v2() else "cgroupfs"
         if name == "systemd_cgroup":
@@ -275,6 +277,14 @@ class Host:
                 probe.connect((elsewhere, 9))  # sends nothing
                 return str(probe.getsockname()[0])
         raise Refused("the node's address is not given and there is no default route to tell it")
+
+    def _interface_with(self, address: str) -> str:
+        """The interface that has this address; iproute2 lists some that do not as empty objects."""
+        links = json.loads(self.run("ip", "-json", "address", "show", "to", address) or "[]")
+        names = [link["ifname"] for link in links if "ifname" in link]
+        if not names:
+            raise Refused(f"no interface has the address {address}")
+        return str(names[0])
 
     def _has_capability(self, number: int) -> bool:
         status = self.at("/proc/self/status").read_text()

@@ -20,6 +20,8 @@ options:
   address: {description: The node's address, type: str, required: true}
   api_port: {description: Port of the kube-apiserver, type: int, required: true}
   own_etcd: {description: Whether a control plane brings its etcd member, type: bool, required: true}
+  virtual_ip: {description: The address that a control plane will carry, type: str, default: ""}
+  first: {description: Whether nothing of the cluster runs before this node, type: bool, default: false}
   resolvers: {description: Whether systemd-resolved is to ask further DNS servers, type: bool, required: true}
   controller_time: {description: The controller's clock in seconds since 1970, type: float, required: true}
   artifacts: {description: The files that this role needs, type: dict, required: true}
@@ -60,6 +62,8 @@ def main() -> None:
             "address": needed,
             "api_port": {"type": "int", **needed},
             "own_etcd": {"type": "bool", **needed},
+            "virtual_ip": {"default": ""},
+            "first": {"type": "bool", "default": False},
             "resolvers": {"type": "bool", **needed},
             "controller_time": {"type": "float", **needed},
             "artifacts": {"type": "dict", **needed},

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +19,7 @@ from ansible.module_utils import caravan_certificates as certificates
 from ansible.module_utils import caravan_kubeadm as kubeadm
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
+from ansible.module_utils.caravan_readyz import TRUSTED, readyz, unready
 from ansible.module_utils.node_state import SEARCH_PATH, Host, apply
 from ansible.module_utils.node_state import Refused as StateRefused
 
@@ -86,7 +84,6 @@ EXAMPLES = r"""
 LOCK = Path("/run/lock/caravan-kubeadm")
 CONFIG = Path("/run/caravan/kubeadm.yaml")  # a tmpfs: there is a token in it
 KUBELET_CREDENTIALS = Path("/etc/kubernetes/kubelet.conf")
-TRUSTED = Path(certificates.PKI, "ca.crt")
 KUBEADM_WITHIN_S = 1500  # beyond all of kubeadm's own waits together
 APISERVER_WITHIN_S = 120  # a control plane that has just booted
 LOOK_EVERY_S = 0.5
@@ -138,7 +135,7 @@ def _member(wanted: dict[str, Any], *, check: bool) -> list[str]:
     mode = wanted["mode"]
     if not check:
         _note(wanted["ca_cert"], mode, kubeadm.BEGUN)
-        apply({"files": wanted["files"]}, Host())
+        apply({"files": wanted["files"]}, Host(address=wanted["address"]))
         _run(kubeadm.arguments(mode, at, str(CONFIG), wanted["port"], has_kubeconfig=has_kubeconfig), wanted["config"])
         _note(wanted["ca_cert"], mode, kubeadm.DONE)
     return [f"kubeadm {mode}"]
@@ -163,21 +160,12 @@ def _note(ca_cert: str, mode: str, state: str) -> None:
 
 
 def _wait_for_apiserver(address: str, port: int) -> None:
-    url = f"https://{f'[{address}]' if ':' in address else address}:{port}/readyz"
     until = time.monotonic() + APISERVER_WITHIN_S
-    while (problem := _unready(url)) is not None:
+    while (problem := unready(address, port)) is not None:
         if time.monotonic() > until:
-            raise kubeadm.Refused(f"the kube-apiserver at {url} is not ready after {APISERVER_WITHIN_S} s: {problem}")
+            at = readyz(address, port)
+            raise kubeadm.Refused(f"the kube-apiserver at {at} is not ready after {APISERVER_WITHIN_S} s: {problem}")
         time.sleep(LOOK_EVERY_S)
-
-
-def _unready(url: str) -> str | None:
-    """Why the kube-apiserver isn't ready; None if it is."""
-    try:
-        with urllib.request.urlopen(url, timeout=5, context=ssl.create_default_context(cafile=str(TRUSTED))):  # noqa: S310
-            return None
-    except (OSError, urllib.error.URLError) as error:
-        return str(error)
 
 
 @contextmanager

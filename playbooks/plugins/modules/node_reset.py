@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.caravan_commands import CommandFailed
+from ansible.module_utils.caravan_static_pods import TooSlow
 from ansible.module_utils.node_reset import reset
 from ansible.module_utils.node_state import Host, Refused
 
@@ -13,7 +15,8 @@ short_description: Give a machine back as it came
 description:
   - Undoes kubeadm's part and all that node_state made, and removes what kubelet, kube-proxy and pod networks left.
   - Files and services that were there before are there again. Backups of etcd stay.
-options: {}
+options:
+  virtual_ip: {description: The cluster's virtual IP, which a control plane may carry, type: str, default: ""}
 attributes:
   check_mode:
     support: full
@@ -35,10 +38,10 @@ EXAMPLES = r"""
 
 def main() -> None:
     """Reset."""
-    module = AnsibleModule({}, supports_check_mode=True)
+    module = AnsibleModule({"virtual_ip": {"type": "str", "default": ""}}, supports_check_mode=True)
     try:
-        changes = reset(Host(), check=module.check_mode)
-    except (Refused, OSError) as problem:
+        changes = reset(Host(), virtual_ip=module.params["virtual_ip"], check=module.check_mode)
+    except (Refused, CommandFailed, TooSlow, OSError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(changed=bool(changes), changes=changes)
 

@@ -65,6 +65,7 @@ USED_BY = {
     ),
     "kube-controller-manager": ("controller-manager.conf",),
     "kube-scheduler": ("scheduler.conf",),
+    "kube-vip": ("admin.conf",),
 }
 """Static pod → the files below /etc/kubernetes that it reads when it starts."""
 ASKED_WITHIN_S = 60

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from caravan_bootstrapper import cilium
-from caravan_bootstrapper.kubeadm import registration
+from caravan_bootstrapper.kubeadm import control_plane_endpoint, registration
 from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.presets import effective
@@ -135,7 +135,7 @@ def _common(work: Work) -> dict[str, Any]:
         **(_of_sandbox(work) if work.nodes[0].connection is Connection.SANDBOX else _of_linux(work)),
         "kubeadm_cluster": work.cluster,
         "kubeadm_version": work.spec.version,
-        "kubeadm_endpoint": work.endpoint,
+        "kubeadm_endpoint": control_plane_endpoint(work.spec, work.endpoint),
         "kubeadm_port": int(work.endpoint.rpartition(":")[2]),
         "kubeadm_ca_hash": work.ca_hash,
         "kubeadm_pod_cidr": str(network.pod_cidr),
@@ -159,6 +159,7 @@ def _of_linux(work: Work) -> dict[str, Any]:
         "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
     )
     tuning = effective(work.spec)
+    name, virtual_ip = work.endpoint.rpartition(":")[0], work.spec.network.virtual_ip
     return {
         "ansible_ssh_private_key_file": str(work.secrets_dir / SSH_KEY),
         "ansible_ssh_common_args": pinned,
@@ -166,7 +167,9 @@ def _of_linux(work: Work) -> dict[str, Any]:
         "caravan_etcd_names": [node.name for node in work.etcd],
         "caravan_artifacts": work.artifacts,
         "caravan_resolvers": list(work.resolvers),
-        "caravan_zone": work.endpoint.rpartition(":")[0],
+        "caravan_zone": name,
+        "caravan_virtual_ip": str(virtual_ip) if virtual_ip else "",
+        "kubeadm_cert_sans": [name] if virtual_ip else [],  # nodes know the address, everyone else the name
         "caravan_tuning": tuning.model_dump(mode="json"),
         **({"caravan_joins_in_flight": tuning.joins_in_flight} if tuning.joins_in_flight else {}),
         **(_of_cilium(work, tuning) if work.play is Play.SITE and work.spec.network.cni is Cni.CILIUM else {}),
@@ -183,7 +186,9 @@ def _of_cilium(work: Work, tuning: Tuning) -> dict[str, Any]:
     etcd = [node.address for node in work.etcd]
     release = cilium.release(work.artifacts)
     return {
-        "caravan_cilium_values": cilium.values(work.spec, tuning, release, endpoint=work.endpoint, etcd=etcd),
+        "caravan_cilium_values": cilium.values(
+            work.spec, tuning, release, endpoint=control_plane_endpoint(work.spec, work.endpoint), etcd=etcd
+        ),
         "caravan_cilium_etcd_file": str(work.secrets_dir / CILIUM_ETCD),
     }
 

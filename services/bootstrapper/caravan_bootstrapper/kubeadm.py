@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from caravan_shared.contracts.spec import NodeSet
+from caravan_shared.contracts.spec import ClusterSpec, NodeSet
 
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
 NODE_STATE, NODE_DOCUMENT = "/var/lib/caravan/node_state.py", "/var/lib/caravan/node.json"
@@ -42,6 +42,14 @@ def registration(node_set: NodeSet) -> dict[str, Any]:
     """
     taints = [taint.model_dump() for taint in node_set.taints]
     return {"kubeadm_labels": [list(label) for label in node_set.labels.items()], "kubeadm_taints": taints or None}
+
+
+def control_plane_endpoint(spec: ClusterSpec, endpoint: str) -> str:
+    """`host:port` that nodes know the kube-apiserver by: the endpoint's, or its virtual IP, which needs no resolver."""
+    address = spec.network.virtual_ip
+    if address is None:
+        return endpoint
+    return f"{f'[{address}]' if address.version == 6 else address}:{endpoint.rpartition(':')[2]}"
 
 
 def join_configuration(template: Path, *, node_set: NodeSet, endpoint: str, token: str, ca_hash: str) -> str:

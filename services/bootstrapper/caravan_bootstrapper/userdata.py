@@ -92,7 +92,7 @@ class UserDataDesk:
         return kubeadm.join_configuration(
             self._playbooks_dir / KUBEADM_TEMPLATE,
             node_set=node_set,
-            endpoint=cluster.endpoint,
+            endpoint=kubeadm.control_plane_endpoint(cluster.spec, cluster.endpoint),
             token=token,
             ca_hash=cluster.ca_hash,
         )

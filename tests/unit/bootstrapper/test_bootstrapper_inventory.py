@@ -182,3 +182,22 @@ def test_bystanders_of_an_upgrade_are_living_members_that_run_pods_and_are_reach
     assert groups(work) == {"control_plane": ["cp-1"], "bystanders": ["cp-2", "gpu-1"], "manager": ["cp-2"]}
     hosts = build(work)["all"]["hosts"]
     assert [hosts[name]["caravan_role"] for name in ("cp-2", "gpu-1")] == ["control-plane", "worker"]
+
+
+@pytest.mark.parametrize(("address", "endpoint"), [("10.0.0.250", "10.0.0.250:6443"), ("fd00::fa", "[fd00::fa]:6443")])
+def test_nodes_know_a_cluster_by_its_virtual_ip_and_certificates_name_its_host_too(address: str, endpoint: str) -> None:
+    spec = ClusterSpec.model_validate({**SPEC.model_dump(mode="json"), "network": {"virtual_ip": address}})
+    nodes = [replace(each, connection=Connection.SSH) for each in WORK.nodes]
+    chart = {"name": "cilium", "url": "/mirror/charts/cilium-1.19.3.tgz"}
+    artifacts = {"control-plane": {"charts": [chart], "images": []}}
+    told = build(replace(WORK, spec=spec, nodes=nodes, artifacts=artifacts))["all"]["vars"]
+    assert (told["kubeadm_endpoint"], told["kubeadm_port"]) == (endpoint, 6443)
+    assert told["kubeadm_cert_sans"] == [told["caravan_zone"]] == ["demo.default.caravan.test"]
+    assert told["caravan_virtual_ip"] == told["caravan_cilium_values"]["k8sServiceHost"] == address
+
+
+def test_nodes_of_a_cluster_without_know_it_by_its_name() -> None:
+    nodes = [replace(each, connection=Connection.SSH) for each in WORK.nodes]
+    told = build(replace(WORK, play=Play.ADD_NODES, nodes=nodes))["all"]["vars"]
+    assert told["kubeadm_endpoint"] == WORK.endpoint
+    assert (told["caravan_virtual_ip"], told["kubeadm_cert_sans"]) == ("", [])

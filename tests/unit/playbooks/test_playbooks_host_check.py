@@ -47,7 +47,8 @@ GOOD = host_check.Seen(
 
 def wanted(role: str = "control-plane", **more: Any) -> Any:
     parameters = {"role": role, "node": "n1", "address": "10.0.0.1", "api_port": 6443, "own_etcd": True}
-    return host_check.wanted_from({**parameters, "resolvers": True, "artifacts": ARTIFACTS, **more})
+    carried = {"virtual_ip": "10.0.0.250", "first": True}
+    return host_check.wanted_from({**parameters, **carried, "resolvers": True, "artifacts": ARTIFACTS, **more})
 
 
 def problems(role: str = "control-plane", *, artifacts: Any = None, **seen: Any) -> list[str]:
@@ -84,6 +85,11 @@ def test_good_machine_has_no_problem() -> None:
         ({"listeners": {6443: "nginx"}}, "port 6443 is taken by nginx: stop it, kube-apiserver needs"),
         ({"listeners": {2379: "etcd"}}, "port 2379 is taken by etcd"),
         ({"commands": frozenset(host_check.COMMANDS) - {"socat"}}, "commands are missing (socat): install"),
+        (
+            {"reaches_virtual_ip": False},
+            "the virtual IP 10.0.0.250 is in another network than its address 10.0.0.1: make",
+        ),
+        ({"virtual_ip_owner": "02:42:0a:00:00:09"}, "the virtual IP 10.0.0.250 is taken, 02:42:0a:00:00:09 answers"),
         ({"unreadable": {"/mirror/kubelet": "there is no such file"}}, "/mirror/kubelet cannot be read (there is no"),
     ],
 )
@@ -184,3 +190,55 @@ def test_missing_files_of_a_mirror_are_named(tmp_path: Path) -> None:
     (tmp_path / "there").touch()
     files = (str(tmp_path / "there"), str(tmp_path / "gone"))
     assert host_facts.unreadable(files) == {str(tmp_path / "gone"): "there is no such file"}
+
+
+class Network(node_state.Host):
+    """A machine whose `ip` answers by what was laid down, and that remembers what it was asked."""
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        super().__init__()
+        self.answers, self.asked = answers, list[str]()
+
+    def run(self, *command: str, check: bool = True, given: str = "") -> str:
+        words = " ".join(command)
+        self.asked.append(words)
+        return next((answer for begins, answer in self.answers.items() if words.startswith(begins)), "")
+
+
+ADDRESS = '[{},{"ifname":"eth1"}]'
+
+
+@pytest.mark.parametrize(
+    ("route", "interface"),
+    [
+        ('[{"dst":"192.0.2.250","dev":"eth1","prefsrc":"192.0.2.1"}]', "eth1"),
+        ('[{"dst":"192.0.2.250","gateway":"192.0.2.254","dev":"eth1"}]', ""),
+        ('[{"dst":"192.0.2.250","dev":"eth0"}]', ""),
+        ("", ""),
+    ],
+)
+def test_virtual_ip_is_reached_only_by_the_network_of_the_nodes_address(route: str, interface: str) -> None:
+    host = Network({"ip -json route get 192.0.2.250": route, "ip -json address show to 192.0.2.1": ADDRESS})
+    asked = wanted(address="192.0.2.1", virtual_ip="192.0.2.250")
+    assert host_facts.virtual_ip_interface(host, asked) == interface
+
+
+def test_nodes_that_carry_none_and_one_that_has_it_already_are_not_asked() -> None:
+    host = Network({})
+    assert host_facts.virtual_ip_interface(host, wanted(virtual_ip="")) is None
+    assert host_facts.virtual_ip_interface(host, wanted(virtual_ip="127.0.0.1")) is None
+    assert host.asked == []
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "owner"),
+    [
+        ('[{"dst":"127.0.0.9","lladdr":"02:42:0a:00:00:09","state":["REACHABLE"]}]', "02:42:0a:00:00:09"),
+        ('[{"dst":"127.0.0.9","lladdr":"02:42:0a:00:00:09","state":["STALE"]}]', "02:42:0a:00:00:09"),
+        ('[{"dst":"127.0.0.9","state":["FAILED"]}]', ""),
+    ],
+)
+def test_whoever_answers_for_an_address_is_found_among_the_neighbours(neighbours: str, owner: str) -> None:
+    host = Network({"ip -json neighbour show to 127.0.0.9 dev lo": neighbours})
+    assert host_facts.owner(host, "127.0.0.9", "lo") == owner
+    assert host.asked[0] == "ip neighbour flush to 127.0.0.9 dev lo"  # else it would be told what once was

@@ -151,3 +151,11 @@ def test_flannel_serves_the_pods_network(cidr: str, key: str) -> None:
         images["daemon"],
         images["daemon"],
     ]
+
+
+def test_certificates_of_kube_apiservers_name_what_they_are_told() -> None:
+    assert kubeadm("init")["ClusterConfiguration"]["apiServer"]["certSANs"] == []
+    told = kubeadm("init", kubeadm_endpoint="10.0.0.250:6443", kubeadm_cert_sans=["demo.default.caravan.test"])
+    cluster = told["ClusterConfiguration"]
+    assert cluster["controlPlaneEndpoint"] == "10.0.0.250:6443"  # kubeadm signs for its host by itself
+    assert cluster["apiServer"]["certSANs"] == ["demo.default.caravan.test"]

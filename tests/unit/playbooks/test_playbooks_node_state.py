@@ -267,3 +267,12 @@ def test_program_needs_nothing_but_old_python() -> None:
     assert "import ansible" not in source
     assert "from ansible" not in source
     ast.parse(source, feature_version=(3, 9))
+
+
+def test_interface_is_the_one_that_has_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(address="10.0.0.7")
+    monkeypatch.setattr(host, "run", lambda *command: {"10.0.0.7": '[{},{"ifname":"bond0"}]'}[command[-1]])
+    assert host.fact("interface") == "bond0"
+    monkeypatch.setattr(host, "run", lambda *_: "[{}]")
+    with pytest.raises(Refused, match=r"no interface has the address 10\.0\.0\.7"):
+        host.fact("interface")
