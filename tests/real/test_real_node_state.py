@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_interface
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -231,6 +231,23 @@ async def test_every_problem_of_a_machine_is_told_at_once(node: Node) -> None:
         "commands are missing (socat): install",
     ):
         assert sentence in str(refused.value)
+
+
+async def test_virtual_ip_is_checked_before_anything_starts_and_taken_away_with_the_rest(node: Node) -> None:
+    hosts = node.folder / "hosts.yml"
+    inventory = yaml.safe_load(hosts.read_text())
+    hosts.write_text(yaml.safe_dump({**inventory, "first_control_plane": {"hosts": {node.name: None}}}))
+    network = ip_interface(f"{inventory['all']['hosts'][node.name]['ansible_host']}/24").network
+    gateway, free = network[1], network[-6]
+    for address, says in ((gateway, "answers for it"), ("10.200.0.250", "is in another network than its address")):
+        with pytest.raises(AssertionError, match=f"the virtual IP {address} .*{says}"):
+            await node.play("preflight", caravan_role="control-plane", caravan_virtual_ip=str(address))
+    await node.play("preflight", caravan_role="control-plane", caravan_virtual_ip=str(free))
+
+    await node.play("install")
+    await node.shell(f"ip address add {free}/32 dev eth0")  # as a kube-vip that was killed would leave it
+    assert f"virtual IP {free}" in await node.play("reset", caravan_virtual_ip=str(free))
+    assert str(free) not in await node.shell("ip address")
 
 
 async def _run(*command: str, env: dict[str, str] | None = None) -> str:
