@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ansible.module_utils import caravan_static_pods as static_pods
 from ansible.module_utils.caravan_commands import CommandFailed, run
 from ansible.module_utils.caravan_readyz import unready
+from ansible.module_utils.node_state import Host, apply
 
 POD = "kube-vip"
 MANIFEST = static_pods.MANIFESTS / f"{POD}.yaml"
@@ -23,35 +25,57 @@ TAKEN_OVER_WITHIN_S = 60  # a lease that could not be let go of runs out after 1
 LOOK_EVERY_S = 0.5
 
 
-def interfaces_with(address: str) -> list[str]:
-    """The interfaces that have the address, of which there is one at most."""
-    found = json.loads(run(["ip", "-json", "address", "show", "to", address], ASKED_WITHIN_S) or "[]")
-    return [link["ifname"] for link in found if "ifname" in link]
+@dataclass(frozen=True)
+class VirtualIp:
+    """The address, the kube-apiservers' port behind it, and the node's own address, whose interface carries it."""
+
+    address: str
+    port: int
+    node_address: str
+
+    def present(self, manifest: str, *, check: bool) -> list[str]:
+        """Have kube-vip run as the manifest says, and the address answered, by whomever; what was changed."""
+        before = "" if check else _container()
+        changes = self._place(manifest, check=check)
+        if not check:
+            if changes:
+                what = f"{POD} did not start"
+                static_pods.wait_until(lambda: _container() not in ("", before), STARTS_WITHIN_S, what)
+            self._wait_until_answered(STARTS_WITHIN_S)
+        return changes
+
+    def elsewhere(self, *, check: bool) -> list[str]:
+        """Have nothing of it here, and another control plane answer; what was changed."""
+        if not is_here(self.address):
+            return []
+        if check:
+            return [f"virtual IP {self.address}"]
+        manifest = MANIFEST.read_text() if MANIFEST.exists() else ""
+        changes = list(removal(self.address))
+        try:
+            self._wait_until_answered(TAKEN_OVER_WITHIN_S)
+        except static_pods.TooSlow:
+            if manifest:  # better a control plane that is to leave than none
+                self._place(manifest, check=False)
+            raise
+        return changes
+
+    def _place(self, manifest: str, *, check: bool) -> list[str]:
+        file = {"path": str(MANIFEST), "mode": "0600", "content": manifest, "facts": ["interface"]}
+        return apply({"files": [file]}, Host(address=self.node_address), check=check)
+
+    def _wait_until_answered(self, within_s: float) -> None:
+        until = time.monotonic() + within_s
+        while (problem := unready(self.address, self.port)) is not None:
+            if time.monotonic() > until:
+                what = f"nobody answers at the virtual IP {self.address} within {within_s:.0f} s: {problem}"
+                raise static_pods.TooSlow(what)
+            time.sleep(LOOK_EVERY_S)
 
 
 def is_here(address: str) -> bool:
     """Whether anything of it is on this machine."""
-    return MANIFEST.exists() or bool(interfaces_with(address))
-
-
-def container() -> str:
-    """Id of kube-vip's container that runs; "" where none does."""
-    return static_pods.running().get(POD, ("", 0.0))[0]
-
-
-def wait_for_another(old: str) -> None:
-    """Wait until kube-vip runs in another container than this one."""
-    what = f"{POD} did not start"
-    static_pods.wait_until(lambda: container() not in ("", old), STARTS_WITHIN_S, what)
-
-
-def wait_until_answered(address: str, port: int, within_s: float) -> None:
-    """Wait until a ready kube-apiserver answers at the virtual IP. TooSlow with why it does not."""
-    until = time.monotonic() + within_s
-    while (problem := unready(address, port)) is not None:
-        if time.monotonic() > until:
-            raise static_pods.TooSlow(f"nobody answers at the virtual IP {address} within {within_s:.0f} s: {problem}")
-        time.sleep(LOOK_EVERY_S)
+    return MANIFEST.exists() or bool(_interfaces_with(address))
 
 
 def remove(address: str) -> None:
@@ -65,15 +89,25 @@ def removal(address: str) -> Iterator[str]:
     if MANIFEST.exists():
         MANIFEST.unlink()
         yield f"file {MANIFEST}"
-    if running := container():
+    if running := _container():
         try:
             static_pods.end(running)
         except CommandFailed:
-            if container():  # else the kubelet, which saw its manifest go, was faster
+            if _container():  # else the kubelet, which saw its manifest go, was faster
                 raise
-        static_pods.wait_until(lambda: not container(), static_pods.ENDS_WITHIN_S, f"{POD} did not end")
+        static_pods.wait_until(lambda: not _container(), static_pods.ENDS_WITHIN_S, f"{POD} did not end")
         yield f"pod {POD}"
-    for interface in interfaces_with(address):
+    for interface in _interfaces_with(address):
         length = 128 if ":" in address else 32
         run(["ip", "address", "delete", f"{address}/{length}", "dev", interface], ASKED_WITHIN_S)
         yield f"address {address} on {interface}"
+
+
+def _interfaces_with(address: str) -> list[str]:
+    found = json.loads(run(["ip", "-json", "address", "show", "to", address], ASKED_WITHIN_S) or "[]")
+    return [link["ifname"] for link in found if "ifname" in link]
+
+
+def _container() -> str:
+    """Id of kube-vip's container that runs; "" where none does."""
+    return static_pods.running().get(POD, ("", 0.0))[0]

@@ -1,15 +1,13 @@
 #!/usr/bin/python
-"""Let this control plane carry the cluster's virtual IP whenever it is its turn, or leave it to the others."""
+"""Ansible's side of the virtual IP: this control plane carries it when it is its turn, or leaves it to the others."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils import caravan_virtual_ip as virtual_ip
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed
 from ansible.module_utils.caravan_static_pods import TooSlow
-from ansible.module_utils.node_state import Host, Refused, apply
+from ansible.module_utils.caravan_virtual_ip import VirtualIp
+from ansible.module_utils.node_state import Refused
 
 DOCUMENTATION = r"""
 module: virtual_ip
@@ -55,45 +53,16 @@ SPEC = {
 }
 
 
-def present(asked: dict[str, Any], *, check: bool) -> list[str]:
-    """Have kube-vip run as the manifest says, and the address answered, by whomever."""
-    before = "" if check else virtual_ip.container()
-    changes = _place(asked["manifest"], asked["node_address"], check=check)
-    if not check:
-        if changes:
-            virtual_ip.wait_for_another(before)
-        virtual_ip.wait_until_answered(asked["address"], asked["port"], virtual_ip.STARTS_WITHIN_S)
-    return changes
-
-
-def elsewhere(asked: dict[str, Any], *, check: bool) -> list[str]:
-    """Have nothing of it here, and another control plane answer."""
-    if not virtual_ip.is_here(asked["address"]):
-        return []
-    if check:
-        return [f"virtual IP {asked['address']}"]
-    manifest = virtual_ip.MANIFEST.read_text() if virtual_ip.MANIFEST.exists() else ""
-    changes = list(virtual_ip.removal(asked["address"]))
-    try:
-        virtual_ip.wait_until_answered(asked["address"], asked["port"], virtual_ip.TAKEN_OVER_WITHIN_S)
-    except TooSlow:
-        if manifest:  # a control plane that leaves is better than none
-            _place(manifest, asked["node_address"], check=False)
-        raise
-    return changes
-
-
-def _place(manifest: str, node_address: str, *, check: bool) -> list[str]:
-    file = {"path": str(virtual_ip.MANIFEST), "mode": "0600", "content": manifest, "facts": ["interface"]}
-    return apply({"files": [file]}, Host(address=node_address), check=check)
-
-
 def main() -> None:
     """Ansible's entry."""
     module = AnsibleModule(SPEC, supports_check_mode=True, required_if=[("state", "present", ["manifest"])])
-    do = {"present": present, "elsewhere": elsewhere}[module.params["state"]]
+    asked = module.params
+    virtual_ip = VirtualIp(asked["address"], asked["port"], asked["node_address"])
     try:
-        changes = do(module.params, check=module.check_mode)
+        if asked["state"] == "present":
+            changes = virtual_ip.present(asked["manifest"], check=module.check_mode)
+        else:
+            changes = virtual_ip.elsewhere(check=module.check_mode)
     except (TooSlow, CommandFailed, Refused, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(changes), changes=changes)

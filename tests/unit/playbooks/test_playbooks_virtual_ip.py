@@ -1,6 +1,7 @@
 """kube-vip on a control plane: its manifest as rendered, and how it and the address are taken away again."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,67 @@ def test_reset_takes_the_virtual_ip_first(machine: Machine, tmp_path: Path) -> N
     assert node_reset.reset(host, virtual_ip="10.0.0.250", check=True)[0] == "virtual IP 10.0.0.250"
     assert machine.done == []
     assert "virtual IP 10.0.0.250" not in node_reset.reset(host, check=True)
+
+
+@dataclass
+class Neighbours:
+    """Whether another control plane answers at the address; the first asks are in vain."""
+
+    silent_for: int
+
+    def unready(self, _address: str, _port: int) -> str | None:
+        self.silent_for -= 1
+        return "timed out" if self.silent_for >= 0 else None
+
+
+@pytest.fixture
+def placed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Manifests as they were placed; whenever one is, another container of kube-vip starts."""
+    contents: list[str] = []
+
+    def apply(document: Any, host: Any, *, check: bool) -> list[str]:
+        (file,) = document["files"]
+        if machine.manifest.exists() and machine.manifest.read_text() == file["content"]:
+            return []
+        if not check:
+            contents.append(file["content"])
+            machine.manifest.write_text(file["content"])
+            machine.container = f"c{len(contents) + 1}"
+        return [f"file {file['path']}"]
+
+    monkeypatch.setattr(virtual_ip, "apply", apply)
+    monkeypatch.setattr(virtual_ip, "LOOK_EVERY_S", 0)
+    return contents
+
+
+CARRIED = virtual_ip.VirtualIp("10.0.0.250", 6443, "10.0.0.4")
+
+
+def test_address_is_waited_for_after_another_kube_vip_has_started(
+    placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_ip, "unready", Neighbours(silent_for=3).unready)
+    assert len(CARRIED.present("kind: Pod # admin.conf", check=False)) == 1
+    assert CARRIED.present("kind: Pod # admin.conf", check=False) == []
+    assert placed == ["kind: Pod # admin.conf"]
+
+
+def test_control_plane_that_leaves_takes_it_away_once_another_answers(
+    machine: Machine, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_ip, "unready", Neighbours(silent_for=2).unready)
+    assert CARRIED.elsewhere(check=True) == ["virtual IP 10.0.0.250"]
+    assert len(CARRIED.elsewhere(check=False)) == 3
+    assert (machine.manifest.exists(), machine.container, machine.interface) == (False, "", "")
+    assert CARRIED.elsewhere(check=False) == placed == []
+
+
+def test_control_plane_that_nobody_follows_carries_it_again(
+    machine: Machine, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_ip, "unready", lambda *_: "timed out")
+    monkeypatch.setattr(virtual_ip, "TAKEN_OVER_WITHIN_S", 0)
+    with pytest.raises(virtual_ip.static_pods.TooSlow, match=r"nobody answers at the virtual IP 10\.0\.0\.250"):
+        CARRIED.elsewhere(check=False)
+    assert placed == ["kind: Pod"]
+    assert machine.container == "c2"

@@ -10,7 +10,7 @@ from caravan_shared.contracts.spec import ClusterSpec
 def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
     """Fields that are fixed once a cluster exists."""
     yield from virtual_ip_fixed(spec, current)
-    network = spec.network.model_copy(update={"virtual_ip": current.network.virtual_ip})  # it has been told of
+    network = spec.network.model_copy(update={"virtual_ip": current.network.virtual_ip})  # a problem of its own
     asked = spec.model_copy(update={"network": network})
     for field in ("cloud", "topology", "network"):
         if getattr(asked, field) != getattr(current, field):
