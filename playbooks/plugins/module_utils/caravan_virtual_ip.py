@@ -22,6 +22,9 @@ MANIFEST = static_pods.MANIFESTS / f"{POD}.yaml"
 ASKED_WITHIN_S = 20
 STARTS_WITHIN_S = 120  # the kubelet sees another manifest within 20 s; the old pod has 30 s to end
 TAKEN_OVER_WITHIN_S = 60  # a lease that could not be let go of runs out after 15 s
+NOTICED_WITHIN_S = (
+    35  # who only listens asks after 30 s of silence whether anybody is there (client-go, golang's HTTP/2)
+)
 LOOK_EVERY_S = 0.5
 
 
@@ -45,12 +48,17 @@ class VirtualIp:
         return changes
 
     def elsewhere(self, *, check: bool) -> list[str]:
-        """Have nothing of it here, and another control plane answer; what was changed."""
+        """Have nothing of it here, another control plane answer, and everybody know; what was changed.
+
+        Connections that were open to the address are to nobody now, and none is told. Whoever waits for news on one,
+        such as kube-proxy, must have noticed before pods are taken off this node.
+        """
         if not is_here(self.address):
             return []
         if check:
             return [f"virtual IP {self.address}"]
         manifest = MANIFEST.read_text() if MANIFEST.exists() else ""
+        carried = bool(_interfaces_with(self.address))
         changes = list(removal(self.address))
         try:
             self._wait_until_answered(TAKEN_OVER_WITHIN_S)
@@ -58,6 +66,8 @@ class VirtualIp:
             if manifest:  # better a control plane that is to leave than none
                 self._place(manifest, check=False)
             raise
+        if carried:
+            time.sleep(NOTICED_WITHIN_S)
         return changes
 
     def _place(self, manifest: str, *, check: bool) -> list[str]:

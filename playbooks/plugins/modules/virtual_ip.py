@@ -14,7 +14,8 @@ module: virtual_ip
 short_description: Let a control plane carry the virtual IP, or leave it to the others
 description:
   - C(present) places kube-vip's manifest, waits until it runs as that says, and until somebody answers at the address.
-  - C(elsewhere) ends kube-vip here and waits until another control plane answers; where none does, kube-vip comes back.
+  - C(elsewhere) ends kube-vip here and waits until another control plane answers, and until those who only listen have
+    noticed; where none does, kube-vip comes back.
 options:
   state: {description: What shall be so, type: str, required: true, choices: [present, elsewhere]}
   address: {description: The virtual IP, type: str, required: true}

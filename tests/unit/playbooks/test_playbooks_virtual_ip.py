@@ -75,6 +75,7 @@ class Machine:
     def __init__(self, manifest: Path) -> None:
         self.manifest, self.interface, self.container = manifest, "eth0", "c1"
         self.done: list[str] = []
+        self.slept: list[float] = []
         manifest.write_text("kind: Pod")
 
     def run(self, argv: list[str], _timeout_s: float) -> str:
@@ -147,7 +148,7 @@ def placed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [f"file {file['path']}"]
 
     monkeypatch.setattr(virtual_ip, "apply", apply)
-    monkeypatch.setattr(virtual_ip, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(virtual_ip.time, "sleep", machine.slept.append)
     return contents
 
 
@@ -170,7 +171,17 @@ def test_control_plane_that_leaves_takes_it_away_once_another_answers(
     assert CARRIED.elsewhere(check=True) == ["virtual IP 10.0.0.250"]
     assert len(CARRIED.elsewhere(check=False)) == 3
     assert (machine.manifest.exists(), machine.container, machine.interface) == (False, "", "")
+    assert machine.slept[-1] > 30, "kube-proxies would not know yet that they have to listen elsewhere"
     assert CARRIED.elsewhere(check=False) == placed == []
+
+
+def test_control_plane_that_did_not_carry_it_need_not_wait(
+    machine: Machine, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.interface = ""
+    monkeypatch.setattr(virtual_ip, "unready", Neighbours(silent_for=0).unready)
+    CARRIED.elsewhere(check=False)
+    assert machine.slept == placed == []
 
 
 def test_control_plane_that_nobody_follows_carries_it_again(
