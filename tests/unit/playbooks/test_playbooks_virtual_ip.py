@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
-from tests.support.kubeadm import rendered
+from tests.support.kubeadm import PLAYBOOKS, rendered
 from tests.support.machine_modules import carried
 
 virtual_ip = carried("caravan_virtual_ip")
@@ -55,6 +56,22 @@ def test_only_the_first_control_plane_borrows_other_credentials_and_only_at_firs
     assert first["spec"].pop("volumes")[0]["hostPath"]["path"] == "/etc/kubernetes/super-admin.conf"
     assert then["spec"].pop("volumes")[0]["hostPath"] == {"path": "/etc/kubernetes/admin.conf", "type": "File"}
     assert first == then
+
+
+@pytest.mark.parametrize(
+    ("told", "carries"),
+    [
+        ({}, False),
+        ({"caravan_virtual_ip": ""}, False),
+        ({"caravan_virtual_ip": None}, False),  # what Ansible makes of an unsafe empty text
+        ({"caravan_virtual_ip": "10.0.0.250"}, True),
+        ({"caravan_virtual_ip": "10.0.0.250", "caravan_role": "worker"}, False),
+    ],
+)
+def test_only_control_planes_carry_it_and_only_where_there_is_one(told: dict[str, Any], carries: bool) -> None:
+    variables = yaml.safe_load((PLAYBOOKS / "roles/linux/vars/main.yml").read_text())
+    template = jinja2.Environment(autoescape=True).from_string(variables["linux_carries_virtual_ip"])
+    assert template.render({"caravan_role": "control-plane", **told}) == str(carries)
 
 
 @pytest.fixture
