@@ -1,6 +1,7 @@
 """A virtual IP: some control plane carries it, and who uses the cluster notices no more than a pause."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -74,9 +75,16 @@ async def test_virtual_ip_answers_through_an_upgrade(fleet: Fleet) -> None:
 
 async def free_address(fleet: Fleet) -> str:
     """One that a user would choose: high in what the cloud offers, since other clusters' networks begin low."""
-    clouds = {cloud["cloud"]: cloud for cloud in (await fleet.api.call("GET", "/clouds"))["items"]}
-    offered = ip_network(clouds["docker"]["virtual_ips"][0])
-    return str(offered[-6])
+
+    async def offer() -> Json | None:
+        with contextlib.suppress(AssertionError):  # a provisioner that has just started has not said it yet
+            clouds = (await fleet.api.call("GET", "/clouds"))["items"]
+            return next((cloud for cloud in clouds if cloud["cloud"] == "docker"), None)
+        return None
+
+    offered = await eventually(offer, within=60, every=0.5, saying="the Docker cloud is on offer")
+    assert offered
+    return str(ip_network(offered["virtual_ips"][0])[-6])
 
 
 async def control_planes(fleet: Fleet, cluster: Json) -> dict[str, str]:
