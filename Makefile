@@ -60,9 +60,12 @@ test-faults: install ## The whole table of kills: every service at every step of
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
 
-bench: install ## One measurement: make bench NAME=overhead|probes|latency
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency" >&2; exit 2; }
-	@$(BIN)/python bench/$(NAME).py $(ARGS)
+test-openstack: install ## A real OpenStack: the cloud that OS_CLOUD names in clouds.yaml
+	$(BIN)/pytest -m openstack
+
+bench: install ## One measurement: make bench NAME=overhead|probes|latency|ansible|real|openstack [N=machines]
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|ansible|real|openstack" >&2; exit 2; }
+	@$(BIN)/python bench/$(NAME).py $(if $(N),--nodes $(N)) $(ARGS)
 
 node-image: ## Build the image that the Docker cloud's machines are made of
 	@deploy/node-image/build
@@ -81,4 +84,4 @@ lock: install ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo up lint format test test-faults test-real bench artifacts node-image docs lock clean
+.PHONY: help install demo up lint format test test-faults test-real test-openstack bench artifacts node-image docs lock clean

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+from spent import Meter
 
 from caravan_cli.up import Stack
 from caravan_cli.up.wiring import PARTS, SERVICES
@@ -70,16 +70,16 @@ def measure(profile: Profile, workers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), ports="auto", env=profile.environment()) as stack:
         spec = {**SPEC, "workers": [{"name": "workers", "count": workers}]}
         nodes = workers + SPEC["control_plane"]["count"] + SPEC["etcd"]["count"]
-        calls_before, cpu_before = _cloud_calls(stack), _cpu(stack)
+        meter, calls_before = Meter(stack), _cloud_calls(stack)
+        before = meter.read()
         wall_s = _create(stack, spec)
-        cpu, calls = _cpu(stack), _cloud_calls(stack) - calls_before
-        spent = {part: cpu[part] - cpu_before[part] for part in PARTS}
+        spent, calls = meter.read() - before, _cloud_calls(stack) - calls_before
         return {
             "nodes": nodes,
             "wall_s": round(wall_s, 2),
             "beyond_simulated_s": round(wall_s - profile.simulated_s(), 2),
-            "services_cpu_s": round(sum(spent[part] for part in SERVICES), 1),
-            "cpu_s": {part: round(seconds, 1) for part, seconds in spent.items()},
+            "services_cpu_s": round(spent.services, 1),
+            "cpu_s": {part: round(seconds, 1) for part, seconds in spent.parts.items()},
             "cloud_calls_a_node": round(calls / nodes, 3),
             "events": _events(stack),
             "peak_memory_mib": {part: _peak_mib(stack, part) for part in PARTS},
@@ -105,12 +105,6 @@ def _cloud_calls(stack: Stack) -> int:
     headers = {"Authorization": f"Bearer {stack.layout.sandbox_token}"}
     counts = httpx.get(f"{stack.layout.sandbox_url}/v1/calls", headers=headers).json()
     return sum(number for route, number in counts.items() if route in {"POST /v1/machines", "GET /v1/machines"})
-
-
-def _cpu(stack: Stack) -> dict[str, float]:
-    """User and system seconds of each part, with the children it has waited for."""
-    times = {part: psutil.Process(stack.pid(part)).cpu_times() for part in PARTS}
-    return {part: one.user + one.system + one.children_user + one.children_system for part, one in times.items()}
 
 
 def _peak_mib(stack: Stack, part: str) -> int:

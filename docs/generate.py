@@ -32,6 +32,7 @@ _MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None
     (states.ClusterPhase, states.CLUSTER_MOVES),
     (states.MachineState, states.MACHINE_MOVES),
     (states.MembershipState, states.MEMBERSHIP_MOVES),
+    (states.InventoryState, states.INVENTORY_MOVES),
     (states.Verdict, None),
 ]
 
@@ -143,8 +144,10 @@ def _clouds_section() -> list[str]:
 
 
 def _shown(field: FieldInfo) -> object:
-    """A field's default as JSON would have it; None where it is made at the start."""
-    return None if field.default_factory else TypeAdapter(field.annotation).dump_python(field.default, mode="json")
+    """A field's default as JSON would have it; None where it is made at the start, or has to be given."""
+    if field.default_factory or field.is_required():
+        return None
+    return TypeAdapter(field.annotation).dump_python(field.default, mode="json")
 
 
 def _settings_table(settings: type[CaravanSettings], prefix: str, leave_out: frozenset[str]) -> list[str]:
@@ -176,6 +179,7 @@ def _type(annotation: object) -> str:
         "ipaddress.",
         "caravan_shared.contracts.facts.",
         "caravan_shared.contracts.spec.",
+        "caravan_shared.contracts.machines.",
     ):
         name = name.replace(noise, "")
     return "`" + name.replace("|", "or") + "`"

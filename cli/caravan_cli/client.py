@@ -111,6 +111,38 @@ class Client:
         body = {"role": role, "ttl_s": ttl_s}
         return Kubeconfig.model_validate(self._call("POST", f"{_cluster(name)}/kubeconfig", body))
 
+    # --- inventories of machines ---
+
+    def import_machines(self, machines: list[Json]) -> list[Json]:
+        """Take machines in, all or none. Tries again under one Idempotency-Key."""
+        headers = {"Idempotency-Key": str(uuid4())}
+        return list(self._call("POST", "/v1/machines", {"machines": machines}, headers=headers)["items"])
+
+    def machines(self, filters: Mapping[str, str]) -> list[Json]:
+        """Every machine that the filters (`cloud`, `machine_type`, `state`) let through."""
+        return list(self._pages("/v1/machines", filters))
+
+    def machine(self, name: str) -> Json:
+        """One machine."""
+        return self._call("GET", _machine(name))
+
+    def change_machine(self, name: str, patch: Json, *, etag: str) -> Json:
+        """Merge a patch (RFC 7396) into a machine's entry, unless it changed since `etag`."""
+        return self._call("PATCH", _machine(name), patch, headers={"If-Match": etag})
+
+    def remove_machine(self, name: str, *, etag: str) -> None:
+        """Strike a machine off, unless it changed since `etag`."""
+        self._call("DELETE", _machine(name), headers={"If-Match": etag})
+
+    def release_machine(self, name: str, *, wipe: bool) -> Json:
+        """Let a machine out of quarantine."""
+        headers = {"Idempotency-Key": str(uuid4())}
+        return self._call("POST", f"{_machine(name)}/release", {"wipe": wipe}, headers=headers)
+
+    def operator_key(self, cloud: str) -> str:
+        """The public key that the machines of an inventory have to let in."""
+        return str(self._call("GET", f"/v1/clouds/{quote(cloud, safe='')}/operator-key")["public"])
+
     # --- what there is besides ---
 
     def versions(self) -> list[str]:
@@ -120,6 +152,14 @@ class Client:
     def clouds(self) -> list[Json]:
         """The clouds on offer."""
         return list(self._call("GET", "/v1/clouds")["items"])
+
+    def check_cloud(self, name: str) -> Json:
+        """Whether a cloud is usable; looked at now."""
+        return self._call("GET", f"/v1/clouds/{quote(name, safe='')}/check")
+
+    def sweep(self, name: str) -> list[Json]:
+        """What the sweep of a cloud saw and does about it."""
+        return list(self._call("GET", f"/v1/clouds/{quote(name, safe='')}/sweep")["items"])
 
     def dead_letters(self) -> list[Json]:
         """The messages that no service could handle."""
@@ -208,6 +248,10 @@ class Client:
 
 def _cluster(name: str) -> str:
     return f"/v1/clusters/{quote(name, safe='')}"
+
+
+def _machine(name: str) -> str:
+    return f"/v1/machines/{quote(name, safe='')}"
 
 
 def _error(response: httpx.Response) -> CliError:

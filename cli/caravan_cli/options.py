@@ -21,9 +21,13 @@ Version = Annotated[
     str | None,
     typer.Option("--version", help="Kubernetes version; the newest on offer if you name none.", rich_help_panel=_SPEC),
 ]
-CloudName = Annotated[
-    str | None,
-    typer.Option("--cloud", help="Where the machines come from; see `caravan clouds`.", rich_help_panel=_SPEC),
+CloudNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cloud",
+        help="Where the machines come from, see `caravan clouds`: `docker`, or `gpu=metal` for one set. Repeat it.",
+        rich_help_panel=_SPEC,
+    ),
 ]
 ControlPlanes = Annotated[
     int | None, typer.Option("--control-planes", help="Control-plane nodes; an odd number.", rich_help_panel=_SPEC)

@@ -27,7 +27,7 @@ def create(
     ctx: typer.Context,
     name: OptionalName = None,
     version: options.Version = None,
-    cloud: options.CloudName = None,
+    cloud: options.CloudNames = None,
     control_planes: options.ControlPlanes = None,
     workers: options.Workers = None,
     machine_type: options.MachineTypes = None,
@@ -52,11 +52,13 @@ def create(
 
       caravan cluster create big --control-planes 3 --workers 10 --workers gpu=2 --machine-type gpu=large
 
+      caravan cluster create mixed --cloud docker --cloud workers=metal --machine-type workers=large
+
       caravan cluster create -f cluster.yaml --dry-run
     """
     flags = SpecFlags(
         version=version,
-        cloud=cloud,
+        clouds=tuple(cloud or ()),
         control_planes=control_planes,
         workers=tuple(workers or ()),
         machine_types=tuple(machine_type or ()),
@@ -83,7 +85,7 @@ def plan(
     ctx: typer.Context,
     name: OptionalName = None,
     version: options.Version = None,
-    cloud: options.CloudName = None,
+    cloud: options.CloudNames = None,
     control_planes: options.ControlPlanes = None,
     workers: options.Workers = None,
     machine_type: options.MachineTypes = None,
@@ -108,7 +110,7 @@ def plan(
     """
     flags = SpecFlags(
         version=version,
-        cloud=cloud,
+        clouds=tuple(cloud or ()),
         control_planes=control_planes,
         workers=tuple(workers or ()),
         machine_types=tuple(machine_type or ()),
@@ -257,17 +259,26 @@ def _show_plan(planned: Plan, output: Output) -> None:
         document(planned, output)
         return
     console = stdout()
-    heads = ("SET", "MACHINE TYPE", "NOW", "WANTED", "CREATE", "REMOVE", "CHANGE")
+    heads = ("SET", "CLOUD", "MACHINE TYPE", "NOW", "WANTED", "CREATE", "REMOVE", "CHANGE")
     rows = [
-        (s.name, s.machine_type, str(s.current), str(s.wanted), f"+{s.create}", f"-{s.remove}", "; ".join(s.change))
+        (
+            s.name,
+            s.cloud,
+            s.machine_type,
+            str(s.current),
+            str(s.wanted),
+            f"+{s.create}",
+            f"-{s.remove}",
+            "; ".join(s.change),
+        )
         for s in planned.node_sets
     ]
     table(console, heads, rows)
-    quota = planned.quota
-    free = "no limit" if quota.free is None else f"{quota.free} free"
-    console.print(
-        Text(f"Quota: {quota.need} {quota.resource} needed, {free}{'' if quota.fits else ': it does NOT fit'}.")
-    )
+    for quota in planned.quotas or (planned.quota,):
+        free = "no limit" if quota.free is None else f"{quota.free} free"
+        where = f" of {quota.cloud}" if len(planned.quotas) > 1 else ""
+        verdict = "" if quota.fits else ": it does NOT fit"
+        console.print(Text(f"Quota{where}: {quota.need} {quota.resource} needed, {free}{verdict}."))
     if planned.upgrade:
         say(console, f"Upgrade: {planned.upgrade}.")
     if planned.virtual_ip:

@@ -18,10 +18,10 @@ class SpecFlags:
     """The flags of `cluster create` and `plan`; None or empty where not given, so that the API's default counts."""
 
     version: str | None = None
-    cloud: str | None = None
     control_planes: int | None = None
     workers: tuple[str, ...] = ()
     machine_types: tuple[str, ...] = ()
+    clouds: tuple[str, ...] = ()
     etcd: int | None = None
     cni: str | None = None
     pod_cidr: str | None = None
@@ -33,18 +33,21 @@ class SpecFlags:
 
 def from_flags(flags: SpecFlags) -> Json:
     """The spec that the flags ask for; without a version where none was named. UsageProblem if they contradict."""
-    types = _by_set(flags.machine_types)
+    types, clouds = _by_set(flags.machine_types), _by_set(flags.clouds)
     workers = [_worker_set(text) for text in flags.workers] or [{"name": WorkerSet().name}]
     control_plane: Json = {} if flags.control_planes is None else {"count": flags.control_planes}
     etcd: Json = {} if flags.etcd is None else {"count": flags.etcd}
     sets = {CONTROL_PLANE_SET: control_plane, ETCD_SET: etcd, **{each["name"]: each for each in workers}}
     if len(sets) != len(workers) + 2:
         raise UsageProblem("Two node sets have the same name: give every --workers one of its own, as in gpu=2.")
-    if unknown := [name for name in types if name is not None and name not in sets]:
-        raise UsageProblem(f"--machine-type names the set {unknown[0]!r}; there are {', '.join(sets)}.")
+    for flag, by_set in (("--machine-type", types), ("--cloud", clouds)):
+        if unknown := [name for name in by_set if name is not None and name not in sets]:
+            raise UsageProblem(f"{flag} names the set {unknown[0]!r}; there are {', '.join(sets)}.")
     for name, node_set in sets.items():
         if machine_type := types.get(name, types.get(None)):
             node_set["machine_type"] = machine_type
+        if name in clouds:
+            node_set["cloud"] = clouds[name]
     network = {
         "cni": flags.cni,
         "pod_cidr": flags.pod_cidr,
@@ -53,9 +56,9 @@ def from_flags(flags: SpecFlags) -> Json:
     }
     spec: Json = {
         "version": flags.version,
-        "cloud": flags.cloud,
+        "cloud": clouds.get(None),
         "control_plane": control_plane,
-        "workers": workers if flags.workers or types else None,
+        "workers": workers if flags.workers or types or clouds.keys() - {None} else None,
         "network": {key: value for key, value in network.items() if value},
         "drain": drain(flags.drain_timeout, flags.force_drain),
     }
@@ -103,9 +106,9 @@ def _worker_set(text: str) -> Json:
 
 
 def _by_set(texts: tuple[str, ...]) -> dict[str | None, str]:
-    """`large` (None: every set) and `gpu=large` as machine types by set."""
+    """`large` (None: every set) and `gpu=large` as values by set."""
     found: dict[str | None, str] = {}
     for text in texts:
-        name, equals, machine_type = text.rpartition("=")
-        found[name if equals else None] = machine_type
+        name, equals, value = text.rpartition("=")
+        found[name if equals else None] = value
     return found

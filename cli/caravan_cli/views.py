@@ -152,6 +152,7 @@ class SetPlan(View):
 
     name: str
     machine_type: str = ""
+    cloud: str = ""
     current: int = 0
     wanted: int = 0
     create: int = 0
@@ -163,6 +164,7 @@ class QuotaPlan(View):
     """Machines needed beyond those there are, against what the cloud still grants (None: no limit)."""
 
     resource: str = "machines"
+    cloud: str = ""
     need: int = 0
     free: int | None = None
     limit: int | None = None
@@ -177,11 +179,31 @@ class Plan(View):
     upgrade: str | None = None
     paused: bool = False
     quota: QuotaPlan = QuotaPlan()
+    quotas: tuple[QuotaPlan, ...] = ()
     estimate_s: float = 0
     simulated: bool = False
     virtual_ip: str | None = None
     tuning: dict[str, Any] | None = None
     advice: tuple[str, ...] = ()
+
+
+class Machine(View):
+    """A machine of an inventory."""
+
+    name: str
+    cloud: str
+    address: str
+    ssh_port: int = 22
+    machine_type: str
+    cpus: int
+    memory_mib: int
+    labels: dict[str, str] = {}
+    state: str
+    since: datetime
+    reason: str | None = None
+    checked_at: datetime | None = None
+    node: str | None = None
+    etag: str = ""
 
 
 class Kubeconfig(View):

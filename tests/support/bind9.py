@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.nats import accepts, free_port
@@ -44,27 +46,56 @@ class Bind9:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running = ExitStack()
 
     def start(self) -> None:
         """Start with empty zones and wait until it accepts connections."""
-        binary = named()
-        assert binary, "named is not installed"
         for zone in ("caravan.test", "fixed.test"):
             (self._folder / f"{zone}.db").write_text(_ZONE)
         config = self._folder / "named.conf"
         config.write_text(_CONFIG.format(folder=self._folder, port=self.port, key_name=KEY_NAME, secret=SECRET))
-        with (self._folder / "named.log").open("ab") as log:
-            self._process = subprocess.Popen([binary, "-g", "-n", "1", "-c", config], stdout=log, stderr=log)
-        deadline = time.monotonic() + _STARTS_WITHIN_S
-        while not accepts(self.port):
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise TimeoutError((self._folder / "named.log").read_text())
-            time.sleep(0.02)
+        self._running.enter_context(_running(config, self._folder / "named.log", self.port))
 
     def stop(self) -> None:
         """End the process."""
-        if self._process:
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
+        self._running.close()
+
+
+_SECONDARY = """
+options {{
+  directory "{folder}"; pid-file "{folder}/named.pid"; session-keyfile "{folder}/session.key";
+  managed-keys-directory "{folder}"; lock-file none;
+  listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+  recursion no; dnssec-validation no; notify no;
+}};
+controls {{ }};
+zone "{zone}" {{ type secondary; primaries {{ 127.0.0.1 port {primary}; }}; masterfile-format text; }};
+"""
+
+
+@contextmanager
+def secondary(folder: Path, zone: str, primary: int) -> Iterator[int]:
+    """A server on loopback that copies a zone from the server at port `primary`; yields its own port."""
+    port = free_port()
+    config = folder / "named.conf"
+    config.write_text(_SECONDARY.format(folder=folder, port=port, zone=zone, primary=primary))
+    with _running(config, folder / "named.log", port):
+        yield port
+
+
+@contextmanager
+def _running(config: Path, log_file: Path, port: int) -> Iterator[None]:
+    binary = named()
+    assert binary, "named is not installed"
+    with log_file.open("ab") as log:
+        process = subprocess.Popen([binary, "-g", "-n", "1", "-c", config], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + _STARTS_WITHIN_S
+        while not accepts(port):
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise TimeoutError(log_file.read_text())
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)

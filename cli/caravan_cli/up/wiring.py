@@ -45,7 +45,7 @@ def common_env(
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
-    return {**inherited, **extra, **ports, **wiring, **(docker.env(layout) if docker else {})}
+    return {**inherited, **(docker.env(layout) if docker else {}), **extra, **ports, **wiring}
 
 
 def own_env(part: str, layout: Layout) -> dict[str, str]:

@@ -26,6 +26,7 @@ CGROUPS_V2 = frozenset({"cpu", "cpuset", "memory", "pids"})  # devices and freez
 COMMANDS = ("conntrack", "cp", "ip", "iptables", "losetup", "modprobe", "mount", "nsenter", "socat")
 """What kubeadm, kubelet, kube-proxy and CNI plugins call."""
 RUNTIME = ("containerd", "runc")
+SPARE = "spare"
 ETCD_PORTS = {2379: "etcd", 2380: "etcd"}
 KUBELET_PORTS = {10250: "kubelet"}
 CONTROL_PLANE_PORTS = {10257: "kube-controller-manager", 10259: "kube-scheduler"}
@@ -36,7 +37,7 @@ class Wanted:
     """What the machine is to become."""
 
     role: str
-    """control-plane, etcd or worker."""
+    """control-plane, etcd, worker; or `spare`: nothing yet, and able to become any of them."""
     node: str
     address: str
     api_port: int
@@ -58,9 +59,9 @@ class Wanted:
     def ports(self) -> dict[int, str]:
         """Port → the process of ours that will listen there."""
         found = dict(KUBELET_PORTS) if self.runs_pods else {}
-        if self.role == "control-plane":
+        if self.role in ("control-plane", SPARE):
             found |= {self.api_port: "kube-apiserver", **CONTROL_PLANE_PORTS}
-        if self.role == "etcd" or (self.role == "control-plane" and self.own_etcd):
+        if self.role in ("etcd", SPARE) or (self.role == "control-plane" and self.own_etcd):
             found |= ETCD_PORTS
         return found
 
@@ -69,7 +70,7 @@ _AS_ASKED = ("role", "node", "address", "api_port", "own_etcd", "resolvers", "vi
 
 
 def wanted_from(parameters: Mapping[str, Any]) -> Wanted:
-    """What the module's parameters ask for; `artifacts` are those of the role."""
+    """What the module's parameters ask for; `artifacts` are those of the role. A spare gets them when it is claimed."""
     artifacts = parameters["artifacts"]
     files = {kind: artifacts.get(kind, ()) for kind in ("binaries", "archives", "images")}
     programs = {file["name"] for file in files["binaries"]}
@@ -77,8 +78,8 @@ def wanted_from(parameters: Mapping[str, Any]) -> Wanted:
     return Wanted(
         **{name: parameters[name] for name in _AS_ASKED},
         files=tuple(file["url"] for several in files.values() for file in several),
-        brings=frozenset(brought & set(RUNTIME)),
-        runs_pods="kubelet" in programs,
+        brings=frozenset(RUNTIME if parameters["role"] == SPARE else brought & set(RUNTIME)),
+        runs_pods="kubelet" in programs or parameters["role"] == SPARE,
     )
 
 
@@ -179,14 +180,14 @@ def _kernel(seen: Seen) -> list[str]:
 
 def _identity(wanted: Wanted, seen: Seen) -> list[str]:
     found = []
-    if seen.hostname != wanted.node:
+    if seen.hostname != wanted.node and wanted.role != SPARE:
         found.append(f"its host name is {seen.hostname}: hostnamectl set-hostname {wanted.node}")
     if not re.fullmatch("[0-9a-f]{32}", seen.machine_id):
         found.append("/etc/machine-id holds no id: systemd-machine-id-setup")
     if abs(seen.skew_s) > CLOCK_SKEW_S:
         direction = "ahead of" if seen.skew_s > 0 else "behind"
         found.append(f"its clock is {abs(seen.skew_s):.0f} s {direction} ours: let it ask a time server (NTP)")
-    if seen.joined and not seen.ours:
+    if seen.joined and not (seen.ours and wanted.role != SPARE):
         found.append("it is a node of another cluster already: kubeadm reset there, or use another machine")
     return found
 
@@ -209,7 +210,7 @@ def _network(wanted: Wanted, seen: Seen) -> list[str]:
         )
     for port, process in sorted(wanted.ports.items()):
         owner = seen.listeners.get(port)
-        if owner is not None and not (seen.ours and owner == process):
+        if owner is not None and not (seen.ours and owner == process and wanted.role != SPARE):
             found.append(f"port {port} is taken by {owner}: stop it, {process} needs the port")
     return found
 

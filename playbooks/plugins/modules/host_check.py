@@ -15,7 +15,11 @@ description:
   - Judges system, resources, kernel, identity, clock, network, ports, commands and the reach of what is to be fetched.
   - Changes nothing. Fails with every problem at once, each with what to do about it.
 options:
-  role: {description: What the node is to be, type: str, required: true, choices: [control-plane, etcd, worker]}
+  role:
+    description: What the node is to be; spare is nothing yet, and able to become any of them.
+    type: str
+    required: true
+    choices: [control-plane, etcd, worker, spare]
   node: {description: The node's name in its cluster, type: str, required: true}
   address: {description: The node's address, type: str, required: true}
   api_port: {description: Port of the kube-apiserver, type: int, required: true}
@@ -57,7 +61,7 @@ def main() -> None:
     needed = {"required": True}
     module = AnsibleModule(
         {
-            "role": {"choices": ["control-plane", "etcd", "worker"], **needed},
+            "role": {"choices": ["control-plane", "etcd", "worker", "spare"], **needed},
             "node": needed,
             "address": needed,
             "api_port": {"type": "int", **needed},

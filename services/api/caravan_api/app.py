@@ -55,6 +55,6 @@ def build(settings: Settings) -> Service:
     service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=live_keys)
     service.alongside("feed", feed.run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s).run)
-    api = Api(settings, db, service.bus, clock, service.ask, access, desired, handlers, feed, limits)
+    api = Api(settings, db, service.bus, clock, service.ask, service.keys.seal, access, desired, handlers, feed, limits)
     service.serves(cast("AsgiApp", build_rest(api)))  # the same protocol, with starlette's names for its types
     return service

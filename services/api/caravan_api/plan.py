@@ -29,6 +29,7 @@ class SetPlan(BaseModel):
     name: str
     role: Role
     machine_type: str
+    cloud: str
     current: int = Field(description="Nodes wanted now.")
     wanted: int = Field(description="Nodes wanted afterwards.")
     create: int
@@ -37,8 +38,9 @@ class SetPlan(BaseModel):
 
 
 class QuotaPlan(BaseModel):
-    """Machines needed beyond those there are, against what the cloud still grants."""
+    """Machines needed of one cloud beyond those there are, against what it still grants."""
 
+    cloud: str
     resource: str = "machines"
     need: int
     free: int | None = Field(description="None where the cloud sets no limit.")
@@ -57,7 +59,8 @@ class Plan(BaseModel):
         None, description="Where the version changes: `<old> → <new>`, by way of every minor between."
     )
     paused: bool = Field(False, description="Nothing of it will be done before the cluster is resumed.")
-    quota: QuotaPlan
+    quota: QuotaPlan = Field(description="That of the first cloud where it does not fit, else of the cluster's own.")
+    quotas: list[QuotaPlan] = Field(description="Of every cloud that the cluster's machines come from.")
     estimate_s: float = Field(description="How long it will usually take, seconds.")
     simulated: bool
     virtual_ip: IPv4Address | IPv6Address | None = Field(
@@ -71,10 +74,10 @@ def plan(
     action: str,
     current: ClusterSpec | None,
     wanted: ClusterSpec | None,
-    offer: CloudOffered | None,
+    offers: Mapping[str, CloudOffered],
     versions: Sequence[str] = (),
 ) -> Plan:
-    """Compare two specs; None is no cluster. `offer` is that of the cluster's cloud.
+    """Compare two specs; None is no cluster. `offers` are those of the clouds, by name.
 
     `versions` are those that an upgrade installs one after the other, the present one first.
     """
@@ -82,6 +85,9 @@ def plan(
     after = {node_set.name: node_set for node_set in wanted.node_sets()} if wanted else {}
     sets = [_set_plan(before.get(name), after.get(name)) for name in {**after, **before}]
     create, remove = sum(each.create for each in sets), sum(each.remove for each in sets)
+    known = wanted or current
+    assert known, "one of the two is a cluster"
+    quotas = [_quota(cloud, sets, offers.get(cloud)) for cloud in known.clouds()]
     return Plan(
         action=action,
         node_sets=sets,
@@ -89,12 +95,13 @@ def plan(
         remove=remove,
         upgrade=" → ".join(versions) if len(versions) > 1 else None,
         paused=bool(wanted and wanted.paused),
-        quota=_quota(create, offer),
-        estimate_s=_estimate(sets, before, offer, upgrades=max(len(versions) - 1, 0), deletes=wanted is None),
-        simulated=bool(offer and offer.simulated),
+        quota=next((quota for quota in quotas if not quota.fits), quotas[0]),
+        quotas=quotas,
+        estimate_s=_estimate(sets, before, offers, upgrades=max(len(versions) - 1, 0), deletes=wanted is None),
+        simulated=any(offers[cloud].simulated for cloud in known.clouds() if cloud in offers),
         virtual_ip=wanted.network.virtual_ip if wanted else None,
         tuning=effective(wanted) if wanted else None,
-        advice=advice(wanted, current, offer) if wanted else [],
+        advice=advice(wanted, current, offers.get(wanted.node_sets()[0].cloud)) if wanted else [],
     )
 
 
@@ -106,6 +113,7 @@ def _set_plan(before: NodeSet | None, after: NodeSet | None) -> SetPlan:
         name=known.name,
         role=known.role,
         machine_type=known.machine_type,
+        cloud=known.cloud,
         current=current,
         wanted=wanted,
         create=max(wanted - current, 0),
@@ -119,16 +127,23 @@ def _changes(before: NodeSet, after: NodeSet) -> list[str]:
     return [f"{part}: on nodes made from now on" for part in changed]
 
 
-def _quota(need: int, offer: CloudOffered | None) -> QuotaPlan:
+def _quota(cloud: str, sets: Sequence[SetPlan], offer: CloudOffered | None) -> QuotaPlan:
+    need = sum(each.create for each in sets if each.cloud == cloud)
     limit = offer.quota.machines_limit if offer else None
     free = max(limit - offer.quota.machines_used, 0) if offer and limit is not None else None
-    return QuotaPlan(need=need, free=free, limit=limit, fits=free is None or need <= free)
+    return QuotaPlan(cloud=cloud, need=need, free=free, limit=limit, fits=free is None or need <= free)
 
 
 def _estimate(
-    sets: list[SetPlan], before: Mapping[str, NodeSet], offer: CloudOffered | None, *, upgrades: int, deletes: bool
+    sets: list[SetPlan],
+    before: Mapping[str, NodeSet],
+    offers: Mapping[str, CloudOffered],
+    *,
+    upgrades: int,
+    deletes: bool,
 ) -> float:
-    boot_s = offer.seconds_to_boot if offer else 0.0
+    slow = [offers[each.cloud].seconds_to_boot for each in sets if each.create and each.cloud in offers]
+    boot_s = max(slow, default=0.0)
     create = {role: sum(each.create for each in sets if each.role is role) for role in Role}
     remove = sum(each.remove for each in sets)
     seconds = 0.0

@@ -4,9 +4,12 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from caravan_bootstrapper import store, versions
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_bootstrapper import machine_jobs, store, versions
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.handlers import HANDLERS
+from caravan_bootstrapper.machine_work import MachineWorks
 from caravan_bootstrapper.members import Members
 from caravan_bootstrapper.reconcile import Bootstrapping
 from caravan_bootstrapper.runner import Runner, runs_root
@@ -15,7 +18,10 @@ from caravan_bootstrapper.settings import Settings
 from caravan_bootstrapper.steps import Policy
 from caravan_bootstrapper.store import Table
 from caravan_bootstrapper.userdata import UserDataDesk
-from caravan_shared.contracts.requests import AskUserData, ClientCertificate, ClusterPki
+from caravan_shared.contracts.events import MachinesHandedOver
+from caravan_shared.contracts.requests import AskOperatorKey, AskUserData, ClientCertificate, ClusterPki
+from caravan_shared.plumbing.errors import GiveUp
+from caravan_shared.plumbing.reconciler import Turn
 from caravan_shared.plumbing.service import Service
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -53,15 +59,32 @@ def build(settings: Settings) -> Service:
         resolvers=settings.resolvers,
     )
     bootstrapping = Bootstrapping(_policy(settings), runs, members, service.keys)
+    works = MachineWorks(service.db, service.keys, runner, settings)
 
     for event_type, handler in HANDLERS.items():
         service.hears(event_type, handler)
+    service.hears(MachinesHandedOver, machine_jobs.Listener(service.wake).handed_over)
     service.answers(AskUserData, desk.answer)
+    service.answers(AskOperatorKey, works.operator_key)
     service.alongside("runs", runs.run)  # first of all, so that it clears up before anything is started
     service.alongside("members", members.run)
     service.alongside("versions", partial(_offer_versions, service, settings.playbooks_dir))
-    service.reconciles(bootstrapping.reconcile, give_up=bootstrapping.give_up, live_keys=store.live_keys)
+    service.reconciles(
+        partial(_reconcile, bootstrapping, works), give_up=partial(_give_up, bootstrapping, works), live_keys=_live_keys
+    )
     return service
+
+
+async def _reconcile(bootstrapping: Bootstrapping, works: MachineWorks, turn: Turn) -> float | None:
+    return await (works if machine_jobs.is_key(turn.key) else bootstrapping).reconcile(turn)
+
+
+async def _give_up(bootstrapping: Bootstrapping, works: MachineWorks, turn: Turn, error: GiveUp) -> None:
+    await (works if machine_jobs.is_key(turn.key) else bootstrapping).give_up(turn, error)
+
+
+async def _live_keys(session: AsyncSession) -> list[str]:
+    return [*await store.live_keys(session), *await machine_jobs.live_keys(session)]
 
 
 def _policy(settings: Settings) -> Policy:

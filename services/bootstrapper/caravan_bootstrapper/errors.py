@@ -5,10 +5,12 @@ Retry
 └── ApiserverUnreachable  the cluster's kube-apiserver did not answer
 GiveUp
 ├── NotJoinable           machines of this set are not joined by user-data
-└── MachinesSilent        machines that the cloud calls running do not answer over SSH
+├── MachinesSilent        machines that the cloud calls running do not answer over SSH
+└── OperatorKeyUnreadable the file with the key for inventories' machines is not there, or no key
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.errors import GiveUp, Retry
@@ -45,5 +47,15 @@ class MachinesSilent(GiveUp):
         super().__init__(
             f"{names}: no SSH server answered within {within_s:g} s of the machine being ready; look at its console "
             "and at what lies between it and the bootstrapper",
+            who_can_fix=WhoCanFix.OPERATOR,
+        )
+
+
+class OperatorKeyUnreadable(GiveUp):
+    """The setting `operator_key` names a file that holds no private key we can use."""
+
+    def __init__(self, file: Path, error: Exception) -> None:
+        super().__init__(
+            f"{file} holds no private key without a passphrase in OpenSSH's format: {error}",
             who_can_fix=WhoCanFix.OPERATOR,
         )

@@ -26,7 +26,17 @@ from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import upsert
 
 TOMBSTONE_FOR = timedelta(days=7)  # the stream forgets facts far earlier
-_TOLD = ("node_set", "role", "machine_id", "address", "connection", "joins_by_itself", "ssh_user", "host_keys")
+_TOLD = (
+    "node_set",
+    "role",
+    "machine_id",
+    "address",
+    "connection",
+    "joins_by_itself",
+    "ssh_user",
+    "ssh_port",
+    "host_keys",
+)
 
 
 async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) -> None:

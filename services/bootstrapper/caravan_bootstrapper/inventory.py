@@ -153,16 +153,25 @@ def _of_sandbox(work: Work) -> dict[str, Any]:
     }
 
 
-def _of_linux(work: Work) -> dict[str, Any]:
+def way_in(secrets_dir: Path) -> dict[str, Any]:
+    """How every machine of a run is entered: with one key, and only where its host key is the one that was told."""
     pinned = (
-        f"-o UserKnownHostsFile={work.secrets_dir / KNOWN_HOSTS} -o GlobalKnownHostsFile=/dev/null "
+        f"-o UserKnownHostsFile={secrets_dir / KNOWN_HOSTS} -o GlobalKnownHostsFile=/dev/null "
         "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
     )
+    return {
+        "ansible_ssh_private_key_file": str(secrets_dir / SSH_KEY),
+        "ansible_ssh_common_args": pinned,
+        # Connections are kept open and shared by address: those of a run with another key must not be.
+        "ansible_control_path": f"%(directory)s/{secrets_dir.parent.name[:8]}-%%C",
+    }
+
+
+def _of_linux(work: Work) -> dict[str, Any]:
     tuning = effective(work.spec)
     name, virtual_ip = work.endpoint.rpartition(":")[0], work.spec.network.virtual_ip
     return {
-        "ansible_ssh_private_key_file": str(work.secrets_dir / SSH_KEY),
-        "ansible_ssh_common_args": pinned,
+        **way_in(work.secrets_dir),
         "caravan_manager": work.manager.name if work.manager else "",
         "caravan_etcd_names": [node.name for node in work.etcd],
         "caravan_artifacts": work.artifacts,
@@ -201,7 +210,7 @@ def _reached(node: NodeView) -> dict[str, Any]:
     at = {"ansible_host": node.address, "caravan_machine_id": node.machine_id}
     if node.connection is Connection.SANDBOX:
         return {"ansible_connection": "local", **at}
-    return {"ansible_user": node.ssh_user, **at}
+    return {"ansible_user": node.ssh_user, "ansible_port": node.ssh_port, **at}
 
 
 def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any]:

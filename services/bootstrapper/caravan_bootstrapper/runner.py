@@ -42,6 +42,8 @@ class Order:
     variables: dict[str, str | int] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """File name → content, below `secrets_dir`."""
+    within_s: float | None = None
+    """Seconds after which it is ended; None: the runner's own limit."""
 
 
 class Runner:
@@ -110,7 +112,8 @@ class Runner:
             _write_private(directory / "secrets" / name, content)
 
     def _ansible(self, directory: Path, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
-        watch = _Watch(directory, cancelled, self._timeout_s)
+        limit_s = order.within_s or self._timeout_s
+        watch = _Watch(directory, cancelled, limit_s)
 
         def handle(event: dict[str, Any]) -> bool:
             reader.read(event)
@@ -132,7 +135,7 @@ class Runner:
             return Outcome(RunState.CANCELLED, "cancelled")
         if watch.timed_out:
             at = reader.step or "begin"
-            return Outcome(RunState.FAILED, f"{order.play} took longer than {self._timeout_s:g} s; it was to {at}")
+            return Outcome(RunState.FAILED, f"{order.play} took longer than {limit_s:g} s; it was to {at}")
         if result.status == "successful":
             return Outcome(RunState.SUCCEEDED)
         with result.stdout as output:

@@ -63,6 +63,17 @@ class Settings(ServiceSettings):
     ssh_within_s: float = Field(
         180.0, gt=0, description="Seconds a machine that its cloud calls running may take to answer over SSH."
     )
+    operator_key: Path | None = Field(
+        None,
+        description="File with the private key that lets into the machines of inventories. Default: a key pair of our "
+        "own for each cloud of kind `static`; `caravan machine key` shows its public half.",
+    )
+    machine_tries: int = Field(
+        3, gt=0, description="Tries of each piece of work on an inventory's machine before it is told to have failed."
+    )
+    machine_work_s: float = Field(
+        600.0, gt=0, description="Seconds that a piece of work on inventories' machines may take; a wipe takes some 30."
+    )
     artifacts: str = Field(
         "",
         description="The mirror that machines take binaries and images from: a URL, or a directory that they have at "

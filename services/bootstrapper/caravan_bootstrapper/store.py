@@ -74,6 +74,7 @@ class Node(Table, table=True):
     connection: str = Connection.SANDBOX
     joins_by_itself: bool = False
     ssh_user: str = "root"
+    ssh_port: int = 22
     host_keys: list[str] = Field(default_factory=list, sa_type=JSON)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     leaving: bool = False
@@ -140,6 +141,16 @@ class SshKey(Table, table=True):
     __tablename__ = "ssh_keys"
 
     cluster_id: UUID = Field(primary_key=True)
+    public: str
+    sealed_private: str
+
+
+class OperatorKey(Table, table=True):
+    """The key pair that lets us into the machines of an inventory, OpenSSH texts."""
+
+    __tablename__ = "operator_keys"
+
+    cloud: str = Field(primary_key=True)
     public: str
     sealed_private: str
 

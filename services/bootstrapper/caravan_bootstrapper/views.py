@@ -21,6 +21,9 @@ class Play(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     RENEW = "renew"
+    CHECK_MACHINES = "check_machines"
+    PREPARE_MACHINES = "prepare_machines"
+    CLEAN_MACHINES = "clean_machines"
 
 
 class RunState(StrEnum):
@@ -56,6 +59,7 @@ class NodeView:
     connection: Connection = Connection.SANDBOX
     joins_by_itself: bool = False
     ssh_user: str = "root"
+    ssh_port: int = 22
     host_keys: tuple[str, ...] = ()
     ready_at: datetime | None = None
     """None while only its leaving was heard of."""

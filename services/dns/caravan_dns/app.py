@@ -11,6 +11,7 @@ from caravan_dns.grants import Grants
 from caravan_dns.reconcile import Endpoints
 from caravan_dns.settings import Settings
 from caravan_dns.zones.base import Zone
+from caravan_dns.zones.designate import DesignateZone
 from caravan_dns.zones.embedded import EmbeddedZone
 from caravan_dns.zones.null import NullZone
 from caravan_dns.zones.rfc2136 import Rfc2136Zone
@@ -62,6 +63,8 @@ def _zone(service: Service, settings: Settings) -> Zone:
     """The zone that the settings choose; the embedded one runs beside the service."""
     if settings.zone == "null":
         return NullZone()
+    if settings.zone == "designate":
+        return DesignateZone(settings.zone_origin, settings.designate_cloud, settings.designate_clouds_file)
     if settings.zone == "rfc2136":
         assert settings.rfc2136_key_file
         secret = settings.rfc2136_key_file.read_text().strip()

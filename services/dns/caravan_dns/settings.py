@@ -22,9 +22,10 @@ class Settings(ServiceSettings):
         description="Name of this installation; goes into every record's owner marker, so that two installations "
         "can share a zone. Changing it disowns all existing records.",
     )
-    zone: Literal["embedded", "rfc2136", "null"] = Field(
+    zone: Literal["embedded", "rfc2136", "designate", "null"] = Field(
         "embedded",
-        description="Who serves the names: Caravan's own name server, a name server that takes signed updates, nobody.",
+        description="Who serves the names: Caravan's own name server, a name server that takes signed updates, an "
+        "OpenStack's Designate, nobody.",
     )
     zone_origin: str = Field(
         "caravan.test",
@@ -43,8 +44,8 @@ class Settings(ServiceSettings):
     resolvable: bool | None = Field(
         None,
         description="Whether users' resolvers find the names. False: kubeconfigs dial an address and name the host for "
-        "TLS only. Default: true with the zone `rfc2136`, else false; set it to true once the zone is delegated to "
-        "the embedded server.",
+        "TLS only. Default: true with the zones `rfc2136` and `designate`, else false; set it to true once the zone is "
+        "delegated to the embedded server.",
     )
     grant_default_s: int = Field(
         HOUR_S, ge=1, le=8 * HOUR_S, description="Seconds a kubeconfig is valid when the asker names no lifetime (0)."
@@ -69,6 +70,13 @@ class Settings(ServiceSettings):
     rfc2136_key_file: Path | None = Field(
         None, description="File that holds the TSIG secret, base64, and nothing else. Needed by the zone `rfc2136`."
     )
+    designate_cloud: str | None = Field(
+        None,
+        description="Entry of clouds.yaml whose project has the zone, for the zone `designate`; OS_CLOUD by default.",
+    )
+    designate_clouds_file: Path | None = Field(
+        None, description="The clouds.yaml; by default OS_CLIENT_CONFIG_FILE or the places where every client looks."
+    )
 
     @field_validator("endpoint_template")
     @classmethod
@@ -89,4 +97,4 @@ class Settings(ServiceSettings):
     @property
     def names_resolve(self) -> bool:
         """`resolvable`, or what the zone's kind makes likely."""
-        return self.zone == "rfc2136" if self.resolvable is None else self.resolvable
+        return self.zone in ("rfc2136", "designate") if self.resolvable is None else self.resolvable

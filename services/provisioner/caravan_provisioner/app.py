@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from caravan_provisioner import handlers, store
+from caravan_provisioner.check import CloudDesk
 from caravan_provisioner.clouds import make_clouds
+from caravan_provisioner.clouds.static import StaticCloud
+from caravan_provisioner.custody import Custody, handed_back
+from caravan_provisioner.desk import MachineDesk
 from caravan_provisioner.installation import Installation
 from caravan_provisioner.offers import Crier
 from caravan_provisioner.reconcile import Provisioning
@@ -15,11 +19,22 @@ from caravan_shared.contracts.events import (
     ClusterDeletionRequested,
     ClusterRequested,
     HealthChanged,
+    MachinesHandedBack,
     NodesDrained,
     NodesHealthChanged,
     NodesJoined,
 )
-from caravan_shared.contracts.requests import AskUserData, UserData
+from caravan_shared.contracts.requests import (
+    AskCloudCheck,
+    AskMachineChange,
+    AskMachineImport,
+    AskMachineRelease,
+    AskMachineRemoval,
+    AskMachines,
+    AskSweepReport,
+    AskUserData,
+    UserData,
+)
 from caravan_shared.plumbing.service import Service
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -29,7 +44,7 @@ def build(settings: Settings) -> Service:
     """The provisioner, ready to run."""
     service = Service("provisioner", settings, metadata=store.Table.metadata, migrations=MIGRATIONS)
     sites = make_sites(
-        make_clouds(settings.clouds).values(),
+        make_clouds(settings.clouds, service.db, service.clock).values(),
         service.clock,
         concurrency=settings.creates_in_flight,
         rate_per_s=settings.creates_per_s,
@@ -40,6 +55,14 @@ def build(settings: Settings) -> Service:
         return await service.ask(question, UserData)
 
     provisioning = Provisioning(sites, installation.id, ask_user_data, settings)
+    crier = Crier(sites.values(), service.db, service.clock, settings)
+
+    async def look_again(cloud: str) -> None:
+        await crier.look(sites[cloud])
+
+    inventories = [name for name, site in sites.items() if isinstance(site.cloud, StaticCloud)]
+    desk = MachineDesk(service.db, service.clock, inventories, look_again)
+    cloud_desk = CloudDesk(sites, service.db)
 
     service.hears(ClusterRequested, handlers.cluster_requested)
     service.hears(ClusterDeletionRequested, handlers.cluster_deletion_requested)
@@ -48,7 +71,16 @@ def build(settings: Settings) -> Service:
     service.hears(NodesJoined, handlers.nodes_joined)
     service.hears(NodesHealthChanged, handlers.nodes_health_changed)
     service.hears(HealthChanged, handlers.health_changed)
+    service.hears(MachinesHandedBack, handed_back)
+    service.answers(AskMachines, desk.list)
+    service.answers(AskMachineImport, desk.take_in)
+    service.answers(AskMachineChange, desk.change)
+    service.answers(AskMachineRemoval, desk.remove)
+    service.answers(AskMachineRelease, desk.release)
+    service.answers(AskCloudCheck, cloud_desk.check)
+    service.answers(AskSweepReport, cloud_desk.sweep_report)
     service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
-    service.alongside("offers", Crier(sites.values(), service.db, service.clock, settings).run)
+    service.alongside("offers", crier.run)
+    service.alongside("custody", Custody(service.db, service.clock, settings.ask_again_s).run)
     service.alongside("sweep", Sweeper(sites.values(), installation, service.db, service.clock, settings).run)
     return service

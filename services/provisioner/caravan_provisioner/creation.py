@@ -6,7 +6,7 @@ can be sure about: a node whose call was noted and has no outcome is left alone 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,10 +44,11 @@ def unasked(nodes: Iterable[Node]) -> list[Node]:
 def question_about(node: Node, can: Capabilities) -> AskUserData | None:
     """What to ask for the machines of the node's set to boot with; None where they boot with nothing.
 
-    Every machine that is reached over SSH has to let us in. Else only workers need user-data, to join by themselves:
-    control plane and etcd need secrets that no user-data should carry.
+    Every machine that is reached over SSH has to let us in. Else only workers need user-data, where they join by
+    themselves: control plane and etcd need secrets that no user-data should carry.
     """
-    if not can.user_data or (can.connection is not Connection.SSH and node.role is not Role.WORKER):
+    joins = can.pull and node.role is Role.WORKER
+    if not can.user_data or not (can.connection is Connection.SSH or joins):
         return None
     return AskUserData(cluster_id=node.cluster_id, node_set=node.node_set, connection=can.connection, pull=can.pull)
 
@@ -55,8 +56,10 @@ def question_about(node: Node, can: Capabilities) -> AskUserData | None:
 class Creation:
     """The creates of one turn."""
 
-    def __init__(self, turn: Turn, ledger: Ledger, site: Site, installation: str, ask: AskForUserData) -> None:
-        self._turn, self._ledger, self._site, self._installation, self._ask = turn, ledger, site, installation, ask
+    def __init__(
+        self, turn: Turn, ledger: Ledger, sites: Mapping[str, Site], installation: str, ask: AskForUserData
+    ) -> None:
+        self._turn, self._ledger, self._sites, self._installation, self._ask = turn, ledger, sites, installation, ask
 
     async def run(self) -> float | None:
         """Make the calls; return in how many seconds to try what did not work, or None if all did."""
@@ -78,7 +81,7 @@ class Creation:
         return await _together(self._create_batch(batch, boot) for batch in by_batch.values())
 
     async def _boot(self, node: Node) -> "_Boot":
-        can = self._site.cloud.capabilities
+        can = self._sites[node.cloud].cloud.capabilities
         question = question_about(node, can)
         if question is None:
             return _Boot()
@@ -86,13 +89,14 @@ class Creation:
         return _Boot(answer.user_data, joins=can.pull and answer.joins)
 
     async def _create_batch(self, nodes: list[Node], boot: "_Boot") -> float | None:
-        async with self._site.creates:
+        site = self._sites[nodes[0].cloud]
+        async with site.creates:
             now = self._turn.now()
             asked = [replace(node, asked_at=now, joins_by_itself=boot.joins) for node in nodes]
             # Writing this down under the lease also keeps a worker that lost it from asking the cloud.
             await self._ledger.record(asked)
             try:
-                machines = await self._site.cloud.create(self._batch(asked, boot.user_data))
+                machines = await site.cloud.create(self._batch(asked, boot.user_data))
             except GiveUp as error:
                 await self._ledger.give_up_on([replace(node, asked_at=None) for node in asked], error)
                 return None

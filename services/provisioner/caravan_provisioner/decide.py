@@ -89,7 +89,7 @@ def is_complete(spec: ClusterSpec, nodes: Iterable[Node]) -> bool:
 
 
 def _emptied(name: str, member: Node) -> NodeSet:
-    return NodeSet(name=name, role=member.role, count=0, machine_type=member.machine_type)
+    return NodeSet(name=name, role=member.role, count=0, machine_type=member.machine_type, cloud=member.cloud)
 
 
 def _started_afresh(

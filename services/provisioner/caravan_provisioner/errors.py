@@ -3,7 +3,8 @@
 GiveUp
 ├── CloudRefused, QuotaExceeded, UnknownMachineType   (clouds/base.py)
 ├── UnknownCloud
-└── CloudChanged
+├── CloudChanged
+└── CloudsApart
 Retry
 └── CloudUnavailable                                  (clouds/base.py)
 """
@@ -28,3 +29,14 @@ class CloudChanged(GiveUp):
     def __init__(self, old: str, new: str) -> None:
         super().__init__(f"the cluster lives on cloud {old!r} and cannot move to {new!r}", who_can_fix=WhoCanFix.USER)
         self.old, self.new = old, new
+
+
+class CloudsApart(GiveUp):
+    """Machines of one cluster cannot be reached in different ways."""
+
+    def __init__(self, clouds: list[str]) -> None:
+        super().__init__(
+            f"the clouds {', '.join(clouds)} cannot share a cluster: some are simulated and some are not",
+            who_can_fix=WhoCanFix.USER,
+        )
+        self.clouds = clouds

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
@@ -49,6 +50,15 @@ class Ledger:
     def spec(self) -> ClusterSpec:
         """What was asked for."""
         return self.cluster.spec
+
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """The clouds that the spec names, as far as one was heard of."""
+        return self.spec.clouds() if self.cluster.spec_json else ()
+
+    def has_seen(self, trouble_since: datetime) -> bool:
+        """Whether a person retried after that trouble began. Nobody looks at what is to go."""
+        return not self.deleting and self.wanted().has_seen(trouble_since)
 
     @property
     def deleting(self) -> bool:

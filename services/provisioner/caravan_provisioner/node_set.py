@@ -234,6 +234,7 @@ class SetStep:
             batch=batch,
             number=number,
             machine_type=self.node_set.machine_type,
+            cloud=self.node_set.cloud,
             planned_at=self.now,
             state=MachineState.PLANNED,
             since=self.now,

@@ -27,6 +27,8 @@ class Node:
     state: MachineState
     since: datetime
     """When `state` was entered, or the deletion was last asked for."""
+    cloud: str = ""
+    """Where its machine is or shall be."""
     joins_by_itself: bool = False
     """Its machine boots with user-data that joins it."""
     asked_at: datetime | None = None
@@ -35,6 +37,7 @@ class Node:
     address: str | None = None
     host_keys: tuple[str, ...] = ()
     """The machine's public SSH host keys, as the cloud told them."""
+    ssh_port: int = 22
     listed: bool = False
     """A listing has shown the machine."""
     missing_since: datetime | None = None

@@ -32,15 +32,16 @@ def observe(
     *,
     adopting: bool,
     pull: bool,
+    cloud: str = "",
     needs_host_keys: bool = False,
     seen_by_a_person: Callable[[datetime], bool] = lambda _since: False,
 ) -> Observation:
     """What a listing of one cluster's machines, begun at `taken_at`, says about its nodes.
 
     With `adopting`, a machine that no node has becomes a node: the cloud is the truth and the store a copy. Without it
-    (the cluster is to go), it is a stray. `pull`: the cloud's workers join by themselves. `needs_host_keys`: nobody
-    connects to a machine before the cloud has told its host keys. `seen_by_a_person`: someone retried after trouble
-    that began then.
+    (the cluster is to go), it is a stray. `cloud`: the one that was listed. `pull`: its workers join by themselves.
+    `needs_host_keys`: nobody connects to a machine before the cloud has told its host keys. `seen_by_a_person`: someone
+    retried after trouble that began then.
     """
     nodes = list(nodes)
     # A machine we know by its id stays its node's, even if someone renamed it.
@@ -71,7 +72,7 @@ def observe(
         best = _best(unknown)
         if not adopting:
             strays.extend(machine.id for machine in unknown)
-        elif adopted := _adopt(name, best, taken_at, pull):
+        elif adopted := _adopt(name, best, taken_at, cloud, pull=pull):
             seen.append(look.listed(adopted, best))
             strays.extend(machine.id for machine in unknown if machine is not best)
     return Observation(seen, strays)
@@ -141,7 +142,7 @@ class _Look:
             return node.failed(machine.fault or "the cloud reports an error", WhoCanFix.OPERATOR, self.taken_at)
         if node.state is MachineState.CREATING and self._can_be_reached(node, machine):
             ready = node.to(MachineState.READY, self.taken_at)
-            return replace(ready, address=machine.address, ready_at=self.taken_at)
+            return replace(ready, address=machine.address, ssh_port=machine.ssh_port, ready_at=self.taken_at)
         return self._check_building(node)
 
     def _can_be_reached(self, node: Node, machine: Machine) -> bool:
@@ -174,7 +175,7 @@ def _best(found: list[Machine]) -> Machine:
     return min(found, key=lambda machine: (order.index(machine.state), machine.created_at, machine.id))
 
 
-def _adopt(name: str, machine: Machine, taken_at: datetime, pull: bool) -> Node | None:
+def _adopt(name: str, machine: Machine, taken_at: datetime, cloud: str, *, pull: bool) -> Node | None:
     """A node for a machine that the store does not know, or None where its name is not one of ours."""
     _, _, number = name.rpartition("-")
     if machine.owner is None or not number.isdecimal():
@@ -187,6 +188,7 @@ def _adopt(name: str, machine: Machine, taken_at: datetime, pull: bool) -> Node 
         batch=machine.owner.batch,
         number=int(number),
         machine_type=machine.machine_type,
+        cloud=cloud,
         planned_at=machine.created_at,
         state=MachineState.CREATING,
         since=taken_at,

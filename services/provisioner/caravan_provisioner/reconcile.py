@@ -2,18 +2,20 @@
 
 import secrets
 import string
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from caravan_provisioner.clouds.base import Machine
+from caravan_provisioner.clouds.base import Capabilities
 from caravan_provisioner.creation import AskForUserData, Creation, unasked
 from caravan_provisioner.decide import decide, decide_deletion
-from caravan_provisioner.errors import CloudChanged, UnknownCloud
+from caravan_provisioner.errors import CloudChanged, CloudsApart, UnknownCloud
+from caravan_provisioner.inventory import Listing
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
-from caravan_provisioner.observe import observe
+from caravan_provisioner.observe import Observation, observe
 from caravan_provisioner.plan import Plan
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site
@@ -31,10 +33,10 @@ _LETTERS = string.ascii_lowercase + string.digits
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A cluster's machines by the newest listing of each cloud that may have some."""
+    """What the newest listings of a cluster's clouds say: its nodes, and ids of machines that none needs, by cloud."""
 
-    taken_at: datetime
-    machines: list[Machine]
+    nodes: list[Node]
+    strays: dict[str, list[str]]
 
 
 class Provisioning:
@@ -68,37 +70,25 @@ class Provisioning:
         await ledger.give_up_on(unasked(plan.nodes.values()), error)
 
     async def _provide(self, turn: Turn, ledger: Ledger) -> float | None:
-        site = self._site_of(ledger)
-        can = site.cloud.capabilities
-        ledger.connection = can.connection
-        seen = await self._look([site], turn, ledger)
-        observed = observe(
-            ledger.nodes.values(),
-            seen.machines,
-            seen.taken_at,
-            self._settings,
-            adopting=True,
-            pull=can.user_data and can.pull,
-            needs_host_keys=can.connection is Connection.SSH,
-            seen_by_a_person=ledger.wanted().has_seen,
-        )
-        plan = self._decide(ledger, observed.nodes, turn.now(), can.max_batch)
+        sites = self._sites_of(ledger)
+        ledger.connection = sites[0].cloud.capabilities.connection
+        seen = await self._look(sites, turn, ledger, adopting=True)
+        most = min(site.cloud.capabilities.max_batch for site in sites)
+        plan = self._decide(ledger, seen.nodes, turn.now(), most)
         await ledger.record(plan.nodes.values(), plan.sets.values())
         if ledger.spec.paused:
-            return _watch([site], ledger, turn.now())
-        await _delete_machines([site], [*plan.delete, *observed.strays])
-        wait = await Creation(turn, ledger, site, await self._installation(), self._ask).run()
-        return _soonest(wait, _due(plan, turn.now()), _watch([site], ledger, turn.now()))
+            return _watch(sites, ledger, turn.now())
+        await _delete_machines(sites, plan, seen)
+        by_name = {site.cloud.name: site for site in sites}
+        wait = await Creation(turn, ledger, by_name, await self._installation(), self._ask).run()
+        return _soonest(wait, _due(plan, turn.now()), _watch(sites, ledger, turn.now()))
 
     async def _delete(self, turn: Turn, ledger: Ledger) -> float | None:
         sites = self._sites_to_empty(ledger)
-        seen = await self._look(sites, turn, ledger)
-        observed = observe(
-            ledger.nodes.values(), seen.machines, seen.taken_at, self._settings, adopting=False, pull=False
-        )
-        plan = decide_deletion(observed.nodes, turn.now())
+        seen = await self._look(sites, turn, ledger, adopting=False)
+        plan = decide_deletion(seen.nodes, turn.now())
         await ledger.record(plan.nodes.values())
-        await _delete_machines(sites, {*plan.delete, *observed.strays})
+        await _delete_machines(sites, plan, seen)
         return _watch(sites, ledger, turn.now()) if ledger.remaining() else None
 
     def _decide(self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int) -> Plan:
@@ -113,15 +103,36 @@ class Provisioning:
             new_batch=lambda: _new_batch(taken),
         )
 
-    async def _look(self, sites: list[Site], turn: Turn, ledger: Ledger) -> _Seen:
+    async def _look(self, sites: list[Site], turn: Turn, ledger: Ledger, *, adopting: bool) -> _Seen:
+        """Each cloud's listing speaks of the nodes on that cloud alone."""
         installation, now = await self._installation(), turn.now()
-        taken_at, machines = now, list[Machine]()
+        looked_at = {site.cloud.name for site in sites}
+        elsewhere = [node for node in ledger.nodes.values() if node.cloud not in looked_at]
+        # Of clouds that are not there, no node ever had a machine (see `_sites_to_empty`).
+        nodes = observe(elsewhere, [], now, self._settings, adopting=False, pull=False).nodes
+        strays, listed = dict[str, list[str]](), 0
         for site in sites:
             listing = await site.inventory.listing(installation, self._oldest_of_use(site, ledger, now))
-            taken_at = min(taken_at, listing.taken_at)
-            machines.extend(listing.of(ledger.cluster.cluster_id))
-        ledger.listed = len(machines)
-        return _Seen(taken_at, machines)
+            listed += len(listing.of(ledger.cluster.cluster_id))
+            observed = self._observe(site, listing, ledger, adopting=adopting)
+            nodes.extend(observed.nodes)
+            strays[site.cloud.name] = observed.strays
+        ledger.listed = listed
+        return _Seen(nodes, strays)
+
+    def _observe(self, site: Site, listing: Listing, ledger: Ledger, *, adopting: bool) -> Observation:
+        can: Capabilities = site.cloud.capabilities
+        return observe(
+            [node for node in ledger.nodes.values() if node.cloud == site.cloud.name],
+            listing.of(ledger.cluster.cluster_id),
+            listing.taken_at,
+            self._settings,
+            adopting=adopting,
+            pull=can.user_data and can.pull,
+            cloud=site.cloud.name,
+            needs_host_keys=can.connection is Connection.SSH,
+            seen_by_a_person=ledger.has_seen,
+        )
 
     def _oldest_of_use(self, site: Site, ledger: Ledger, now: datetime) -> datetime:
         """How fresh a listing this cluster needs: while nothing is on its way, a shared older one will do."""
@@ -133,22 +144,33 @@ class Provisioning:
             return now - site.inventory.interval()
         return now - timedelta(seconds=self._settings.calm_listing_s)
 
-    def _site_of(self, ledger: Ledger) -> Site:
-        cluster, cloud = ledger.cluster, ledger.spec.cloud
-        if cluster.cloud and cluster.cloud != cloud:
-            raise CloudChanged(cluster.cloud, cloud)
-        if cloud not in self._sites:
-            raise UnknownCloud(cloud, sorted(self._sites))
-        return self._sites[cloud]
+    def _sites_of(self, ledger: Ledger) -> list[Site]:
+        """The clouds that the spec names and those that nodes are still on, the cluster's own first."""
+        cluster, spec = ledger.cluster, ledger.spec
+        if cluster.cloud and cluster.cloud != spec.cloud:
+            raise CloudChanged(cluster.cloud, spec.cloud)
+        wanted = {node_set.name: node_set.cloud for node_set in spec.node_sets()}
+        present = [node for node in ledger.nodes.values() if node.state is not MachineState.REMOVED]
+        for node in present:
+            if wanted.get(node.node_set, node.cloud) != node.cloud:
+                raise CloudChanged(node.cloud, wanted[node.node_set])
+        names = list(dict.fromkeys([*spec.clouds(), *(node.cloud for node in present)]))
+        if unknown := [name for name in names if name not in self._sites]:
+            raise UnknownCloud(unknown[0], sorted(self._sites))
+        sites = [self._sites[name] for name in names]
+        if len({site.cloud.capabilities.connection for site in sites}) > 1:
+            raise CloudsApart(names)
+        return sites
 
     def _sites_to_empty(self, ledger: Ledger) -> list[Site]:
-        """The cluster's own cloud, or every one if we never heard which that is."""
-        cloud = ledger.cluster.cloud
-        if cloud is not None and cloud in self._sites:
-            return [self._sites[cloud]]
-        if cloud and any(node.machine_id for node in ledger.nodes.values()):
-            raise UnknownCloud(cloud, sorted(self._sites))
-        return list(self._sites.values())
+        """Every cloud that may have machines of the cluster: all there are if we never heard which those are."""
+        if ledger.cluster.cloud is None:
+            return list(self._sites.values())
+        of_nodes = {node.cloud for node in ledger.nodes.values() if node.machine_id}
+        if lost := sorted(of_nodes - self._sites.keys()):
+            raise UnknownCloud(lost[0], sorted(self._sites))
+        names = {ledger.cluster.cloud, *ledger.clouds, *(node.cloud for node in ledger.nodes.values())}
+        return [site for name, site in self._sites.items() if name in names] or list(self._sites.values())
 
 
 async def _open(turn: Turn) -> Ledger | None:
@@ -156,13 +178,16 @@ async def _open(turn: Turn) -> Ledger | None:
         return await Ledger.open(turn, session, UUID(turn.key))
 
 
-async def _delete_machines(sites: list[Site], ids: Iterable[str]) -> None:
-    unique = sorted(set(ids))
-    if not unique:
-        return
+async def _delete_machines(sites: list[Site], plan: Plan, seen: _Seen) -> None:
+    """Ask each cloud for the deletion of what is on it."""
+    doomed = defaultdict[str, set[str]](set, {cloud: set(ids) for cloud, ids in seen.strays.items()})
+    clouds = {node.machine_id: node.cloud for node in plan.nodes.values()}
+    for machine_id in plan.delete:
+        doomed[clouds[machine_id]].add(machine_id)
     for site in sites:
-        await site.cloud.delete(unique)
-    log.info("machines' deletion asked for", machines=len(unique))
+        if ids := sorted(doomed[site.cloud.name]):
+            await site.cloud.delete(ids)
+            log.info("machines' deletion asked for", cloud=site.cloud.name, machines=len(ids))
 
 
 def _watch(sites: list[Site], ledger: Ledger, now: datetime) -> float | None:

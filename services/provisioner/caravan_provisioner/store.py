@@ -80,6 +80,7 @@ class NodeRow(Table, table=True):
     batch: str
     number: int
     machine_type: str
+    cloud: str = ""
     planned_at: datetime = Field(sa_type=UtcDateTime)
     state: str
     since: datetime = Field(sa_type=UtcDateTime)
@@ -88,6 +89,7 @@ class NodeRow(Table, table=True):
     machine_id: str | None = None
     address: str | None = None
     host_keys: list[str] = Field(default_factory=list, sa_type=JSON)
+    ssh_port: int = 22
     listed: bool
     missing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -25,6 +25,7 @@ from caravan_shared.contracts.facts import (
     ReadyNode,
     WhoCanFix,
 )
+from caravan_shared.contracts.machines import MachineToWork, MachineWork, WorkedMachine
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
 from caravan_shared.contracts.states import Verdict
 
@@ -216,6 +217,43 @@ class NodesRepairHeld(ClusterEvent):
         "nodes": [{**_NODE, "reason": "more than 40 % of workers are unreachable at once: a person has to look"}],
     }
     nodes: tuple[HeldNode, ...]
+
+
+class MachinesHandedOver(Event):
+    """These machines of an inventory are the bootstrapper's to work on; said again until it hands them back."""
+
+    subject: ClassVar[str] = "machines.handed_over"
+    example: ClassVar[dict[str, Any]] = {
+        "work": "prepare",
+        "machines": [
+            {
+                "id": _RUN,
+                "ticket": 2,
+                "name": "rack1-07",
+                "cloud": "metal",
+                "address": "10.0.0.7",
+                "ssh_port": 22,
+                "ssh_user": "root",
+                "host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"],
+                "cluster_id": _CLUSTER,
+                "node": "demo-workers-k3x9-1",
+            }
+        ],
+    }
+    work: MachineWork
+    machines: tuple[MachineToWork, ...]
+
+
+class MachinesHandedBack(Event):
+    """The bootstrapper has done that work on these machines, or found that it cannot be done."""
+
+    subject: ClassVar[str] = "machines.handed_back"
+    example: ClassVar[dict[str, Any]] = {
+        "work": "clean",
+        "machines": [{"id": _RUN, "ticket": 3, "problem": "rack1-07 cannot be reached: connection timed out"}],
+    }
+    work: MachineWork
+    machines: tuple[WorkedMachine, ...]
 
 
 # --- bootstrapper: membership --------------------------------------------------------------------------------------

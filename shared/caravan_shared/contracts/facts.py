@@ -59,6 +59,7 @@ class ReadyNode(Message):
     connection: Connection
     joins_by_itself: bool = Field(description="True where its user-data joins it (pull); else Ansible pushes.")
     ssh_user: str = Field("root", description="Who Ansible logs in as, where it connects by SSH.")
+    ssh_port: int = Field(22, description="Where the machine's SSH server listens.")
     host_keys: tuple[str, ...] = Field(
         (), description="The machine's public SSH host keys, `<type> <base64>`, as the cloud tells them."
     )
@@ -102,6 +103,25 @@ class FieldProblem(Message):
     field: str = Field(description="Path into the request, e.g. `spec.workers.0.count`.")
     problem: str
     remedy: str
+
+
+class FindingLevel(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, with less than one might expect."""
+    FATAL = "fatal"
+    """No cluster can be made before it is mended."""
+
+
+class Finding(Message):
+    """One thing that a check looked at: what was found, and what to do about it."""
+
+    about: str = Field(description="What was looked at, in a word or two.")
+    level: FindingLevel
+    says: str
+    mend: str = Field("", description="What to do, as a sentence; empty where nothing is to be done.")
 
 
 class OfferedMachineType(Message):

@@ -5,12 +5,15 @@ sealed in transit (see `plumbing.requests`), so secrets may be in them and only 
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
 from pydantic import Field
 
-from caravan_shared.contracts.facts import Connection, Message
+from caravan_shared.contracts.facts import Connection, FieldProblem, Finding, FindingLevel, Message
+from caravan_shared.contracts.machines import MachineEntry, MachineView
+from caravan_shared.contracts.states import InventoryState
 
 
 class Reply(Message):
@@ -22,6 +25,8 @@ class Request(Message):
 
     subject: ClassVar[str]
     reply: ClassVar[type[Reply]]
+    timeout_s: ClassVar[float] = 10.0
+    """Seconds that the answer may take."""
 
 
 class ClusterPki(Reply):
@@ -120,3 +125,143 @@ class AskUserData(Request):
         Connection.SANDBOX, description="How the machines will be reached; over SSH every role needs user-data."
     )
     pull: bool = Field(True, description="False: workers are pushed too.")
+
+
+class Refusal(StrEnum):
+    """Why an inventory did not do what was asked."""
+
+    PROBLEMS = "problems"
+    """Fields are wrong; every one of them is told."""
+    UNKNOWN = "unknown"
+    """There is no such machine."""
+    STALE = "stale"
+    """It changed since the asker looked."""
+    STATE = "state"
+    """It does not go with the state that the machine is in."""
+
+
+class Machines(Reply):
+    """Machines of inventories; or why nothing was done."""
+
+    items: tuple[MachineView, ...] = ()
+    more: bool = Field(False, description="There are further ones after the last of these.")
+    refusal: Refusal | None = None
+    reason: str = ""
+    problems: tuple[FieldProblem, ...] = ()
+
+
+class AskMachines(Request):
+    """api → provisioner: which machines there are, by name."""
+
+    subject: ClassVar[str] = "rpc.provisioner.machines"
+    reply: ClassVar[type[Reply]] = Machines
+    name: str | None = Field(None, description="This one alone.")
+    cloud: str | None = None
+    machine_type: str | None = None
+    state: InventoryState | None = None
+    after: str = ""
+    limit: int = Field(100, ge=1, le=500)
+
+
+class AskMachineImport(Request):
+    """api → provisioner: take these machines in, all or none. Entries that are there as given already change nothing.
+
+    `sealed_bmc_passwords`: by machine name, sealed for `machines.bmc_context`.
+    """
+
+    subject: ClassVar[str] = "rpc.provisioner.machine_import"
+    reply: ClassVar[type[Reply]] = Machines
+    entries: tuple[MachineEntry, ...]
+    sealed_bmc_passwords: dict[str, str] = Field(default_factory=dict)
+    only_look: bool = Field(False, description="Take nothing in; tell what would keep them out.")
+
+
+class AskMachineChange(Request):
+    """api → provisioner: describe a machine anew, unless it changed since `version`."""
+
+    subject: ClassVar[str] = "rpc.provisioner.machine_change"
+    reply: ClassVar[type[Reply]] = Machines
+    version: int
+    entry: MachineEntry
+    sealed_bmc_password: str | None = Field(None, description="None: it stays what it is.")
+
+
+class AskMachineRemoval(Request):
+    """api → provisioner: strike a machine off that nobody has claimed."""
+
+    subject: ClassVar[str] = "rpc.provisioner.machine_removal"
+    reply: ClassVar[type[Reply]] = Machines
+    name: str
+    version: int
+
+
+class AskMachineRelease(Request):
+    """api → provisioner: let a machine out of quarantine, checked first; with `wipe`, wiped before that."""
+
+    subject: ClassVar[str] = "rpc.provisioner.machine_release"
+    reply: ClassVar[type[Reply]] = Machines
+    name: str
+    version: int
+    wipe: bool
+
+
+class OperatorKey(Reply):
+    """The public key, an `authorized_keys` line, that lets Caravan into the machines of an inventory."""
+
+    public: str
+
+
+class AskOperatorKey(Request):
+    """api → bootstrapper: which key the machines of this cloud have to let in."""
+
+    subject: ClassVar[str] = "rpc.bootstrapper.operator_key"
+    reply: ClassVar[type[Reply]] = OperatorKey
+    cloud: str
+
+
+class CloudCheck(Reply):
+    """Whether a cloud is usable, and all that was looked at."""
+
+    cloud: str
+    kind: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """True where nothing is in the way of a cluster."""
+        return all(finding.level is not FindingLevel.FATAL for finding in self.findings)
+
+
+class AskCloudCheck(Request):
+    """api → provisioner: look at a cloud now, from every side."""
+
+    subject: ClassVar[str] = "rpc.provisioner.check_cloud"
+    reply: ClassVar[type[Reply]] = CloudCheck
+    timeout_s: ClassVar[float] = 28.0
+    cloud: str
+
+
+class SweepSighted(Message):
+    """A machine of ours that seems to belong to no cluster, and what the sweep does about it."""
+
+    machine_id: str
+    name: str
+    cluster_id: UUID
+    reason: str
+    verdict: str = Field(description="What happens to it, and when.")
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+class SweepReport(Reply):
+    """What the sweep of one cloud has seen in the last days, newest first."""
+
+    items: tuple[SweepSighted, ...]
+
+
+class AskSweepReport(Request):
+    """api → provisioner: what the sweep is about to do, or did."""
+
+    subject: ClassVar[str] = "rpc.provisioner.sweep_report"
+    reply: ClassVar[type[Reply]] = SweepReport
+    cloud: str

@@ -27,6 +27,11 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 
+OwnCloud = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=64)] | None,
+    Field(description="The cloud that this set's machines come from; the cluster's own if none is named. Fixed."),
+]
+
 
 class Role(StrEnum):
     """What the nodes of a set do in their cluster."""
@@ -72,6 +77,7 @@ class ControlPlane(SpecModel):
 
     count: int = Field(1, ge=1, le=99, description="How many; odd with a stacked etcd, so that it keeps its quorum.")
     machine_type: MachineType = Field("medium", description="A machine type that the cloud offers.")
+    cloud: OwnCloud = None
 
 
 class Etcd(SpecModel):
@@ -79,6 +85,7 @@ class Etcd(SpecModel):
 
     count: int = Field(3, ge=1, le=9, description="How many; odd. Beyond 7 costs more than it gives.")
     machine_type: MachineType = Field("medium", description="A machine type that the cloud offers.")
+    cloud: OwnCloud = None
 
 
 class WorkerSet(SpecModel):
@@ -87,6 +94,7 @@ class WorkerSet(SpecModel):
     name: NodeSetName = "workers"
     count: int = Field(2, ge=0, le=5000, description="How many; 0 keeps the set and removes its nodes.")
     machine_type: MachineType = Field("medium", description="A machine type that the cloud offers.")
+    cloud: OwnCloud = None
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Labels put on every node.")
     taints: tuple[Taint, ...] = ()
 
@@ -122,6 +130,7 @@ class NodeSet(SpecModel):
     role: Role
     count: int
     machine_type: MachineType
+    cloud: str = "sandbox"
     labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
 
@@ -142,7 +151,12 @@ class ClusterSpec(SpecModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [example]})
 
     version: KubernetesVersion = Field(description="Kubernetes version, one that `GET /v1/versions` offers.")
-    cloud: str = Field("sandbox", min_length=1, max_length=64, description="The cloud its machines come from.")
+    cloud: str = Field(
+        "sandbox",
+        min_length=1,
+        max_length=64,
+        description="The cloud its machines come from, where a set names no other.",
+    )
     topology: Topology = Topology.STACKED
     control_plane: ControlPlane = ControlPlane()
     etcd: Etcd | None = Field(None, description="Only with topology `external`.")
@@ -161,11 +175,17 @@ class ClusterSpec(SpecModel):
 
     def node_sets(self) -> tuple[NodeSet, ...]:
         """Every set of the cluster: control plane, etcd if external, then the workers in their order."""
-        sets = [NodeSet(name=CONTROL_PLANE_SET, role=Role.CONTROL_PLANE, **self.control_plane.model_dump())]
+        sets: list[dict[str, Any]] = [
+            {"name": CONTROL_PLANE_SET, "role": Role.CONTROL_PLANE, **self.control_plane.model_dump()}
+        ]
         if self.topology is Topology.EXTERNAL and self.etcd:
-            sets.append(NodeSet(name=ETCD_SET, role=Role.ETCD, **self.etcd.model_dump()))
-        sets.extend(NodeSet(role=Role.WORKER, **workers.model_dump()) for workers in self.workers)
-        return tuple(sets)
+            sets.append({"name": ETCD_SET, "role": Role.ETCD, **self.etcd.model_dump()})
+        sets.extend({"role": Role.WORKER, **workers.model_dump()} for workers in self.workers)
+        return tuple(NodeSet(**{**each, "cloud": each["cloud"] or self.cloud}) for each in sets)
+
+    def clouds(self) -> tuple[str, ...]:
+        """The clouds that its machines come from, the cluster's own first."""
+        return tuple(dict.fromkeys([self.cloud, *(node_set.cloud for node_set in self.node_sets())]))
 
     def node_count(self) -> int:
         """How many nodes the cluster has when every set is full."""

@@ -79,9 +79,24 @@ class Verdict(StrEnum):
     """Not asked yet, or the monitor was not fit to judge. Never a fault of the cluster's."""
 
 
+class InventoryState(StrEnum):
+    """How far a machine of an inventory is, whatever node may be on it."""
+
+    CHECKING = "Checking"
+    """New, changed or let out of quarantine; it is looked at, and nothing on it is changed."""
+    AVAILABLE = "Available"
+    """Found fit and clean: a cluster may claim it."""
+    CLAIMED = "Claimed"
+    """It belongs to a node of a cluster."""
+    CLEANING = "Cleaning"
+    """Its node is gone; it is wiped and checked before anybody may have it."""
+    QUARANTINED = "Quarantined"
+    """A check or a wipe failed, or it did not answer: an operator looks and lets it out."""
+
+
 S = TypeVar("S", bound=StrEnum)
 
-C, M, J = ClusterPhase, MachineState, MembershipState
+C, M, J, I = ClusterPhase, MachineState, MembershipState, InventoryState  # noqa: E741
 
 CLUSTER_MOVES: Mapping[ClusterPhase, frozenset[ClusterPhase]] = {
     # Updating: the last fact about one generation arrives when a newer one is wanted already.
@@ -116,6 +131,16 @@ MEMBERSHIP_MOVES: Mapping[MembershipState, frozenset[MembershipState]] = {
     J.FAILED: frozenset({J.WAITING, J.JOINED, J.DRAINING, J.DRAINED}),
     J.DRAINING: frozenset({J.DRAINED, J.FAILED}),
     J.DRAINED: frozenset(),
+}
+
+INVENTORY_MOVES: Mapping[InventoryState, frozenset[InventoryState]] = {
+    I.CHECKING: frozenset({I.AVAILABLE, I.QUARANTINED}),
+    # Checked anew when its operator says that it is reached in another way.
+    I.AVAILABLE: frozenset({I.CLAIMED, I.CHECKING}),
+    # Never straight back: whoever had it may have left anything on it.
+    I.CLAIMED: frozenset({I.CLEANING}),
+    I.CLEANING: frozenset({I.AVAILABLE, I.QUARANTINED}),
+    I.QUARANTINED: frozenset({I.CHECKING, I.CLEANING}),
 }
 
 

@@ -17,8 +17,6 @@ from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.sealing import KeyRing
 
-_TIMEOUT_S = 10.0
-
 log = get_logger(__name__)
 
 Q = TypeVar("Q", bound=Request)
@@ -55,7 +53,9 @@ async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) ->
     """Ask the service that owns the answer; raises what it raised, or `Retry` if it does not answer."""
     owner = request.subject.split(".")[1]
     try:
-        message = await bus.client.request(request.subject, request.model_dump_json().encode(), timeout=_TIMEOUT_S)
+        message = await bus.client.request(
+            request.subject, request.model_dump_json().encode(), timeout=request.timeout_s
+        )
     except nats.errors.NoRespondersError as error:
         raise Retry(f"{owner} is not there to answer") from error
     except (nats.errors.Error, TimeoutError) as error:

@@ -15,12 +15,28 @@ from tests.support.nats import NatsServer, free_port
 from caravan_api.access import Role
 from caravan_api.app import build
 from caravan_api.settings import Settings
+from caravan_provisioner.app import MIGRATIONS
+from caravan_provisioner.desk import MachineDesk
+from caravan_provisioner.store import Table
 from caravan_shared.contracts import events as e
-from caravan_shared.contracts.facts import Event, WhoCanFix
-from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
+from caravan_shared.contracts import requests as r
+from caravan_shared.contracts.facts import Event, Finding, FindingLevel, WhoCanFix
+from caravan_shared.contracts.requests import (
+    AskCloudCheck,
+    AskKubeconfig,
+    AskRevoke,
+    AskSweepReport,
+    CloudCheck,
+    Kubeconfig,
+    Revoked,
+    SweepReport,
+    SweepSighted,
+)
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import SystemClock
+from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.service import Service
@@ -219,4 +235,79 @@ async def dns(stack: Stack, api_nats: NatsServer) -> AsyncIterator[list[AskKubec
     requests.answer(bus, stack.service.keys, AskRevoke, revoke)
     await bus.start()
     yield asked
+    await bus.stop()
+
+
+@pytest.fixture
+async def inventory_db(tmp_path: Path) -> AsyncIterator[Database]:
+    """The provisioner's store."""
+    db = Database(f"sqlite+aiosqlite:///{tmp_path}/provisioner.db", Table.metadata, MIGRATIONS)
+    await db.start()
+    yield db
+    await db.stop()
+
+
+@pytest.fixture
+async def inventory(stack: Stack, inventory_db: Database, api_nats: NatsServer) -> AsyncIterator[Database]:
+    """The provisioner's desk, and the bootstrapper's answer to the one question that is its own."""
+
+    async def nothing(_cloud: str) -> None:
+        return None
+
+    async def key(_asked: r.AskOperatorKey) -> r.OperatorKey:
+        return r.OperatorKey(public="ssh-ed25519 AAAA caravan-operator")
+
+    desk = MachineDesk(inventory_db, SystemClock(), ["metal"], nothing)
+    keeper, runner = Bus(api_nats.url, "provisioner", 1), Bus(api_nats.url, "bootstrapper", 1)
+    requests.answer(keeper, stack.service.keys, r.AskMachines, desk.list)
+    requests.answer(keeper, stack.service.keys, r.AskMachineImport, desk.take_in)
+    requests.answer(keeper, stack.service.keys, r.AskMachineChange, desk.change)
+    requests.answer(keeper, stack.service.keys, r.AskMachineRemoval, desk.remove)
+    requests.answer(keeper, stack.service.keys, r.AskMachineRelease, desk.release)
+    requests.answer(runner, stack.service.keys, r.AskOperatorKey, key)
+    await keeper.start()
+    await runner.start()
+    yield inventory_db
+    await runner.stop()
+    await keeper.stop()
+
+
+@pytest.fixture
+async def provisioner(stack: Stack, api_nats: NatsServer) -> AsyncIterator[None]:
+    """Answers as the provisioner would, for a cloud `sandbox` that has no room left."""
+
+    def known(cloud: str) -> None:
+        if cloud != "sandbox":
+            raise GiveUp(f"there is no cloud {cloud!r}; configured: sandbox", who_can_fix=WhoCanFix.USER)
+
+    async def check(request: AskCloudCheck) -> CloudCheck:
+        known(request.cloud)
+        found = (
+            Finding(about="api", level=FindingLevel.OK, says="it answers"),
+            Finding(about="quota", level=FindingLevel.FATAL, says="10 of 10 machines in use", mend="Delete some."),
+        )
+        return CloudCheck(cloud=request.cloud, kind="sandbox", findings=found)
+
+    async def sweep(request: AskSweepReport) -> SweepReport:
+        known(request.cloud)
+        at = datetime.now(UTC)
+        return SweepReport(
+            items=(
+                SweepSighted(
+                    machine_id="m-1",
+                    name="old-workers-k3x9-1",
+                    cluster_id=uuid4(),
+                    reason="its cluster was deleted",
+                    verdict="seen once; deleted if it is still there at a later sweep",
+                    first_seen_at=at,
+                    last_seen_at=at,
+                ),
+            )
+        )
+
+    bus = Bus(api_nats.url, "provisioner", 1)
+    requests.answer(bus, stack.service.keys, AskCloudCheck, check)
+    requests.answer(bus, stack.service.keys, AskSweepReport, sweep)
+    await bus.start()
+    yield
     await bus.stop()

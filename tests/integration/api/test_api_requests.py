@@ -189,6 +189,7 @@ async def test_before_the_offers_are_known_a_retry_is_advised(tmp_path: Path, na
 
 PLACES = {
     "cluster": "x",
+    "cloud": "x",
     "name": "workers",
     "node": "x",
     "grant_id": str(uuid4()),
@@ -200,6 +201,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/clusters/{cluster}"): {"spec": {}},
     ("PATCH", "/v1/clusters/{cluster}/node-sets/{name}"): {"count": 1},
     ("POST", "/v1/clusters/{cluster}/kubeconfig"): {},
+    ("POST", "/v1/machines"): {"machines": []},
+    ("PATCH", "/v1/machines/{name}"): {},
+    ("POST", "/v1/machines/{name}/release"): {},
     ("POST", "/v1/plans"): {"action": "create"},
     ("POST", "/v1/tokens"): {"user": "x", "team": "x"},
 }

@@ -32,7 +32,7 @@ CHECKS: Sequence[Any] = (
 HEADERS = {"Authorization": f"Bearer {ADMIN}"}
 
 
-@pytest.mark.usefixtures("dns")
+@pytest.mark.usefixtures("dns", "inventory", "provisioner")
 async def test_every_route_answers_as_it_is_documented(stack: Stack) -> None:
     cluster = await stack.make_ready(await stack.create())
     url = f"http://127.0.0.1:{stack.service.http_port}/openapi.json"

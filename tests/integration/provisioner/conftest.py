@@ -149,6 +149,7 @@ class Asker:
     retry: int = 0
     replacing: tuple[str, ...] = ()
     spec: ClusterSpec = field(default_factory=lambda: ClusterSpec(version="1.34.2"))
+    patience_s: float = PATIENCE_S
 
     async def want(
         self, workers: int, *, machine_type: str = "small", control_plane: int = 1, paused: bool = False
@@ -235,7 +236,7 @@ class Asker:
             events = await self.told(event_type)
             return events if met(events) else None
 
-        events = await eventually(look, within=PATIENCE_S, saying=f"{event_type.subject} as expected")
+        events = await eventually(look, within=self.patience_s, saying=f"{event_type.subject} as expected")
         assert events
         return events
 

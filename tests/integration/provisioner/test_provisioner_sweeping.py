@@ -6,18 +6,20 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlmodel import select
 from tests.integration.provisioner.conftest import Sandbox
 from tests.support.eventually import eventually
 
 from caravan_provisioner import store
 from caravan_provisioner.app import MIGRATIONS
+from caravan_provisioner.check import CloudDesk
 from caravan_provisioner.clouds.base import MachineBatch, Owner
 from caravan_provisioner.clouds.sandbox import SandboxCloud
+from caravan_provisioner.errors import UnknownCloud
 from caravan_provisioner.installation import Installation
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site, make_sites
 from caravan_provisioner.sweep import Sweeper, Verdict
+from caravan_shared.contracts.requests import AskCloudCheck, AskSweepReport
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.database import Database
 
@@ -42,6 +44,10 @@ class Bench:
     clock: Hands
     settings: Settings
     sweeper: Sweeper
+
+    @property
+    def desk(self) -> CloudDesk:
+        return CloudDesk({"sandbox": self.site}, self.db)
 
     @property
     def installation(self) -> str:
@@ -91,9 +97,9 @@ async def test_leak_of_a_deleted_cluster_is_gone_after_two_sweeps_and_listed_mea
     await bench.make(deleted, 1)
     assert await bench.sweep() == [Verdict.WAIT]
     assert await bench.left(deleted) == 1
-    async with bench.db.reading() as session:
-        (sighting,) = (await session.exec(select(store.SweepSighting))).all()
+    (sighting,) = (await bench.desk.sweep_report(AskSweepReport(cloud="sandbox"))).items
     assert (sighting.cluster_id, sighting.reason) == (deleted, "its cluster was deleted")
+    assert sighting.verdict == Verdict.WAIT
     assert await bench.sweep() == [Verdict.DELETE]
 
     async def is_gone() -> bool:
@@ -113,3 +119,11 @@ async def test_empty_store_and_foreign_installations_cost_no_machine(bench: Benc
     theirs = await bench.cloud.machines(foreign)
     assert len(theirs) == 5
     await bench.cloud.delete([machine.id for machine in theirs])
+
+
+async def test_cloud_that_only_has_offers_is_checked_by_them(bench: Bench) -> None:
+    check = await bench.desk.check(AskCloudCheck(cloud="sandbox"))
+    assert (check.kind, check.usable) == ("sandbox", True)
+    assert [finding.about for finding in check.findings] == ["api", "machine types", "quota"]
+    with pytest.raises(UnknownCloud, match="configured: sandbox"):
+        await bench.desk.check(AskCloudCheck(cloud="nowhere"))

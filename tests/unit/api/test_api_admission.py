@@ -1,6 +1,7 @@
 """Admission: every problem of a request at once, each with its field, what is wrong and what would be right."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,3 +207,42 @@ def test_any_shape_is_either_admitted_or_refused_with_problems(changes: dict[str
 def test_what_is_no_object_is_no_spec(raw: object) -> None:
     if not isinstance(raw, dict):
         assert set(problems(raw)) == {"spec"}
+
+
+METAL = OFFER.model_copy(
+    update={
+        "cloud": "metal",
+        "machine_types": tuple(kind for kind in OFFER.machine_types if kind.name == "large"),
+        "quota": OFFER.quota.model_copy(update={"machines_limit": 3}),
+    }
+)
+
+
+def test_each_set_is_judged_by_its_own_cloud() -> None:
+    around = replace(AROUND, clouds={"sandbox": OFFER, "metal": METAL})
+    workers = [
+        {"name": "good", "count": 1, "machine_type": "large", "cloud": "metal"},
+        {"name": "type", "count": 1, "machine_type": "small", "cloud": "metal"},
+        {"name": "nowhere", "count": 1, "machine_type": "small", "cloud": "mettal"},
+        {"name": "many", "count": 2, "machine_type": "large", "cloud": "metal"},
+    ]
+    found = problems(spec(workers=workers), around)
+    assert set(found) == {"spec.workers.1.machine_type", "spec.workers.2.cloud", "spec"}
+    assert "the cloud metal has no machine type 'small'" in found["spec.workers.1.machine_type"].problem
+    assert "metal" in found["spec.workers.2.cloud"].remedy
+    assert "4 nodes are more than the cloud metal grants" in found["spec"].problem
+
+
+def test_simulated_and_real_machines_cannot_share_a_cluster() -> None:
+    around = replace(AROUND, clouds={"sandbox": OFFER, "metal": METAL.model_copy(update={"simulated": False})})
+    mixed = [{"name": "workers", "count": 1, "machine_type": "large", "cloud": "metal"}]
+    assert set(problems(spec(workers=mixed), around)) == {"spec.workers.0.cloud"}
+
+
+def test_set_stays_on_its_cloud() -> None:
+    around = replace(changing(spec()), clouds={"sandbox": OFFER, "metal": METAL})
+    moved = [{"name": "workers", "count": 2, "machine_type": "medium", "cloud": "metal"}]
+    found = problems(spec(workers=moved), around)
+    assert "a set stays where it is" in found["spec.workers.0.cloud"].problem
+    named = [{"name": "workers", "count": 2, "machine_type": "medium", "cloud": "sandbox"}]
+    assert problems(spec(workers=named), around) == {}, "to name the cloud that it is on changes nothing"

@@ -11,12 +11,14 @@ from caravan_shared.contracts.facts import Event, NodeRef
 from caravan_shared.contracts.spec import ClusterSpec
 
 GRANTS_AND_OFFERS = (e.KubeconfigIssued, e.KubeconfigRevoked, e.CloudOffered, e.KubernetesOffered)
+OF_INVENTORIES = (e.MachinesHandedOver, e.MachinesHandedBack)
+"""Between provisioner and bootstrapper, and about no cluster: the api asks the provisioner how machines are."""
 HELD = {"name": "demo-workers-k3x9-1", "node_set": "workers", "reason": "the cluster is paused"}
 SILENT = {e.NodesDrained}
 
 
 def test_every_event_is_either_heard_or_said_by_the_api() -> None:
-    assert {*CLUSTER_FACTS, *OWN, *GRANTS_AND_OFFERS} == set(e.EVENTS.values())
+    assert {*CLUSTER_FACTS, *OWN, *GRANTS_AND_OFFERS, *OF_INVENTORIES} == set(e.EVENTS.values())
 
 
 @pytest.mark.parametrize("event_type", [*CLUSTER_FACTS, e.KubeconfigIssued, e.KubeconfigRevoked])

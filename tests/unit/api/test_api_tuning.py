@@ -102,10 +102,10 @@ def test_a_cluster_that_grows_keeps_what_was_fixed() -> None:
 
 def test_plan_shows_what_holds_overrides_included() -> None:
     wanted = ClusterSpec.model_validate(request(1000, {"kubelet_max_pods": 50}, **EXTERNAL))
-    tuning = plan("create", None, wanted, OFFER).tuning
+    tuning = plan("create", None, wanted, {"sandbox": OFFER}).tuning
     assert tuning
     assert (tuning.kubelet_max_pods, tuning.kubelet_node_lease_duration_s, tuning.cilium_etcd) == (50, 60, True)
-    assert plan("delete", wanted, None, OFFER).tuning is None
+    assert plan("delete", wanted, None, {"sandbox": OFFER}).tuning is None
 
 
 @pytest.mark.parametrize(

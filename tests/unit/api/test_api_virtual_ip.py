@@ -127,8 +127,8 @@ def test_a_cluster_that_has_one_changes_otherwise_even_where_its_cloud_offers_no
 
 
 def test_plan_shows_it_and_advises_against_one_control_plane() -> None:
-    alone = plan("create", None, ClusterSpec.model_validate(spec("10.89.7.250")), REAL)
+    alone = plan("create", None, ClusterSpec.model_validate(spec("10.89.7.250")), {"racks": REAL})
     assert str(alone.virtual_ip) == "10.89.7.250"
     assert any("10.89.7.250 can go nowhere" in sentence for sentence in alone.advice)
     three = ClusterSpec.model_validate({**spec("10.89.7.250"), "control_plane": {"count": 3}})
-    assert plan("create", None, three, REAL).advice == []
+    assert plan("create", None, three, {"racks": REAL}).advice == []

@@ -3,9 +3,8 @@
 import asyncio
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from caravan_bootstrapper import ssh
 from caravan_bootstrapper.views import NodeView
@@ -32,25 +31,26 @@ def test_private_key_is_not_in_a_repr() -> None:
 
 def test_every_key_of_every_machine_is_pinned_to_its_address() -> None:
     nodes = [machine("a", "10.0.0.1", "ssh-ed25519 AAAA", "ssh-rsa BBBB"), machine("b", "10.0.0.2", "ssh-ed25519 CCCC")]
-    assert ssh.known_hosts(nodes).splitlines() == [
+    elsewhere = replace(machine("c", "10.0.0.3", "ssh-ed25519 DDDD"), ssh_port=2222)
+    assert ssh.known_hosts([*nodes, elsewhere]).splitlines() == [
         "10.0.0.1 ssh-ed25519 AAAA",
         "10.0.0.1 ssh-rsa BBBB",
         "10.0.0.2 ssh-ed25519 CCCC",
+        "[10.0.0.3]:2222 ssh-ed25519 DDDD",
     ]
 
 
-async def test_machine_that_greets_as_ssh_server_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_machine_that_greets_as_ssh_server_is_not_silent() -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
         await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        monkeypatch.setattr(ssh, "PORT", server.sockets[0].getsockname()[1])
-        assert await ssh.silent([machine("a", "127.0.0.1")], within_s=5) == ()
+        port = server.sockets[0].getsockname()[1]
+        assert await ssh.silent([replace(machine("a", "127.0.0.1"), ssh_port=port)], within_s=5) == ()
 
 
-async def test_machine_where_nobody_listens_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "PORT", 1)
-    nodes = [machine("a", "127.0.0.1")]
+async def test_machine_where_nobody_listens_is_silent() -> None:
+    nodes = [replace(machine("a", "127.0.0.1"), ssh_port=1)]
     assert await ssh.silent(nodes, within_s=0.1) == tuple(nodes)

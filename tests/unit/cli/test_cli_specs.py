@@ -107,3 +107,10 @@ def test_counts_name_sets() -> None:
 def test_what_is_no_count_is_refused(pairs: list[str]) -> None:
     with pytest.raises(UsageProblem):
         counts(pairs)
+
+
+def test_cloud_is_for_all_sets_or_for_one() -> None:
+    spec = from_flags(SpecFlags(clouds=("docker", "workers=metal")))
+    assert spec == {"cloud": "docker", "workers": [{"name": "workers", "cloud": "metal"}]}
+    with pytest.raises(UsageProblem, match="--cloud names the set 'gpu'"):
+        from_flags(SpecFlags(clouds=("gpu=metal",)))

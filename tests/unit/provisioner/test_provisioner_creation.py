@@ -15,20 +15,21 @@ from caravan_shared.contracts.states import MachineState
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+BOTH = (True, False)
+
+
 @pytest.mark.parametrize(
-    ("role", "connection", "user_data", "asked"),
+    ("role", "connection", "user_data", "pull", "asked"),
     [
-        (Role.WORKER, Connection.SANDBOX, True, True),
-        (Role.CONTROL_PLANE, Connection.SANDBOX, True, False),
-        (Role.CONTROL_PLANE, Connection.SSH, True, True),
-        (Role.ETCD, Connection.SSH, True, True),
-        (Role.WORKER, Connection.SSH, True, True),
-        (Role.WORKER, Connection.SSH, False, False),
+        (Role.WORKER, Connection.SANDBOX, True, True, True),
+        (Role.WORKER, Connection.SANDBOX, True, False, False),
+        *((Role.CONTROL_PLANE, Connection.SANDBOX, True, pull, False) for pull in BOTH),
+        *((role, Connection.SSH, True, pull, True) for role in Role for pull in BOTH),
+        *((Role.WORKER, Connection.SSH, False, pull, False) for pull in BOTH),
     ],
 )
-@pytest.mark.parametrize("pull", [True, False])
 def test_machines_that_must_let_us_in_or_join_by_themselves_get_user_data(
-    role: Role, connection: Connection, user_data: bool, asked: bool, pull: bool
+    role: Role, connection: Connection, user_data: bool, pull: bool, asked: bool
 ) -> None:
     node = Node(UUID(int=1), "n", "set", role, "x", 1, "medium", NOW, MachineState.PLANNED, NOW)
     can = Capabilities(user_data=user_data, pull=pull, max_batch=1, simulated=False, connection=connection)

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds import CloudConfig, docker_machine, docker_network, make_clouds
 from caravan_provisioner.clouds.base import (
     CloudMachineState,
@@ -23,8 +24,11 @@ from caravan_provisioner.clouds.base import (
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig, Size
 from caravan_provisioner.clouds.docker_machine import Host
+from caravan_provisioner.store import Table
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import Role
+from caravan_shared.plumbing.clock import SystemClock
+from caravan_shared.plumbing.database import Database
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OWNER = Owner("home", UUID(int=7), "workers", Role.WORKER, "k3x9")
@@ -204,7 +208,8 @@ def test_only_own_old_networks_without_machines_are_unused() -> None:
 
 def test_configuration_picks_the_adapter_and_its_defaults_fit_a_laptop() -> None:
     config = TypeAdapter(CloudConfig).validate_python({"kind": "docker", "mounts": ["/srv/mirror:/srv/mirror:ro"]})
-    cloud = make_clouds({"laptop": config})["laptop"]
+    unused = Database("sqlite+aiosqlite://", Table.metadata, MIGRATIONS)
+    cloud = make_clouds({"laptop": config}, unused, SystemClock())["laptop"]
     assert isinstance(cloud, DockerCloud)
     assert not cloud.capabilities.simulated
     assert cloud.capabilities.connection is Connection.SSH

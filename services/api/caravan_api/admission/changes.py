@@ -19,20 +19,32 @@ def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldPr
                 problem=f"the {field} of a cluster cannot change",
                 remedy=f"leave {field} as it is, or create another cluster",
             )
-    yield from _machine_types(spec, current)
+    yield from _of_sets(spec, current)
 
 
-def _machine_types(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
-    before = {node_set.name: node_set.machine_type for node_set in current.node_sets()}
+def _of_sets(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
+    before = {node_set.name: node_set for node_set in current.node_sets()}
     positions = {workers.name: index for index, workers in enumerate(spec.workers)}
     for node_set in spec.node_sets():
         old = before.get(node_set.name)
-        if old is None or old == node_set.machine_type:
+        if old is None:
             continue
         is_worker = node_set.name in positions
         part = f"workers.{positions[node_set.name]}" if is_worker else node_set.name.replace("-", "_")
-        yield FieldProblem(
-            field=f"spec.{part}.machine_type",
-            problem=f"the nodes of {node_set.name} are {old} machines, and a set keeps its machine type",
-            remedy=f"leave it at {old}, or add another worker set" if is_worker else f"leave it at {old}",
-        )
+        if old.machine_type != node_set.machine_type:
+            yield FieldProblem(
+                field=f"spec.{part}.machine_type",
+                problem=f"the nodes of {node_set.name} are {old.machine_type} machines, and a set keeps its machine "
+                "type",
+                remedy=_leave_it(old.machine_type, is_worker=is_worker),
+            )
+        if old.cloud != node_set.cloud and spec.cloud == current.cloud:
+            yield FieldProblem(
+                field=f"spec.{part}.cloud",
+                problem=f"the nodes of {node_set.name} are on the cloud {old.cloud}, and a set stays where it is",
+                remedy=_leave_it(old.cloud, is_worker=is_worker),
+            )
+
+
+def _leave_it(value: str, *, is_worker: bool) -> str:
+    return f"leave it at {value}, or add another worker set" if is_worker else f"leave it at {value}"

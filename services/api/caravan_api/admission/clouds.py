@@ -6,31 +6,37 @@ from collections.abc import Iterable, Iterator
 from caravan_api.admission.shape import shown
 from caravan_api.admission.surroundings import Surroundings
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.spec import ClusterSpec, Topology
+from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role
 
 
 def cloud_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProblem]:
-    """A cloud or machine types that are not offered, with those that are."""
-    offer = around.clouds.get(spec.cloud)
-    if offer is None:
-        yield FieldProblem(
-            field="spec.cloud",
-            problem=f"there is no cloud {shown(spec.cloud)}",
-            remedy=f"use one of {_near(spec.cloud, around.clouds)}",
-        )
-        return
-    offered = [machine_type.name for machine_type in offer.machine_types]
-    for field, machine_type in _machine_types(spec):
-        if machine_type not in offered:
+    """Clouds or machine types that are not offered, with those that are; and clouds that cannot share a cluster."""
+    for field, cloud in _clouds(spec):
+        if cloud not in around.clouds:
             yield FieldProblem(
                 field=field,
-                problem=f"the cloud {spec.cloud} has no machine type {shown(machine_type)}",
-                remedy=f"use one of {_near(machine_type, offered)}",
+                problem=f"there is no cloud {shown(cloud)}",
+                remedy=f"use one of {_near(cloud, around.clouds)}",
+            )
+        elif around.clouds[cloud].simulated != _is_simulated(spec, around):
+            yield FieldProblem(
+                field=field,
+                problem=f"the machines of {cloud} and those of {spec.cloud} cannot share a cluster: some are simulated",
+                remedy="use clouds that are all simulated or all real",
+            )
+    for field, node_set in _sets(spec):
+        offer = around.clouds.get(node_set.cloud)
+        offered = [machine_type.name for machine_type in offer.machine_types] if offer else []
+        if offer and node_set.machine_type not in offered:
+            yield FieldProblem(
+                field=f"{field}.machine_type",
+                problem=f"the cloud {node_set.cloud} has no machine type {shown(node_set.machine_type)}",
+                remedy=f"use one of {_near(node_set.machine_type, offered)}" if offered else "it has none just now",
             )
 
 
 def size_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProblem]:
-    """More nodes than a cluster, the team or the cloud can ever have. What the cloud has free just now is `plan`'s."""
+    """More nodes than a cluster, the team or a cloud can ever have. What a cloud has free just now is `plan`'s."""
     nodes, limits = spec.node_count(), around.limits
     if nodes > limits.max_nodes:
         yield _too_many(f"{nodes} nodes are more than a cluster may have", limits.max_nodes)
@@ -39,21 +45,37 @@ def size_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProb
             f"{nodes} nodes beside the {around.team_nodes} of your other clusters are more than your team may have",
             max(limits.max_nodes_per_team - around.team_nodes, 0),
         )
-    offer = around.clouds.get(spec.cloud)
-    if offer and offer.quota.machines_limit is not None and nodes > offer.quota.machines_limit:
-        yield _too_many(f"{nodes} nodes are more than the cloud {spec.cloud} grants", offer.quota.machines_limit)
+    for cloud in spec.clouds():
+        on_it = sum(node_set.count for node_set in spec.node_sets() if node_set.cloud == cloud)
+        offer = around.clouds.get(cloud)
+        if offer and offer.quota.machines_limit is not None and on_it > offer.quota.machines_limit:
+            yield _too_many(f"{on_it} nodes are more than the cloud {cloud} grants", offer.quota.machines_limit)
 
 
 def _too_many(problem: str, limit: int) -> FieldProblem:
     return FieldProblem(field="spec", problem=problem, remedy=f"ask for at most {limit} nodes in all sets together")
 
 
-def _machine_types(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
-    yield "spec.control_plane.machine_type", spec.control_plane.machine_type
-    if spec.topology is Topology.EXTERNAL and spec.etcd:
-        yield "spec.etcd.machine_type", spec.etcd.machine_type
-    for index, workers in enumerate(spec.workers):
-        yield f"spec.workers.{index}.machine_type", workers.machine_type
+def _clouds(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
+    """Every cloud that the spec names, and where."""
+    yield "spec.cloud", spec.cloud
+    for field, node_set in _sets(spec):
+        if node_set.cloud != spec.cloud:
+            yield f"{field}.cloud", node_set.cloud
+
+
+def _is_simulated(spec: ClusterSpec, around: Surroundings) -> bool:
+    own = around.clouds.get(spec.cloud)
+    first = own or next((around.clouds[cloud] for cloud in spec.clouds() if cloud in around.clouds), None)
+    return bool(first and first.simulated)
+
+
+def _sets(spec: ClusterSpec) -> Iterator[tuple[str, NodeSet]]:
+    positions = {workers.name: index for index, workers in enumerate(spec.workers)}
+    for node_set in spec.node_sets():
+        is_worker = node_set.role is Role.WORKER
+        part = f"workers.{positions[node_set.name]}" if is_worker else node_set.name.replace("-", "_")
+        yield f"spec.{part}", node_set
 
 
 def _near(name: str, names: Iterable[str]) -> str:

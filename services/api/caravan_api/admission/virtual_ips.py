@@ -47,17 +47,18 @@ def virtual_ip_fixed(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldP
 
 
 def _not_to_be_had(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProblem]:
-    address, offer = spec.network.virtual_ip, around.clouds.get(spec.cloud)
+    cloud = spec.node_sets()[0].cloud  # the control plane's
+    address, offer = spec.network.virtual_ip, around.clouds.get(cloud)
     if address is None or offer is None:
         return
     if not offer.virtual_ips:
         simulated = ": its machines are simulated, and share no network" if offer.simulated else ""
-        yield _problem(f"machines of the cloud {spec.cloud} can carry none{simulated}", _elsewhere(around))
+        yield _problem(f"machines of the cloud {cloud} can carry none{simulated}", _elsewhere(around))
     elif not any(address in network for network in offer.virtual_ips):
         offered = _listed(offer.virtual_ips)
-        yield _problem(f"the cloud {spec.cloud} has no machines in the network of {address}", f"use one of {offered}")
-    if (spec.cloud, address) in around.virtual_ips_taken:
-        yield virtual_ip_taken(address, spec.cloud)
+        yield _problem(f"the cloud {cloud} has no machines in the network of {address}", f"use one of {offered}")
+    if (cloud, address) in around.virtual_ips_taken:
+        yield virtual_ip_taken(address, cloud)
 
 
 def _elsewhere(around: Surroundings) -> str:

@@ -8,20 +8,29 @@ from pydantic import Field
 from caravan_provisioner.clouds.base import Cloud
 from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig
+from caravan_provisioner.clouds.openstack import OpenStackCloud
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
+from caravan_provisioner.clouds.static import StaticCloud, StaticConfig
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import Database
 
-CloudConfig = Annotated[SandboxConfig | DockerConfig, Field(discriminator="kind")]
+CloudConfig = Annotated[SandboxConfig | DockerConfig | OpenStackConfig | StaticConfig, Field(discriminator="kind")]
 """The configuration of one cloud; its `kind` picks the adapter."""
 
 
-def make_clouds(configs: Mapping[str, CloudConfig]) -> dict[str, Cloud]:
-    """An adapter for every configured cloud, by its name. Nothing is connected yet."""
-    return {name: _make(name, config) for name, config in configs.items()}
+def make_clouds(configs: Mapping[str, CloudConfig], db: Database, clock: Clock) -> dict[str, Cloud]:
+    """An adapter for every configured cloud, by its name. Nothing is connected yet. Inventories are kept in `db`."""
+    return {name: _make(name, config, db, clock) for name, config in configs.items()}
 
 
-def _make(name: str, config: CloudConfig) -> Cloud:
+def _make(name: str, config: CloudConfig, db: Database, clock: Clock) -> Cloud:
     match config:
         case SandboxConfig():
             return SandboxCloud(name, config)
         case DockerConfig():
             return DockerCloud(name, config)
+        case StaticConfig():
+            return StaticCloud(name, config, db, clock)
+        case OpenStackConfig():
+            return OpenStackCloud(name, config)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from caravan_shared.contracts.facts import CloudQuota, Connection, OfferedMachineType, WhoCanFix
+from caravan_shared.contracts.facts import CloudQuota, Connection, Finding, OfferedMachineType, WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import GiveUp, Retry
 
@@ -95,6 +95,7 @@ class Machine:
     fault: str | None = None
     host_keys: tuple[str, ...] = ()
     """Its public SSH host keys, `<type> <base64>`, told by the cloud and not by whoever answers at its address."""
+    ssh_port: int = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,14 @@ class Cloud(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A cloud that can tell more about its own usability than its offers do."""
+
+    async def check(self) -> Sequence[Finding]:
+        """Look from every side; what cannot be looked at is a finding too, so nothing is raised on purpose."""
 
 
 class CloudUnavailable(Retry):

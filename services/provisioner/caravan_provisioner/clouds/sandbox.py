@@ -38,6 +38,7 @@ class SandboxConfig(BaseModel):
     url: str = "http://127.0.0.1:8790"
     token: SecretStr = SecretStr("sandbox")
     timeout_s: float = Field(30, gt=0, description="Seconds for one call; longer than any listing takes.")
+    pull: bool = Field(True, description="Workers join by themselves through their user-data; else Ansible joins them.")
 
 
 class SandboxCloud:
@@ -46,7 +47,7 @@ class SandboxCloud:
     def __init__(self, name: str, config: SandboxConfig) -> None:
         self.name, self.kind = name, str(config.kind)
         self.capabilities = Capabilities(
-            user_data=True, pull=True, max_batch=100, simulated=True, connection=Connection.SANDBOX
+            user_data=True, pull=config.pull, max_batch=100, simulated=True, connection=Connection.SANDBOX
         )
         self.calls: Counter[str] = Counter()
         self._config = config

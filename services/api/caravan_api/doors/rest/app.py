@@ -8,9 +8,11 @@ from fastapi.routing import APIRoute
 
 from caravan_api.access import routes_open_to_all
 from caravan_api.doors.rest import (
+    clouds,
     clusters,
     dead_letters,
     kubeconfigs,
+    machines,
     node_sets,
     nodes,
     offers,
@@ -24,7 +26,20 @@ from caravan_api.doors.rest.problems import MEDIA_TYPE, handle_errors
 from caravan_api.errors import Problem
 
 ROUTERS: Sequence[APIRouter] = tuple(
-    part.router for part in (clusters, node_sets, nodes, timeline, kubeconfigs, plans, offers, dead_letters, tokens)
+    part.router
+    for part in (
+        clusters,
+        node_sets,
+        nodes,
+        timeline,
+        kubeconfigs,
+        plans,
+        offers,
+        clouds,
+        machines,
+        dead_letters,
+        tokens,
+    )
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "Refused, and why"},

@@ -50,6 +50,8 @@ class Api:
     bus: Bus
     clock: Clock
     ask: Ask
+    seal: Callable[[str, str], str]
+    """Seals a text for a context, so that it may travel and be stored."""
     access: Access
     desired: Desired
     handlers: Handlers
@@ -126,6 +128,27 @@ async def once(
         answer = await _claimed(tx, api, request, caller, key, body, work) if key else await work(tx)
     headers = {"ETag": answer.etag, "Location": f"/v1/clusters/{answer.body['id']}"}
     return JSONResponse(answer.body, answer.status, headers)
+
+
+async def once_elsewhere(
+    request: Request, caller: Caller, key: str | None, body: Any, work: Callable[[], Awaitable[Answer]]
+) -> Answer:
+    """`once` for work that another service does: no transaction of ours is open meanwhile.
+
+    Whatever is done here has to be harmless when repeated: if we die before the answer is remembered, it is.
+    """
+    api = _api(request)
+    if key is None:
+        return await work()
+    claim = Key(caller, key, fingerprint(request.method, str(request.url.path), [str(request.query_params), body]))
+    async with api.db.transaction() as tx:
+        earlier = await claim.claim(tx, api.clock.now())
+    if earlier:
+        return earlier
+    answer = await work()
+    async with api.db.transaction() as tx:
+        await claim.remember(tx, answer)
+    return answer
 
 
 async def _claimed(

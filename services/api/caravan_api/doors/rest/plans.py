@@ -41,7 +41,7 @@ async def _creation(session: AsyncSession, api: Api, team: str, body: AskPlan) -
     known = name if isinstance(name, str) and name.isprintable() else None
     around = await surroundings(session, api.limits, team, name=known)
     spec = admit({"name": name, "spec": body.spec}, around)
-    return plan("create", None, spec, around.clouds.get(spec.cloud))
+    return plan("create", None, spec, around.clouds)
 
 
 async def _change(session: AsyncSession, api: Api, cluster: Cluster, patch: dict[str, Any]) -> Plan:
@@ -51,12 +51,12 @@ async def _change(session: AsyncSession, api: Api, cluster: Cluster, patch: dict
     assert current, "it is a change of a cluster"
     upgrades = spec.version != current.spec.version
     versions = [current.at, *hops(current.at, spec.version, around.versions)] if upgrades else []
-    return plan("change", current.spec, spec, around.clouds.get(spec.cloud), versions)
+    return plan("change", current.spec, spec, around.clouds, versions)
 
 
 async def _deletion(session: AsyncSession, cluster: Cluster) -> Plan:
     clouds = await offered_clouds(session)
-    return plan("delete", ClusterSpec.model_validate(cluster.spec), None, clouds.get(cluster.cloud))
+    return plan("delete", ClusterSpec.model_validate(cluster.spec), None, clouds)
 
 
 async def _cluster(session: AsyncSession, caller: Caller, team: str, body: AskPlan) -> Cluster:

@@ -1,0 +1,55 @@
+"""`caravan cloud`: for those who run clouds: whether one is usable, and what the sweep has in mind there."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from caravan_cli import options
+from caravan_cli.render import Output, document, say, stdout, table
+from caravan_cli.session import client
+
+app = typer.Typer(no_args_is_help=True, help="Check the clouds that machines come from.")
+
+UNUSABLE = 1  # exit code
+
+_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red"}
+
+Cloud = Annotated[str, typer.Argument(metavar="NAME", help="The cloud; see `caravan clouds`.", show_default=False)]
+
+
+@app.command()
+def check(ctx: typer.Context, name: Cloud, output: options.OutputForm = Output.TABLE) -> None:
+    """Say whether a cloud is usable, and what to mend; exits with 1 where it is not."""
+    with client(ctx) as api:
+        found = api.check_cloud(name)
+    if output in {Output.JSON, Output.YAML}:
+        document(found, output)
+    else:
+        rows = [
+            (finding["about"], Text(finding["level"], style=_STYLES.get(finding["level"], "")), finding["says"])
+            for finding in found["findings"]
+        ]
+        table(stdout(), ("ABOUT", "LEVEL", "FOUND"), rows)
+        mends = [finding for finding in found["findings"] if finding["mend"]]
+        for finding in mends:
+            say(stdout(), f"\n{finding['about']}: {finding['says']}.\n  {finding['mend']}")
+        verdict = "usable" if found["usable"] else "NOT usable"
+        say(stdout(), f"\nThe cloud {found['cloud']} ({found['kind']}) is {verdict}.")
+    if not found["usable"]:
+        raise typer.Exit(UNUSABLE)
+
+
+@app.command()
+def sweep(ctx: typer.Context, name: Cloud, output: options.OutputForm = Output.TABLE) -> None:
+    """List machines that seem to belong to no cluster, and what happens to each."""
+    with client(ctx) as api:
+        found = api.sweep(name)
+    if output in {Output.JSON, Output.YAML}:
+        document(found, output)
+        return
+    rows = [
+        (each["name"], each["machine_id"], each["cluster_id"], each["last_seen_at"], each["reason"], each["verdict"])
+        for each in found
+    ]
+    table(stdout(), ("NAME", "MACHINE", "CLUSTER", "SEEN", "WHY", "WHAT HAPPENS"), rows)

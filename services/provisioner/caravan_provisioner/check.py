@@ -1,0 +1,73 @@
+"""What an operator asks about clouds: is this one usable, and what does the sweep have in mind there?"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlmodel import col, select
+
+from caravan_provisioner.clouds.base import Checkable, Cloud
+from caravan_provisioner.errors import UnknownCloud
+from caravan_provisioner.site import Site
+from caravan_provisioner.store import SweepSighting
+from caravan_shared.contracts.facts import Finding, FindingLevel
+from caravan_shared.contracts.requests import AskCloudCheck, AskSweepReport, CloudCheck, SweepReport, SweepSighted
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.errors import GiveUp, Retry
+
+_SIGHTINGS = 1000  # in one report; more leaks than that are a story of their own
+
+
+class CloudDesk:
+    """Answers `AskCloudCheck` and `AskSweepReport`."""
+
+    def __init__(self, sites: Mapping[str, Site], db: Database) -> None:
+        self._sites, self._db = sites, db
+
+    async def check(self, question: AskCloudCheck) -> CloudCheck:
+        """Look at a cloud now. Raises `UnknownCloud`."""
+        cloud = self._cloud(question.cloud)
+        looked = await (cloud.check() if isinstance(cloud, Checkable) else _offers(cloud))
+        return CloudCheck(cloud=cloud.name, kind=cloud.kind, findings=tuple(looked))
+
+    async def sweep_report(self, question: AskSweepReport) -> SweepReport:
+        """What the sweep saw of a cloud, newest first. Raises `UnknownCloud`."""
+        cloud = self._cloud(question.cloud)
+        statement = (
+            select(SweepSighting)
+            .where(SweepSighting.cloud == cloud.name)
+            .order_by(col(SweepSighting.last_seen_at).desc(), SweepSighting.machine_id)
+            .limit(_SIGHTINGS)
+        )
+        async with self._db.reading() as session:
+            rows = (await session.exec(statement)).all()
+        return SweepReport(items=tuple(SweepSighted.model_validate(row.model_dump()) for row in rows))
+
+    def _cloud(self, name: str) -> Cloud:
+        if name not in self._sites:
+            raise UnknownCloud(name, sorted(self._sites))
+        return self._sites[name].cloud
+
+
+async def _offers(cloud: Cloud) -> Sequence[Finding]:
+    """What every cloud can tell: that it answers, what it has, how much it grants."""
+    try:
+        offers = await cloud.offers()
+    except (Retry, GiveUp) as error:
+        return [
+            Finding(about="api", level=FindingLevel.FATAL, says=error.reason, mend="See that it runs and lets us in.")
+        ]
+    limit, used = offers.quota.machines_limit, offers.quota.machines_used
+    is_full = limit is not None and used >= limit
+    return [
+        Finding(about="api", level=FindingLevel.OK, says="it answers"),
+        Finding(
+            about="machine types",
+            level=FindingLevel.OK if offers.machine_types else FindingLevel.FATAL,
+            says=", ".join(each.name for each in offers.machine_types) or "it has none",
+        ),
+        Finding(
+            about="quota",
+            level=FindingLevel.FATAL if is_full else FindingLevel.OK,
+            says=f"{used} of {'any number of' if limit is None else limit} machines in use",
+            mend="Delete machines or raise the limit." if is_full else "",
+        ),
+    ]

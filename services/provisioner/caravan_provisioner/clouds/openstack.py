@@ -1,0 +1,151 @@
+"""The OpenStack cloud: machines are Nova's servers, virtual ones and, by a baremetal flavor, physical ones.
+
+Nova makes a batch in one call and its ports and volumes with it, so most of a cluster costs a call a batch and a page a
+look. What Nova has no name for (who owns what) stands in tags, metadata, names and descriptions; no state is kept that
+a listing could not rebuild. Host keys come from the consoles.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from caravan_provisioner.clouds.base import (
+    Capabilities,
+    CloudMachineState,
+    CloudRefused,
+    Machine,
+    MachineBatch,
+    Offers,
+)
+from caravan_provisioner.clouds.openstack_api import Api
+from caravan_provisioner.clouds.openstack_belongings import Belongings
+from caravan_provisioner.clouds.openstack_catalogue import Catalogue
+from caravan_provisioner.clouds.openstack_check import Check
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_faults import Faults
+from caravan_provisioner.clouds.openstack_keys import HostKeys
+from caravan_provisioner.clouds.openstack_server import Boot, is_leaving, machine, requests_for, tag, wrapped
+from caravan_shared.contracts.facts import CloudQuota, Connection, Finding
+from caravan_shared.plumbing.errors import CaravanError
+from caravan_shared.plumbing.log import get_logger
+
+log = get_logger(__name__)
+
+Json = dict[str, Any]
+
+_STUCK = timedelta(seconds=300)  # after which a deletion is asked for again; a busy Nova takes minutes for many
+
+
+class OpenStackCloud:
+    """Machines of one project in one region."""
+
+    def __init__(self, name: str, config: OpenStackConfig) -> None:
+        self.name, self.kind = name, str(config.kind)
+        self.capabilities = Capabilities(
+            user_data=True,
+            pull=config.pull,
+            max_batch=config.max_batch,
+            simulated=False,
+            connection=Connection.SSH,
+        )
+        self._config = config
+        self._api = Api(name, config)
+        self._catalogue = Catalogue(self._api, config)
+        self._belongings: dict[str, Belongings] = {}
+        self._leaving: dict[str, datetime] = {}
+        self._faults, self._keys = Faults(self._api), HostKeys(self._api)
+
+    @property
+    def calls(self) -> Counter[str]:
+        """What was sent, by method and path without ids."""
+        return self._api.calls
+
+    async def offers(self) -> Offers:
+        """See `Cloud.offers`."""
+        limits = (await self._api.get("compute", "/limits"))["limits"]["absolute"]
+        most = limits["maxTotalInstances"]
+        return Offers(
+            machine_types=await self._catalogue.machine_types(),
+            quota=CloudQuota(
+                machines_limit=most if most >= 0 else None, machines_used=max(0, limits["totalInstancesUsed"])
+            ),
+            seconds_to_boot=self._config.seconds_to_boot,
+        )
+
+    async def create(self, batch: MachineBatch) -> Sequence[Machine]:
+        """See `Cloud.create`."""
+        place, stock = await self._catalogue.place(), await self._catalogue.stock()
+        flavor = await self._catalogue.flavor(batch.machine_type)
+        belongings = self._belongings_of(batch.owner.installation)
+        with belongings.wanted(batch.owner):
+            group = await belongings.group(batch.owner)
+            boot = Boot(flavor, stock.image, place.networks)
+            wishes = requests_for(batch, boot, self._config)
+            try:
+                return await self._make(batch, wishes, group)
+            except CloudRefused:
+                self._catalogue.forget()  # what was looked up may be there no more
+                raise
+
+    async def machines(self, installation: str) -> Sequence[Machine]:
+        """See `Cloud.machines`. Also gives machines the floating IPs they lack and removes what served others."""
+        place = await self._catalogue.place()
+        listed = await self._api.pages("compute", "/servers/detail", {"tags": tag(installation)})
+        machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
+        now = datetime.now(UTC)
+        self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
+        await self._belongings_of(installation).tidy(machines, place, now)
+        return await self._keys.of(await self._faults.of(machines), now)
+
+    async def delete(self, ids: Sequence[str]) -> None:
+        """See `Cloud.delete`. What Nova is at deleting is not asked for again, unless it seems stuck."""
+        long_ago = datetime.now(UTC) - _STUCK
+        wanted = [server for server in ids if self._leaving.get(server, long_ago) <= long_ago]
+        outcomes = await asyncio.gather(
+            *(self._api.delete("compute", f"/servers/{server}") for server in wanted), return_exceptions=True
+        )
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if errors:
+            raise errors[0]
+
+    async def check(self) -> Sequence[Finding]:
+        """See `Checkable.check`."""
+        return await Check(self._api, self._catalogue, self._config).run()
+
+    async def close(self) -> None:
+        """See `Cloud.close`."""
+        await self._api.close()
+
+    def _belongings_of(self, installation: str) -> Belongings:
+        return self._belongings.setdefault(installation, Belongings(self._api, self._config, installation))
+
+    async def _make(self, batch: MachineBatch, wishes: Sequence[Json], group: str | None) -> list[Machine]:
+        """Send the requests side by side. A part that was made is an answer: whoever looks asks again for the rest."""
+        outcomes = await asyncio.gather(*(self._make_one(wish, group) for wish in wishes), return_exceptions=True)
+        ids = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for error in errors:
+            if not ids or not isinstance(error, CaravanError):
+                raise error
+            log.warning("a machine of the batch was not made", cloud=self.name, batch=batch.prefix, reason=error.reason)
+        named = zip(batch.names(), outcomes, strict=False)  # a bulk tells its first server only
+        return [_made(batch, name, server) for name, server in named if isinstance(server, str)]
+
+    async def _make_one(self, wish: Json, group: str | None) -> str:
+        """The id of the server; of a bulk, of its first."""
+        made = await self._api.post("compute", "/servers", wrapped(wish, group))
+        return str(made["server"]["id"])
+
+
+def _made(batch: MachineBatch, name: str, server: str) -> Machine:
+    return Machine(
+        id=server,
+        name=name,
+        state=CloudMachineState.BUILDING,
+        address=None,
+        machine_type=batch.machine_type,
+        owner=batch.owner,
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,235 @@
+"""One OpenStack cloud's services, asked from asyncio: the SDK blocks, so it has threads of its own.
+
+One session, opened at the first question, serves all threads. Answers and errors come out in the words of `base`: what
+may or may not have been carried out is `CloudUnavailable`, and so is whatever the cloud itself calls passing.
+"""
+
+import asyncio
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import openstack.config
+import openstack.exceptions
+import requests
+from keystoneauth1 import exceptions as keystone
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.session import Session
+from openstack.config.cloud_region import CloudRegion
+
+from caravan_provisioner.clouds.base import CloudRefused, CloudUnavailable, QuotaExceeded
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_http import ASKS_FOR_PEACE, Pace, PacedAdapter, retry_after
+from caravan_provisioner.clouds.openstack_server import exceeded
+from caravan_shared.plumbing.errors import CaravanError
+
+R = TypeVar("R")
+
+Json = dict[str, Any]
+ServiceName = Literal["compute", "network", "image"]
+SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
+
+NOVA = "2.64"  # tags at creation (2.52), flavors by name in listings (2.47), server groups' policy (2.64); Rocky has it
+PAGE = 1000  # what services list at most in one page by default
+_AFTER_S = 5.0  # before it makes sense to ask a cloud in trouble again, where it names no time
+_NEUTRON_NO_ROOM = frozenset({"OverQuota", "IpAddressGenerationFailure"})
+
+
+class NotFound(CloudRefused):
+    """There is no such thing."""
+
+
+class Api:
+    """Asks one cloud."""
+
+    def __init__(self, name: str, config: OpenStackConfig) -> None:
+        self.name = name
+        self._config = config
+        self._transport = PacedAdapter(
+            name,
+            Pace(per_s=config.requests_per_s, in_flight=config.requests_in_flight),
+            config.requests_in_flight,
+        )
+        self._threads = ThreadPoolExecutor(config.requests_in_flight, thread_name_prefix=f"openstack-{name}")
+        self._connecting = threading.Lock()
+        self._services: Mapping[ServiceName, Adapter] = {}
+
+    @property
+    def calls(self) -> Counter[str]:
+        """What was sent, by method and path without ids."""
+        return self._transport.calls
+
+    async def get(self, service: ServiceName, path: str, query: Mapping[str, str] | None = None) -> Json:
+        """What a service shows. Raises `NotFound`, `CloudRefused` or `CloudUnavailable`."""
+        return await self._ask(service, "GET", path, params=query or {})
+
+    async def post(self, service: ServiceName, path: str, body: Json) -> Json:
+        """Have something made or done; never repeated. Raises `QuotaExceeded` too."""
+        return await self._ask(service, "POST", path, json=body)
+
+    async def delete(self, service: ServiceName, path: str) -> None:
+        """Remove something; if it is not there, that is fine."""
+        try:
+            await self._ask(service, "DELETE", path)
+        except NotFound:
+            return
+
+    async def pages(self, service: ServiceName, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
+        """All that a service lists under `path`, page by page."""
+        items: list[Json] = []
+        key = path.removesuffix("/detail").removeprefix("/").removeprefix("os-").replace("-", "_")
+        asked = {"limit": str(PAGE), **(query or {})}
+        while True:
+            body = await self.get(service, path, asked)
+            items.extend(body[key])
+            if not body[key] or not _has_more(body, key):
+                return items
+            # The link itself may name an address that only the cloud's inside knows.
+            asked["marker"] = body[key][-1]["id"]
+
+    async def project(self) -> str:
+        """The name of the project that we are in. Raises what `get` raises."""
+        return await self._in_thread(self._project)
+
+    async def newest_nova(self) -> tuple[int, ...]:
+        """The newest microversion that Nova speaks. Raises what `get` raises."""
+        return await self._in_thread(lambda: self._newest("compute", self._connected()["compute"]))
+
+    async def endpoint(self, service: str) -> str | None:
+        """Where the catalogue says that a service is; None where the cloud has none."""
+        return await self._in_thread(lambda: self._endpoint(service))
+
+    async def close(self) -> None:
+        """Let go of connections; what is under way ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._transport.close()
+
+    async def _ask(self, service: ServiceName, method: str, path: str, **request: Any) -> Json:
+        return await self._in_thread(lambda: self._send(service, method, path, **request))
+
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (keystone.ClientException, openstack.exceptions.SDKException, requests.RequestException) as error:
+            raise self._told(error) from error
+
+    def _send(self, service: ServiceName, method: str, path: str, **request: Any) -> Json:
+        response: requests.Response = self._connected()[service].request(path, method, raise_exc=False, **request)
+        if response.status_code >= 400:
+            raise self._refusal(response)
+        body: Json = response.json() if response.content else {}
+        return body
+
+    def _project(self) -> str:
+        session = self._connected()["compute"].session
+        plugin = cast("BaseIdentityPlugin", session.auth)
+        return str(plugin.get_access(session).project_name)
+
+    def _endpoint(self, service: str) -> str | None:
+        compute = self._connected()["compute"]
+        try:
+            found: str | None = compute.session.get_endpoint(
+                service_type=service, region_name=compute.region_name, interface=compute.interface
+            )
+        except keystone.EndpointNotFound:
+            return None
+        return found
+
+    def _connected(self) -> Mapping[ServiceName, Adapter]:
+        with self._connecting:
+            if not self._services:
+                self._services = self._connect()
+            return self._services
+
+    def _connect(self) -> Mapping[ServiceName, Adapter]:
+        file = self._config.clouds_file
+        # Where a file is given, the SDK must not prefer the one that the environment names.
+        known = openstack.config.OpenStackConfig(config_files=[str(file)] if file else None, load_envvars=file is None)
+        region = known.get_one(
+            cloud=self._config.cloud or os.environ.get("OS_CLOUD"),
+            region_name=self._config.region,
+            api_timeout=self._config.timeout_s,
+        )
+        session = region.get_session()
+        for scheme in ("http://", "https://"):
+            session.session.mount(scheme, self._transport)
+        services = {service: _adapter(region, session, service) for service in SERVICES}
+        for name, service in services.items():
+            self._newest(name, service)  # looked up here, by one thread
+        return services
+
+    def _newest(self, name: ServiceName, service: Adapter) -> tuple[int, ...]:
+        """The newest version that a service speaks. Without one, the SDK would take its bare address for all of it."""
+        found = service.get_endpoint_data()
+        if found is None or found.api_version is None:
+            raise CloudUnavailable(
+                f"cloud {self.name!r} does not tell the versions of its {name} service", after=_AFTER_S
+            )
+        newest = found.max_microversion or found.api_version
+        return tuple(int(part) for part in newest)
+
+    def _refusal(self, response: requests.Response) -> CaravanError:
+        """An answer that is no success, in our words."""
+        kind, message = _message(response)
+        said = f"{response.status_code} {message}"
+        if response.status_code in ASKS_FOR_PEACE or response.status_code >= 500:
+            after = retry_after(response.headers, datetime.now(UTC)) or _AFTER_S
+            return CloudUnavailable(f"cloud {self.name!r} is in trouble: {said}", after=after)
+        if response.status_code == requests.codes.not_found:
+            return NotFound(self.name, said)
+        lacks = exceeded(message)
+        if kind in _NEUTRON_NO_ROOM:
+            lacks = ("addresses and ports", 1, 0)
+        if lacks:
+            resource, need, free = lacks
+            return QuotaExceeded(project=self.name, resource=resource, need=need, free=free)
+        if response.status_code == requests.codes.unauthorized:
+            said += " (look at the credentials in clouds.yaml)"
+        return CloudRefused(self.name, said)
+
+    def _told(self, error: Exception) -> CaravanError:
+        """An error of the libraries, in our words."""
+        if isinstance(error, keystone.HttpError) and error.response is not None:
+            return self._refusal(error.response)
+        if isinstance(
+            error, keystone.ConnectionError | keystone.RetriableConnectionFailure | requests.RequestException
+        ):
+            return CloudUnavailable(f"cloud {self.name!r} does not answer: {error}", after=_AFTER_S)
+        return CloudRefused(self.name, str(error))
+
+
+def _adapter(region: CloudRegion, session: Session, service: ServiceName) -> Adapter:
+    """keystoneauth's own: the SDK's warns of itself and takes longer for each call."""
+    return Adapter(
+        session,
+        service_type=region.get_service_type(service),
+        interface=region.get_interface(service),
+        region_name=region.get_region_name(service),
+        endpoint_override=region.get_endpoint(service),
+        min_version="2",
+        max_version="2.latest",
+        default_microversion=NOVA if service == "compute" else None,
+    )
+
+
+def _has_more(body: Json, key: str) -> bool:
+    """Whether a page is not the last: Nova and Neutron link to the next one, Glance names it."""
+    links = body.get(f"{key}_links", [])
+    return bool(body.get("next")) or any(link.get("rel") == "next" for link in links)
+
+
+def _message(response: requests.Response) -> tuple[str, str]:
+    """The kind and the sentence of an error; Nova, Neutron, Glance and Keystone each wrap theirs in another way."""
+    try:
+        body = response.json()
+    except ValueError:
+        return "", response.reason or "without a reason"
+    (error,) = body.values() if isinstance(body, dict) and len(body) == 1 else (body,)
+    if isinstance(error, dict):
+        return str(error.get("type", "")), str(error.get("message") or error.get("detail") or response.reason)
+    return "", str(error or response.reason)

@@ -1,0 +1,198 @@
+"""What an installation has beside its servers: server groups, floating IPs, and ports that Nova left behind.
+
+Each says whose it is, in its name or description, so that it is found again after any crash; nothing else is ever
+touched. It is made when a machine needs it and removed with the last that did:
+
+server group   of a cluster's control planes or etcd     removed when none of them is listed any more
+floating IP    of a machine                              removed when that is not listed any more
+port           made by Nova for a machine                removed if it outlives the machine that we saw go
+
+What was in use by a listing before goes at once; what we find unused, not knowing since when, a while later.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from caravan_provisioner.clouds.base import CloudMachineState, Machine, Owner
+from caravan_provisioner.clouds.openstack_api import Api, NotFound
+from caravan_provisioner.clouds.openstack_catalogue import Place
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_shared.contracts.spec import Role
+from caravan_shared.plumbing.errors import CaravanError
+from caravan_shared.plumbing.log import get_logger
+
+log = get_logger(__name__)
+
+Json = dict[str, Any]
+Kind = Literal["server group", "floating IP"]
+
+_LOOK_EVERY = timedelta(seconds=300)  # between looks at what there is; in between we know what we made ourselves
+_CONFIRM = timedelta(seconds=60)  # how long something unused has to be seen so before it goes
+_IDS_A_CALL = 40  # ids in one query; its URL stays below 4 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """A thing of ours and whom it serves: a node set as `<cluster>/<set>`, or a machine by its id."""
+
+    kind: Kind
+    id: str
+    serves: str
+
+    @property
+    def path(self) -> str:
+        """Where its service has it."""
+        return f"/os-server-groups/{self.id}" if self.kind == "server group" else f"/floatingips/{self.id}"
+
+
+class Belongings:
+    """Keeps one installation's."""
+
+    def __init__(self, api: Api, config: OpenStackConfig, installation: str) -> None:
+        self._api, self._config, self._installation = api, config, installation
+        self._known: dict[str, Belonging] = {}
+        self._looked_at: datetime | None = None
+        self._used: set[str] = set()
+        self._unused_since: dict[str, datetime] = {}
+        self._machines: set[str] = set()
+        self._wanted: Counter[str] = Counter()
+        self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @contextmanager
+    def wanted(self, owner: Owner) -> Iterator[None]:
+        """While machines of `owner` are being asked for, what serves them stays."""
+        self._wanted[_set(owner)] += 1
+        try:
+            yield
+        finally:
+            self._wanted[_set(owner)] -= 1
+
+    async def group(self, owner: Owner) -> str | None:
+        """The server group for machines of `owner`, made if there is none; None where they need none."""
+        if self._config.server_group_policy is None or owner.role is Role.WORKER:
+            return None
+        async with self._making[_set(owner)]:
+            if known := self._group_of(owner):
+                return known
+            # Another process, or a call whose reply was lost, may have made it: names are not unique.
+            await self._look_at_groups()
+            return self._group_of(owner) or await self._make_group(owner)
+
+    async def tidy(self, machines: Sequence[Machine], place: Place, now: datetime) -> None:
+        """Given all machines there are, give what they lack and remove what served others."""
+        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY:
+            await self._look(place)
+            self._looked_at = now
+        listed = {machine.id for machine in machines}
+        serving = listed | {_set(machine.owner) for machine in machines if machine.owner}
+        await self._remove_ports(self._machines - listed, place)
+        await self._remove(self._unused(serving, now))
+        self._machines = listed
+        if place.floating_network:
+            await self._give_floating_ips(machines, place.floating_network)
+
+    def _group_of(self, owner: Owner) -> str | None:
+        """Should two processes have made one each, both use the same."""
+        found = [each.id for each in self._known.values() if each.kind == "server group" and each.serves == _set(owner)]
+        return min(found, default=None)
+
+    async def _make_group(self, owner: Owner) -> str:
+        group = {"name": self._mark(_set(owner)), "policy": self._config.server_group_policy}
+        made = (await self._api.post("compute", "/os-server-groups", {"server_group": group}))["server_group"]
+        self._learn(Belonging("server group", made["id"], _set(owner)))
+        log.info("server group made", cloud=self._api.name, group=made["name"])
+        return str(made["id"])
+
+    async def _look(self, place: Place) -> None:
+        if self._config.server_group_policy:
+            await self._look_at_groups()
+        if place.floating_network:
+            listed = await self._api.pages("network", "/floatingips")
+            self._know("floating IP", ((each["id"], each["description"]) for each in listed))
+
+    async def _look_at_groups(self) -> None:
+        listed = await self._api.pages("compute", "/os-server-groups")
+        self._know("server group", ((each["id"], each["name"]) for each in listed))
+
+    def _know(self, kind: Kind, marked: Iterable[tuple[str, str]]) -> None:
+        """Replace what we know of a kind by what there is."""
+        self._known = {each.id: each for each in self._known.values() if each.kind != kind}
+        for thing, mark in marked:
+            serves = mark.removeprefix(self._mark(""))
+            if serves != mark:
+                self._learn(Belonging(kind, thing, serves))
+
+    def _learn(self, belonging: Belonging) -> None:
+        self._known[belonging.id] = belonging
+
+    def _unused(self, serving: Collection[str], now: datetime) -> list[Belonging]:
+        """What serves nobody any more, and surely so."""
+        unused = [each for each in self._known.values() if each.serves not in serving and not self._wanted[each.serves]]
+        self._used = (self._used | (self._known.keys() - {each.id for each in unused})) & self._known.keys()
+        self._unused_since = {each.id: self._unused_since.get(each.id, now) for each in unused}
+        return [each for each in unused if each.id in self._used or now - self._unused_since[each.id] >= _CONFIRM]
+
+    async def _remove(self, unused: Iterable[Belonging]) -> None:
+        for each in unused:
+            service: Literal["compute", "network"] = "compute" if each.kind == "server group" else "network"
+            await self._api.delete(service, each.path)
+            self._known.pop(each.id, None)
+            log.info("removed what served nobody", cloud=self._api.name, kind=each.kind, id=each.id, served=each.serves)
+
+    async def _remove_ports(self, gone: Collection[str], place: Place) -> None:
+        """Nova removes its ports with their server, but not if Neutron is away just then; then they count for ever."""
+        ids = sorted(gone)
+        for start in range(0, len(ids), _IDS_A_CALL):
+            for port in await self._ports_of(ids[start : start + _IDS_A_CALL]):
+                # A port with a name is somebody's own, lent to a machine.
+                is_novas = not port["name"] and str(port["device_owner"]).startswith("compute:")
+                if is_novas and port["network_id"] in place.networks and await self._is_gone(port["device_id"]):
+                    await self._api.delete("network", f"/ports/{port['id']}")
+                    log.warning("port outlived its machine, removed", cloud=self._api.name, port=port["id"])
+
+    async def _ports_of(self, machines: Sequence[str]) -> list[Json]:
+        query = "&".join(f"device_id={machine}" for machine in machines)
+        return list((await self._api.get("network", f"/ports?{query}"))["ports"])
+
+    async def _is_gone(self, machine: str) -> bool:
+        try:
+            await self._api.get("compute", f"/servers/{machine}")
+        except NotFound:
+            return True
+        return False
+
+    async def _give_floating_ips(self, machines: Sequence[Machine], network: str) -> None:
+        has = {each.serves for each in self._known.values() if each.kind == "floating IP"}
+        lacking = [
+            machine.id
+            for machine in machines
+            if machine.owner and machine.state is CloudMachineState.ACTIVE and machine.id not in has
+        ]
+        for start in range(0, len(lacking), _IDS_A_CALL):
+            ports = await self._ports_of(lacking[start : start + _IDS_A_CALL])
+            first = {port["device_id"]: port["id"] for port in sorted(ports, key=lambda port: port["id"], reverse=True)}
+            await asyncio.gather(*(self._give_floating_ip(machine, port, network) for machine, port in first.items()))
+
+    async def _give_floating_ip(self, machine: str, port: str, network: str) -> None:
+        body = {"floating_network_id": network, "port_id": port, "description": self._mark(machine)}
+        try:
+            made = (await self._api.post("network", "/floatingips", {"floatingip": body}))["floatingip"]
+        except CaravanError as error:
+            # One machine's trouble hides no other; whether it was made shows at the next look.
+            self._looked_at = None
+            log.warning("no floating IP for a machine", cloud=self._api.name, machine=machine, reason=error.reason)
+        else:
+            self._learn(Belonging("floating IP", made["id"], machine))
+
+    def _mark(self, serves: str) -> str:
+        """The name or description of what we have for someone."""
+        return f"caravan {self._installation} {serves}"
+
+
+def _set(owner: Owner) -> str:
+    return f"{owner.cluster_id}/{owner.node_set}"

@@ -1,0 +1,196 @@
+"""What Nova is asked for and what its answers mean. Pure: no network, no clock.
+
+Servers are found by one tag, which Nova can search for; whose they are in full stands in their metadata, which it
+cannot. A bulk request names its servers `<name>-1` to `<name>-<count>`, which is just how a whole batch counts.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineBatch, Owner
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_shared.contracts.spec import Role
+
+Json = dict[str, Any]
+Subnet = IPv4Network | IPv6Network
+
+MACHINE_TYPE = "caravan-machine-type"
+USER_DATA_LIMIT = 65_535  # bytes of base64 that Nova takes
+
+_FAULT_LETTERS = 500  # of a fault's text; Nova appends whole tracebacks for administrators
+_HOST_KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+_HOST_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]{40,}={0,2})")
+_QUOTA = re.compile(
+    r"[Qq]uota exceeded for (?P<resources>[\w, ]+): Requested (?P<need>[\d, ]+), "
+    r"but already used (?P<used>[\d, ]+) of (?P<limit>[\d, ]+)"
+)
+_UNIFIED_QUOTA = re.compile(
+    r"Resource (?P<resource>\S+) is over limit of (?P<limit>\d+) "
+    r"due to current usage (?P<used>\d+) and delta (?P<need>\d+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The ids of what a batch boots with."""
+
+    flavor: str
+    image: str
+    networks: Sequence[str]
+
+
+def tag(installation: str) -> str:
+    """The tag that all servers of an installation carry; at most 60 characters, no comma, no slash."""
+    return f"caravan={installation}"
+
+
+def requests_for(batch: MachineBatch, boot: Boot, config: OpenStackConfig) -> list[Json]:
+    """The bodies of `POST /servers` that make the batch: one where Nova's names and one zone suit it, else one each."""
+    zones, count = config.availability_zones, len(batch.numbers)
+    together = count > 1 and batch.numbers == tuple(range(1, count + 1))
+    if together and (not zones or batch.owner.role is Role.WORKER):
+        zone = zones[_spread(batch.owner.batch, len(zones))] if zones else None
+        return [_request(batch, batch.prefix, boot, config, zone) | _bulk(count)]
+    return [
+        _request(batch, name, boot, config, zones[number % len(zones)] if zones else None)
+        for name, number in zip(batch.names(), batch.numbers, strict=True)
+    ]
+
+
+def wrapped(server: Json, group: str | None) -> Json:
+    """A request's body."""
+    return {"server": server} | ({"os:scheduler_hints": {"group": group}} if group else {})
+
+
+def machine(listed: Mapping[str, Any], subnet: Subnet | None, *, floating: bool) -> Machine:
+    """A server as `GET /servers/detail` lists it. `floating`: it is reached at its floating IP alone."""
+    metadata = listed["metadata"]
+    return Machine(
+        id=listed["id"],
+        name=listed["name"],
+        state=_state(listed["status"]),
+        address=_address(listed["addresses"], subnet, floating=floating),
+        machine_type=metadata.get(MACHINE_TYPE) or listed["flavor"].get("original_name", ""),
+        owner=Owner.of(metadata),
+        created_at=datetime.fromisoformat(listed["created"]),
+        fault=fault(listed),
+    )
+
+
+def is_leaving(listed: Mapping[str, Any]) -> bool:
+    """Whether Nova is at deleting it."""
+    return listed.get("OS-EXT-STS:task_state") == "deleting"
+
+
+def fault(server: Mapping[str, Any]) -> str | None:
+    """Why Nova says that a server is in ERROR; None where it is not, or where the answer leaves that out."""
+    said = server.get("fault")
+    if not said or server["status"] != "ERROR":
+        return None
+    text = str(said.get("message") or "it names no reason").strip()[:_FAULT_LETTERS]
+    return f"Nova could not make it ({said.get('code', 'no code')}): {text}"
+
+
+def host_keys(console: str) -> tuple[str, ...]:
+    """The public SSH host keys that cloud-init prints on the console at first boot, `<type> <base64>`."""
+    blocks = _HOST_KEYS.findall(console)
+    return tuple(" ".join(key) for key in _HOST_KEY.findall(blocks[-1])) if blocks else ()
+
+
+def exceeded(message: str) -> tuple[str, int, int] | None:
+    """What a refusal for quota names: (resource, need, free) of the first one that lacks; None for another refusal."""
+    if unified := _UNIFIED_QUOTA.search(message):
+        return unified["resource"], int(unified["need"]), max(0, int(unified["limit"]) - int(unified["used"]))
+    found = _QUOTA.search(message)
+    if not found:
+        return None
+    names = [name.strip() for name in found["resources"].split(",")]
+    need, used, limit = (_numbers(found[part]) for part in ("need", "used", "limit"))
+    rows = list(zip(names, need, used, limit, strict=False))
+    lacking = [row for row in rows if row[1] + row[2] > row[3]]
+    name, wanted, taken, most = (lacking or rows)[0]
+    return name, wanted, max(0, most - taken)
+
+
+def _request(batch: MachineBatch, name: str, boot: Boot, config: OpenStackConfig, zone: str | None) -> Json:
+    server: Json = {
+        "name": name,
+        "flavorRef": boot.flavor,
+        "imageRef": boot.image,
+        "networks": [{"uuid": network} for network in boot.networks],
+        "metadata": batch.owner.tags() | {MACHINE_TYPE: batch.machine_type},
+        "tags": [tag(batch.owner.installation)],
+    }
+    if config.security_groups:
+        server["security_groups"] = [{"name": group} for group in config.security_groups]
+    if config.key_pair:
+        server["key_name"] = config.key_pair
+    if config.config_drive:
+        server["config_drive"] = True
+    if zone:
+        server["availability_zone"] = zone
+    if batch.user_data is not None:
+        server["user_data"] = base64.b64encode(batch.user_data.encode()).decode()
+    if config.boot_volume_gib:
+        server["block_device_mapping_v2"] = [_boot_volume(boot.image, config)]
+    return server
+
+
+def _boot_volume(image: str, config: OpenStackConfig) -> Json:
+    volume: Json = {
+        "boot_index": 0,
+        "uuid": image,
+        "source_type": "image",
+        "destination_type": "volume",
+        "volume_size": config.boot_volume_gib,
+        "delete_on_termination": True,
+    }
+    return volume | ({"volume_type": config.boot_volume_type} if config.boot_volume_type else {})
+
+
+def _bulk(count: int) -> Json:
+    """All or none: Nova refuses as a whole what its quota has no room for."""
+    return {"min_count": count, "max_count": count}
+
+
+def _spread(batch: str, zones: int) -> int:
+    """A zone for a batch: the same each time, and by chance another one for the next."""
+    return sum(map(ord, batch)) % zones
+
+
+def _state(status: str) -> CloudMachineState:
+    """Nova's status (https://docs.openstack.org/api-guide/compute/server_concepts.html) in our words.
+
+    One that was shut off, suspended or rescued by someone is still there: health has its say on it.
+    """
+    match status:
+        case "BUILD":
+            return CloudMachineState.BUILDING
+        case "ERROR":
+            return CloudMachineState.ERROR
+    return CloudMachineState.ACTIVE
+
+
+def _address(addresses: Mapping[str, Iterable[Json]], subnet: Subnet | None, *, floating: bool) -> str | None:
+    kind = "floating" if floating else "fixed"
+    found = [
+        port["addr"]
+        for ports in addresses.values()
+        for port in ports
+        if port.get("OS-EXT-IPS:type", "fixed") == kind and (floating or subnet is None or _is_in(port["addr"], subnet))
+    ]
+    # IPv4 first, as the rest of Caravan prefers it.
+    return min(found, key=lambda address: ip_address(address).version, default=None)
+
+
+def _is_in(address: str, subnet: Subnet) -> bool:
+    return ip_address(address) in subnet
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.replace(" ", "").split(",") if number]

@@ -1,0 +1,112 @@
+"""A real OpenStack: whichever OS_CLOUD names in clouds.yaml, the lab's or any other, with room for a dozen servers.
+
+CARAVAN_TEST_OPENSTACK, JSON, says what machines are made of there, as in CARAVAN_PROVISIONER_CLOUDS; the default fits
+the lab. CARAVAN_TEST_OPENSTACK_ADMIN names an administrator of the same project, who sets quotas. Fake hypervisors have
+no consoles: the proxy in front of the cloud stands in for those.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.support.eventually import eventually
+from tests.support.openstack_proxy import Proxy, proxying
+
+from caravan_provisioner.clouds.openstack import OpenStackCloud
+from caravan_provisioner.clouds.openstack_api import Api, NotFound
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+
+LAB: dict[str, Any] = {
+    "image": "dummy",
+    "networks": ["private"],
+    "floating_network": "public",
+    "machine_types": {"small": "m1.nano"},
+}
+PATIENCE_S = 300.0  # a lab on a busy machine makes a server in some seconds
+
+
+@pytest.fixture(scope="session")
+def openstack_config() -> OpenStackConfig:
+    """The cloud under test, in batches that fit into a small project, without floating IPs."""
+    if not os.environ.get("OS_CLOUD"):
+        pytest.skip("OPENSTACK IS NOT TESTED HERE: set OS_CLOUD (and OS_CLIENT_CONFIG_FILE) to a cloud of clouds.yaml")
+    wanted = {**LAB, **json.loads(os.environ.get("CARAVAN_TEST_OPENSTACK", "{}"))}
+    config = OpenStackConfig(cloud=os.environ["OS_CLOUD"], max_batch=5, **wanted)
+    return config.model_copy(update={"floating_network": None})
+
+
+@pytest.fixture(scope="session")
+def floating_network(openstack_config: OpenStackConfig) -> str:
+    """The external network that floating IPs come from."""
+    return str({**LAB, **json.loads(os.environ.get("CARAVAN_TEST_OPENSTACK", "{}"))}["floating_network"])
+
+
+@pytest.fixture
+async def openstack_cloud(openstack_config: OpenStackConfig) -> AsyncIterator[OpenStackCloud]:
+    """The adapter, connected to the cloud itself."""
+    cloud = OpenStackCloud("openstack", openstack_config)
+    yield cloud
+    await cloud.close()
+
+
+@pytest.fixture
+async def proxy(openstack_config: OpenStackConfig, tmp_path: Path) -> AsyncIterator[Proxy]:
+    """A proxy in front of the cloud."""
+    assert openstack_config.cloud
+    async with proxying(openstack_config.cloud, tmp_path) as proxy:
+        yield proxy
+
+
+@dataclass
+class Project:
+    """All that the project has, ours and others', asked for past the adapter."""
+
+    api: Api
+
+    async def counts(self) -> dict[str, int]:
+        """How many of each kind."""
+        return {
+            "servers": len(await self.api.pages("compute", "/servers/detail")),
+            "server groups": len(await self.api.pages("compute", "/os-server-groups")),
+            "ports": len(await self.api.pages("network", "/ports")),
+            "floating IPs": len(await self.api.pages("network", "/floatingips")),
+        }
+
+    async def until_gone(self, server: str) -> None:
+        """Wait until there is no such server."""
+
+        async def is_gone() -> bool:
+            try:
+                await self.api.get("compute", f"/servers/{server}")
+            except NotFound:
+                return True
+            return False
+
+        await eventually(is_gone, within=PATIENCE_S, saying=f"{server} is gone")
+
+    async def until(self, counts: dict[str, int]) -> None:
+        """Wait until there is just so much."""
+
+        async def is_so() -> bool:
+            return await self.counts() == counts
+
+        await eventually(is_so, within=PATIENCE_S, saying=f"the project has {counts}")
+
+
+@pytest.fixture
+async def project(openstack_config: OpenStackConfig) -> AsyncIterator[Project]:
+    """The project under test."""
+    api = Api("project", openstack_config)
+    yield Project(api)
+    await api.close()
+
+
+@pytest.fixture
+def installation() -> str:
+    """An installation of the test's own."""
+    return f"suite-{uuid4()}"

@@ -1,0 +1,116 @@
+"""Where a real OpenStack says no: quota before and on the way, and machines that it cannot place."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+from tests.contracts.cloud_suite import eventually
+from tests.openstack.conftest import PATIENCE_S
+
+from caravan_provisioner.clouds.base import CloudMachineState, MachineBatch, Owner, QuotaExceeded
+from caravan_provisioner.clouds.openstack import OpenStackCloud
+from caravan_provisioner.clouds.openstack_api import Api
+from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_shared.contracts.facts import FindingLevel
+from caravan_shared.contracts.spec import Role
+
+pytestmark = [pytest.mark.openstack, pytest.mark.timeout(600)]
+
+UNLIMITED = -1
+
+
+@dataclass
+class Administrator:
+    """Who sets the project's quota and makes flavors."""
+
+    api: Api
+    project: str
+
+    async def grant(self, **quota: int) -> None:
+        """Set the project's quota of some resources."""
+        await self.api._ask("compute", "PUT", f"/os-quota-sets/{self.project}", json={"quota_set": quota})
+
+
+@pytest.fixture
+async def administrator(openstack_config: OpenStackConfig) -> AsyncIterator[Administrator]:
+    """An administrator; the project is without limits afterwards."""
+    cloud = os.environ.get("CARAVAN_TEST_OPENSTACK_ADMIN")
+    if not cloud:
+        pytest.skip(
+            "OPENSTACK'S LIMITS ARE NOT TESTED HERE: set CARAVAN_TEST_OPENSTACK_ADMIN to an administrator's cloud"
+        )
+    api = Api("admin", openstack_config.model_copy(update={"cloud": cloud}))
+    project = await api._in_thread(lambda: api._connected()["compute"].get_project_id())
+    administrator = Administrator(api, str(project))
+    yield administrator
+    await administrator.grant(instances=UNLIMITED, cores=UNLIMITED)
+    await api.close()
+
+
+@pytest.fixture
+async def cloud(openstack_cloud: OpenStackCloud, installation: str) -> AsyncIterator[OpenStackCloud]:
+    """The adapter; its machines are deleted afterwards."""
+    yield openstack_cloud
+    await openstack_cloud.delete([machine.id for machine in await openstack_cloud.machines(installation)])
+    await eventually(lambda: openstack_cloud.machines(installation), lambda all_of: not all_of, PATIENCE_S)
+
+
+def batch(installation: str, *numbers: int, machine_type: str = "small") -> MachineBatch:
+    owner = Owner(installation, uuid4(), "workers", Role.WORKER, "k3x9")
+    return MachineBatch("suite-k3x9", numbers, machine_type, owner)
+
+
+async def used(cloud: OpenStackCloud) -> int:
+    return (await cloud.offers()).quota.machines_used
+
+
+async def test_quota_is_told_beforehand_and_a_batch_beyond_it_is_refused_as_a_whole(
+    cloud: OpenStackCloud, administrator: Administrator, installation: str
+) -> None:
+    before = await used(cloud)
+    await administrator.grant(instances=before + 1)
+    assert (await cloud.offers()).quota.machines_limit == before + 1
+    with pytest.raises(QuotaExceeded, match="2 instances needed, 1 free"):
+        await cloud.create(batch(installation, 1, 2))
+    assert await cloud.machines(installation) == []
+
+
+async def test_quota_that_ends_on_the_way_leaves_what_was_made(
+    cloud: OpenStackCloud, administrator: Administrator, installation: str
+) -> None:
+    await administrator.grant(instances=await used(cloud) + 1)
+    (made,) = await cloud.create(batch(installation, 2, 3))
+    assert [machine.id for machine in await cloud.machines(installation)] == [made.id]
+
+
+async def test_quota_of_processors_is_named(
+    cloud: OpenStackCloud, administrator: Administrator, installation: str
+) -> None:
+    limits = (await administrator.api.get("compute", "/limits"))["limits"]["absolute"]
+    await administrator.grant(cores=limits["totalCoresUsed"])
+    with pytest.raises(QuotaExceeded, match="cores"):
+        await cloud.create(batch(installation, 1))
+    quota = [finding for finding in await cloud.check() if finding.about == "quota"]
+    assert FindingLevel.FATAL in [finding.level for finding in quota]
+
+
+async def test_machine_that_fits_nowhere_is_in_error_with_novas_words(
+    openstack_config: OpenStackConfig, administrator: Administrator, installation: str
+) -> None:
+    flavor = {"name": f"huge-{uuid4()}", "vcpus": 100_000, "ram": 64, "disk": 1}
+    made = (await administrator.api.post("compute", "/flavors", {"flavor": flavor}))["flavor"]
+    cloud = OpenStackCloud("huge", openstack_config.model_copy(update={"machine_types": {"huge": flavor["name"]}}))
+    await cloud.create(batch(installation, 1, machine_type="huge"))
+    (machine,) = await eventually(
+        lambda: cloud.machines(installation),
+        lambda all_of: all(machine.state is CloudMachineState.ERROR for machine in all_of),
+        PATIENCE_S,
+    )
+    assert machine.fault
+    assert "No valid host" in machine.fault
+    await cloud.delete([machine.id])
+    await eventually(lambda: cloud.machines(installation), lambda all_of: not all_of, PATIENCE_S)
+    await administrator.api.delete("compute", f"/flavors/{made['id']}")
+    await cloud.close()
