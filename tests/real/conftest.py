@@ -69,9 +69,13 @@ class Fleet:
         """A grant as the API answers it."""
         return await self.api.call("POST", f"/clusters/{cluster}/kubeconfig", {"role": role, "ttl_s": ttl_s})
 
-    async def scale(self, cluster: str, count: int, *, nodes: int, within: float = 240) -> Json:
+    async def scale(self, cluster: str, count: int, *, nodes: int) -> Json:
         """So many workers, all joined, the rest gone; `nodes` counts all of the cluster's."""
         await self.api.call("PATCH", f"/clusters/{cluster}/node-sets/workers", {"count": count})
+        return await self.until_exactly(cluster, nodes)
+
+    async def until_exactly(self, cluster: str, nodes: int, *, within: float = 240) -> Json:
+        """So many nodes, all joined, and no machine more."""
         found = await self.api.until_ready(cluster, nodes=nodes, within=within)
 
         async def exactly() -> bool:
