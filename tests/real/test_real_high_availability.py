@@ -25,7 +25,8 @@ async def test_killed_control_plane_of_three_is_replaced_and_the_endpoint_follow
     assert set(before) - set(now) == {victim}
     await eventually(lambda: endpoint_is(fleet, set(now.values())), within=60, every=1)
     kubectl = await fleet.kubectl("stacked")
-    assert await etcd_pods(kubectl) == set(now)
+    # A control plane is a node, and answers, before its member of etcd is there.
+    await eventually(lambda: etcd_is_on(kubectl, set(now)), within=180, every=1, saying="a member of etcd on each")
     await smoke(kubectl)
     await fleet.delete(cluster)
 
@@ -61,6 +62,10 @@ async def endpoint_is(fleet: Fleet, addresses: set[str]) -> bool:
 async def is_replaced(fleet: Fleet, name: str) -> bool:
     nodes = [node for node in await fleet.nodes("stacked") if _controls(node)]
     return len(nodes) == 3 and name not in {node["name"] for node in nodes}
+
+
+async def etcd_is_on(kubectl: Kubectl, nodes: set[str]) -> bool:
+    return await etcd_pods(kubectl) == nodes
 
 
 async def etcd_pods(kubectl: Kubectl) -> set[str]:

@@ -44,9 +44,11 @@ def rest_of_rules(saved: str) -> str:
 def reset(host: Host, *, virtual_ip: str = "", check: bool) -> list[str]:
     """Do all of it; what was done (with `check`: what would be). A second time finds nothing to do."""
     brought_containerd = OWN_CONTAINERD in host.record.archives
+    undone = {path.rstrip("/") for path in host.record.made} if check else set()  # and would be gone by then
     told = _make(_before(host, virtual_ip), check=check)
     told += undo(host, check=check)
-    return told + _make(_after(host, brought_containerd=brought_containerd), check=check)
+    left = (change for change in _after(host, brought_containerd=brought_containerd) if change.what not in undone)
+    return told + _make(left, check=check)
 
 
 def _make(changes: Iterator[Change], *, check: bool) -> list[str]:

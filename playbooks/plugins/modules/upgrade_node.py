@@ -20,6 +20,8 @@ from ansible.module_utils import caravan_static_pods as static_pods
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
 from ansible.module_utils.caravan_etcdctl import Etcdctl
+from ansible.module_utils.caravan_kubectl import Kubectl
+from ansible.module_utils.caravan_leaders import Leaders
 from ansible.module_utils.caravan_snapshot import save
 
 DOCUMENTATION = r"""
@@ -79,8 +81,7 @@ def upgrade(asked: dict[str, Any]) -> dict[str, Any]:
     told = {}
     if static_pods.there(static_pods.MANIFESTS):
         with contextlib.suppress(static_pods.TooSlow):  # then kubeadm says what is wrong, or finds another one
-            wait_s = STARTS_WITHIN_S  # an earlier try that was killed may have left it starting
-            static_pods.wait_until(static_pods.apiserver_answers, wait_s, "the kube-apiserver does not answer")
+            wait_until_settled()
     if asked["first"]:
         told["backup"] = save(Etcdctl(asked["etcd_endpoints"][:1]), asked["backup_dir"], f"before-{asked['version']}")
     ended = threading.Event()
@@ -96,6 +97,13 @@ def upgrade(asked: dict[str, Any]) -> dict[str, Any]:
         ended.set()
         watch.join()
     return told
+
+
+def wait_until_settled() -> None:
+    """An earlier try that was killed may have left the control plane starting; kubeadm gives a Job of its own 15 s."""
+    static_pods.wait_until(static_pods.apiserver_answers, STARTS_WITHIN_S, "the kube-apiserver does not answer")
+    leaders = Leaders(Kubectl().get)
+    static_pods.wait_until(leaders.are_at_work, STARTS_WITHIN_S, "no controller manager or no scheduler leads")
 
 
 def end_apiserver_with_etcd(ended: threading.Event) -> None:
