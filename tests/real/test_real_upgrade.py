@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -57,7 +58,7 @@ spec:
 
 @dataclass
 class Load:
-    """Requests that were answered, and why others were not."""
+    """Requests that were answered, and when and why others were not."""
 
     answered: int = 0
     failures: list[str] = field(default_factory=list)
@@ -76,7 +77,7 @@ async def test_upgrade_of_a_minor_fails_no_request(fleet: Fleet, stack: Stack) -
         stack.kill("bootstrapper")
         await asyncio.to_thread(stack.restart, "bootstrapper")
         await eventually(lambda: runs(fleet, VERSION), within=900, every=2, saying=f"every node at {VERSION}")
-    assert seen.failures == []
+    assert not seen.failures, "\n".join(seen.failures)
     assert seen.answered > 100
     cluster = await fleet.api.until_ready(cluster["id"], nodes=3, within=120)
     versions = {node["status"]["nodeInfo"]["kubeletVersion"] for node in await kubectl.get("nodes")}
@@ -104,7 +105,7 @@ async def load(url: str) -> AsyncIterator[Load]:
                     (await client.get(url)).raise_for_status()
                 seen.answered += 1
             except httpx.HTTPError as error:
-                seen.failures.append(repr(error))
+                seen.failures.append(f"{datetime.now(UTC):%H:%M:%S.%f} {error!r}")
             await asyncio.sleep(0.1)
 
     task = asyncio.create_task(ask_again_and_again())

@@ -64,4 +64,15 @@ def kubelet_version(node: dict[str, Any]) -> str:
     return str(node["status"]["nodeInfo"]["kubeletVersion"]).lstrip("v")
 
 
-__all__ = ["CommandFailed", "Kubectl", "is_ready", "kubelet_version"]
+def is_rolled_out(daemon_set: dict[str, Any]) -> bool:
+    """Whether each of its nodes has an available pod of its present template."""
+    status = daemon_set.get("status", {})
+    wanted = status.get("desiredNumberScheduled", 0)
+    return (
+        status.get("observedGeneration", 0) >= daemon_set["metadata"]["generation"]
+        and status.get("updatedNumberScheduled", 0) >= wanted
+        and status.get("numberAvailable", 0) >= wanted
+    )
+
+
+__all__ = ["CommandFailed", "Kubectl", "is_ready", "is_rolled_out", "kubelet_version"]

@@ -20,7 +20,7 @@ from ansible.module_utils import caravan_static_pods as static_pods
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caravan_commands import CommandFailed, run
 from ansible.module_utils.caravan_etcdctl import Etcdctl
-from ansible.module_utils.caravan_kubectl import Kubectl
+from ansible.module_utils.caravan_kubectl import Kubectl, is_rolled_out
 from ansible.module_utils.caravan_leaders import Leaders
 from ansible.module_utils.caravan_snapshot import save
 
@@ -68,6 +68,7 @@ ASKED_WITHIN_S = 20
 STARTS_WITHIN_S = 120
 LOOK_EVERY_S = 0.5
 APISERVER_GRACE_S = 2  # every request that it could finish needs etcd
+ROLLED_OUT_WITHIN_S = 120
 UPGRADED_WITHIN_S = 1200  # four static pods, each with kubeadm's own limit of five minutes
 
 
@@ -96,7 +97,17 @@ def upgrade(asked: dict[str, Any]) -> dict[str, Any]:
     finally:
         ended.set()
         watch.join()
+    if static_pods.there(static_pods.MANIFESTS):
+        with contextlib.suppress(static_pods.TooSlow):  # some node is dead: the others shall not wait for it
+            wait_s = ROLLED_OUT_WITHIN_S
+            static_pods.wait_until(kube_proxy_is_rolled_out, wait_s, "kube-proxy is not rolled out")
     return told
+
+
+def kube_proxy_is_rolled_out() -> bool:
+    """Whether every node's kube-proxy is the new one: one that starts does not hear of the pods that a drain moves."""
+    found = Kubectl().get("daemonset", "kube-proxy", "--namespace", "kube-system")
+    return found is None or is_rolled_out(found)
 
 
 def wait_until_settled() -> None:
