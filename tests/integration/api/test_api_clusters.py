@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from nats.js.errors import NotFoundError
 from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts
 from tests.support.eventually import eventually
 
@@ -17,7 +18,10 @@ async def announced(stack: Stack, cluster: dict[str, Any], subject: str = "clust
     """The last announcement of a cluster on the bus."""
 
     async def look() -> dict[str, Any] | None:
-        message = await stack.service.bus.js.get_last_msg("FACTS", subject)
+        try:
+            message = await stack.service.bus.js.get_last_msg("FACTS", subject)
+        except NotFoundError:
+            return None
         body: dict[str, Any] = json.loads(message.data or b"{}")
         return body if body["cluster_id"] == cluster["id"] else None
 
