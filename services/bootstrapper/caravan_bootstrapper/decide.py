@@ -303,7 +303,10 @@ def _late_sentence(late: list[NodeView], version: str, policy: Policy) -> str:
 
 
 def _is_whole(seen: ClusterView) -> bool:
-    """Every set has exactly its wanted nodes, and all of them have joined and run the wanted version."""
+    """Every set has exactly its wanted nodes, all of them have joined and run the wanted version, and none is to leave.
+
+    What was told of a drain that is held up would be lifted by saying that all is done.
+    """
     live = [node for node in seen.nodes if node.live]
     counts = Counter(node.node_set for node in live)
     wanted = {node_set.name: node_set.count for node_set in seen.spec.node_sets() if node_set.count}
@@ -312,4 +315,5 @@ def _is_whole(seen: ClusterView) -> bool:
         and all(node.state is M.JOINED for node in live)
         and not any(upgrades.is_behind(node, seen.spec.version) or _joined_in_part(node) for node in live)
         and not _outstanding(seen)
+        and not removals.to_remove(seen)
     )
