@@ -200,7 +200,7 @@ class Subject:
             rows = await session.exec(OUTBOX.select().where(about).order_by(OUTBOX.c.id))
             return [event_type.model_validate_json(row.body) for row in rows]
 
-    async def until(self, event_type: type[E], *, count: int = 1, within: float = 30.0) -> list[E]:
+    async def until(self, event_type: type[E], *, count: int = 1, within: float = 60.0) -> list[E]:
         """The events of a kind, once there are `count`."""
 
         async def enough() -> list[E]:

@@ -92,9 +92,9 @@ class TestStaticCloud(CloudSuite):
 
 async def test_hundred_claims_of_several_processes_never_share_a_machine(db: Database, database_url: str) -> None:
     await stock(db, 120)
-    processes = [await _claimer(database_url, start, start + 25, size=2) for start in range(0, 100, 25)]
+    processes = [await _claimer(database_url, start, start + 50, size=2) for start in (0, 50)]
     told = b"".join([(await process.communicate())[0] for process in processes]).decode().splitlines()
-    assert [process.returncode for process in processes] == [0] * 4
+    assert [process.returncode for process in processes] == [0, 0]
     claims = {line.split()[0]: line.split()[1:] for line in told}
     assert len(claims) == 100
     got = {cluster: ids for cluster, ids in claims.items() if ids != ["refused"]}
