@@ -52,7 +52,7 @@ format: install ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)
 
 test: install ## All tests that need nothing but this checkout
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
 	$(BIN)/pytest -m faults

@@ -256,7 +256,7 @@ async def test_replicas_share_the_clusters_and_take_over_from_each_other(
     settings: Settings, around: Dns, apiserver: Apiserver, postgres_url: str
 ) -> None:
     subjects = [Subject(around, apiserver, uuid4()) for _ in range(12)]
-    shared = {"database_url": postgres_url, "replica_silent_after_s": 4.0}
+    shared = {"database_url": postgres_url, "replica_silent_after_s": 20.0}  # whoever stops says so
     one, two = (
         settings.model_copy(update={**shared, "instance": name, "http_port": free_port()}) for name in ("one", "two")
     )
