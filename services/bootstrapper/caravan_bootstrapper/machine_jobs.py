@@ -13,6 +13,7 @@ from sqlalchemy import JSON
 from sqlmodel import Field, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_bootstrapper.progress import SILENT_FOR
 from caravan_bootstrapper.store import Run, Table
 from caravan_bootstrapper.views import ACTIVE
 from caravan_shared.contracts.events import MachinesHandedBack, MachinesHandedOver
@@ -24,7 +25,6 @@ from caravan_shared.plumbing.outbox import say
 KEY = "machines/"
 """Begins the reconciler's keys for this work; clusters' keys are their ids."""
 AT_ONCE = 50  # machines a run
-SILENT_FOR = timedelta(seconds=30)  # six beats missed: whoever worked on a machine is gone
 _GATHER_S = 0.5  # several sets of a cluster are claimed within a moment, and one run serves them all
 _BACKOFF_S = 5.0  # before the second try; doubled for each further one
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from caravan_bootstrapper import inventory, machine_jobs, ssh
 from caravan_bootstrapper.machine_jobs import MachineJob
+from caravan_bootstrapper.progress import BEAT_EVERY_S
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.runner import Order, Runner
 from caravan_bootstrapper.settings import Settings
@@ -25,7 +26,6 @@ from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.reconciler import Turn
 from caravan_shared.plumbing.sealing import KeyRing
 
-BEAT_EVERY_S = 5.0
 PLAYS = {
     MachineWork.CHECK: Play.CHECK_MACHINES,
     MachineWork.PREPARE: Play.PREPARE_MACHINES,

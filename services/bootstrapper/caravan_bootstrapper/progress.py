@@ -6,6 +6,7 @@ Steps come faster than anybody reads them, so only the newest is told, now and t
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from caravan_bootstrapper import records
@@ -13,6 +14,7 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 
 BEAT_EVERY_S = 5.0
+SILENT_FOR = 6 * timedelta(seconds=BEAT_EVERY_S)  # whoever drove it is gone: another replica's process
 REPORT_EVERY_S = 0.5  # a step a play flies through is no news to anybody
 
 OnStep = Callable[[str, int], None]

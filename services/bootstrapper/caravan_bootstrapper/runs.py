@@ -7,14 +7,14 @@ believed dead cannot overwrite what another one did meanwhile.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from caravan_bootstrapper import inventory, records, ssh, store, tokens, upkeep
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
-from caravan_bootstrapper.progress import BEAT_EVERY_S, telling
+from caravan_bootstrapper.progress import SILENT_FOR, telling
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.runner import Order, Runner
 from caravan_bootstrapper.settings import Settings
@@ -29,8 +29,6 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import CaravanError, Retry
 from caravan_shared.plumbing.log import bound, get_logger
 from caravan_shared.plumbing.sealing import KeyRing
-
-SILENT_FOR = 6 * timedelta(seconds=BEAT_EVERY_S)  # another replica's process is gone
 
 NEEDING_PKI = frozenset({Play.SITE, Play.ADD_NODES, Play.RENEW})
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from caravan_api.admission.sets import sets_by_field
 from caravan_api.admission.virtual_ips import virtual_ip_fixed
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.contracts.spec import ClusterSpec, Role
 
 
 def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
@@ -24,23 +25,21 @@ def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldPr
 
 def _of_sets(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldProblem]:
     before = {node_set.name: node_set for node_set in current.node_sets()}
-    positions = {workers.name: index for index, workers in enumerate(spec.workers)}
-    for node_set in spec.node_sets():
+    for field, node_set in sets_by_field(spec):
         old = before.get(node_set.name)
         if old is None:
             continue
-        is_worker = node_set.name in positions
-        part = f"workers.{positions[node_set.name]}" if is_worker else node_set.name.replace("-", "_")
+        is_worker = node_set.role is Role.WORKER
         if old.machine_type != node_set.machine_type:
             yield FieldProblem(
-                field=f"spec.{part}.machine_type",
+                field=f"{field}.machine_type",
                 problem=f"the nodes of {node_set.name} are {old.machine_type} machines, and a set keeps its machine "
                 "type",
                 remedy=_leave_it(old.machine_type, is_worker=is_worker),
             )
         if old.cloud != node_set.cloud and spec.cloud == current.cloud:
             yield FieldProblem(
-                field=f"spec.{part}.cloud",
+                field=f"{field}.cloud",
                 problem=f"the nodes of {node_set.name} are on the cloud {old.cloud}, and a set stays where it is",
                 remedy=_leave_it(old.cloud, is_worker=is_worker),
             )

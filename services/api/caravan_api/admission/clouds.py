@@ -3,10 +3,11 @@
 import difflib
 from collections.abc import Iterable, Iterator
 
+from caravan_api.admission.sets import sets_by_field
 from caravan_api.admission.shape import shown
 from caravan_api.admission.surroundings import Surroundings
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role
+from caravan_shared.contracts.spec import ClusterSpec
 
 
 def cloud_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProblem]:
@@ -24,7 +25,7 @@ def cloud_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldPro
                 problem=f"the machines of {cloud} and those of {spec.cloud} cannot share a cluster: some are simulated",
                 remedy="use clouds that are all simulated or all real",
             )
-    for field, node_set in _sets(spec):
+    for field, node_set in sets_by_field(spec):
         offer = around.clouds.get(node_set.cloud)
         offered = [machine_type.name for machine_type in offer.machine_types] if offer else []
         if offer and node_set.machine_type not in offered:
@@ -59,7 +60,7 @@ def _too_many(problem: str, limit: int) -> FieldProblem:
 def _clouds(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
     """Every cloud that the spec names, and where."""
     yield "spec.cloud", spec.cloud
-    for field, node_set in _sets(spec):
+    for field, node_set in sets_by_field(spec):
         if node_set.cloud != spec.cloud:
             yield f"{field}.cloud", node_set.cloud
 
@@ -68,14 +69,6 @@ def _is_simulated(spec: ClusterSpec, around: Surroundings) -> bool:
     own = around.clouds.get(spec.cloud)
     first = own or next((around.clouds[cloud] for cloud in spec.clouds() if cloud in around.clouds), None)
     return bool(first and first.simulated)
-
-
-def _sets(spec: ClusterSpec) -> Iterator[tuple[str, NodeSet]]:
-    positions = {workers.name: index for index, workers in enumerate(spec.workers)}
-    for node_set in spec.node_sets():
-        is_worker = node_set.role is Role.WORKER
-        part = f"workers.{positions[node_set.name]}" if is_worker else node_set.name.replace("-", "_")
-        yield f"spec.{part}", node_set
 
 
 def _near(name: str, names: Iterable[str]) -> str:

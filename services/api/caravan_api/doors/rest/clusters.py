@@ -20,13 +20,15 @@ from caravan_api.doors.rest.context import (
     Page,
     Parts,
     Team,
+    Word,
     answer_with,
     cluster_response,
     find_cluster,
+    must_match,
     once,
     team_of,
 )
-from caravan_api.errors import NoPrecondition, Stale
+from caravan_api.errors import NoPrecondition
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of
@@ -94,7 +96,7 @@ async def list_clusters(
     phase: ClusterPhase | None = None,
     health: Verdict | None = None,
     version: KubernetesVersion | None = None,
-    cloud: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None,
+    cloud: Word = None,
     q: Annotated[str | None, Query(pattern=r"^[a-z0-9-]{0,32}$", description="Part of a name.")] = None,
     sort: Sort = Sort.AGE_DOWN,
     limit: Annotated[int | None, Query(ge=1, le=500)] = None,
@@ -196,11 +198,8 @@ async def retry(
 
 
 def check_etag(cluster: Cluster, if_match: str | None) -> None:
-    """Raise `Stale` if the cluster is not in a state that If-Match (RFC 9110, section 13.1.1) names."""
-    if if_match is None or if_match.strip() == "*":
-        return
-    if etag_of(cluster) not in (etag.strip() for etag in if_match.split(",")):
-        raise Stale(f"the cluster {cluster.name} is at {etag_of(cluster)} by now: read it again, then change it")
+    """Raise `Stale` if the cluster is not in a state that If-Match names."""
+    must_match(if_match, etag_of(cluster), f"the cluster {cluster.name}")
 
 
 def _from_cursor(statement: Any, sort: Sort, after: str | None) -> Any:

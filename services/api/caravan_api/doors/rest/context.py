@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.access import Access, Caller
 from caravan_api.admission import Limits
 from caravan_api.desired import Desired
-from caravan_api.errors import Forbidden, NotFound
+from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
@@ -80,6 +80,10 @@ IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="The etag of the state that the change is meant for.")
 ]
 
+WORD = r"[A-Za-z0-9._-]{1,64}"
+"""What names of clouds and machine types are made of."""
+Word = Annotated[str | None, Query(pattern=f"^{WORD}$")]
+
 
 class Page(BaseModel):
     """What all pages have."""
@@ -114,6 +118,14 @@ async def find_cluster(
     return found
 
 
+def must_match(if_match: str | None, etag: str, what: str) -> None:
+    """Raise `Stale` if `what` is not in a state that If-Match (RFC 9110, section 13.1.1) names."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if etag not in (named.strip() for named in if_match.split(",")):
+        raise Stale(f"{what} is at {etag} by now: read it again, then change it")
+
+
 def _could_exist(ref: str) -> bool:
     is_id = re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", ref)
     return bool(is_id) or (len(ref) <= _LONGEST_NAME and re.fullmatch(DNS_LABEL, ref) is not None)
@@ -140,7 +152,7 @@ async def once_elsewhere(
     api = _api(request)
     if key is None:
         return await work()
-    claim = Key(caller, key, fingerprint(request.method, str(request.url.path), [str(request.query_params), body]))
+    claim = _claim_of(request, caller, key, body)
     async with api.db.transaction() as tx:
         earlier = await claim.claim(tx, api.clock.now())
     if earlier:
@@ -149,6 +161,10 @@ async def once_elsewhere(
     async with api.db.transaction() as tx:
         await claim.remember(tx, answer)
     return answer
+
+
+def _claim_of(request: Request, caller: Caller, key: str, body: Any) -> Key:
+    return Key(caller, key, fingerprint(request.method, str(request.url.path), [str(request.query_params), body]))
 
 
 async def _claimed(
@@ -160,7 +176,7 @@ async def _claimed(
     body: Any,
     work: Callable[[AsyncSession], Awaitable[Answer]],
 ) -> Answer:
-    claim = Key(caller, key, fingerprint(request.method, str(request.url.path), [str(request.query_params), body]))
+    claim = _claim_of(request, caller, key, body)
     earlier = await claim.claim(tx, api.clock.now())
     if earlier:
         return earlier

@@ -13,7 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from caravan_api.access import Admin
 from caravan_api.admission.shape import describe, shown
 from caravan_api.doors.rest.bodies import Body, LooksLike, merged
-from caravan_api.doors.rest.context import Api, IdempotencyKeyHeader, IfMatch, Page, Parts, Team, once_elsewhere
+from caravan_api.doors.rest.context import (
+    WORD,
+    Api,
+    IdempotencyKeyHeader,
+    IfMatch,
+    Page,
+    Parts,
+    Team,
+    Word,
+    must_match,
+    once_elsewhere,
+)
 from caravan_api.errors import Conflict, Malformed, NoPrecondition, NotFound, Stale
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
@@ -39,7 +50,6 @@ from caravan_shared.contracts.states import InventoryState
 router = APIRouter(prefix="/v1", tags=["machines"])
 
 _LONGEST_NAME = 63
-Word = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class BmcAccess(Bmc):
@@ -211,7 +221,7 @@ async def release(
 @router.get("/clouds/{cloud}/operator-key")
 async def operator_key(cloud: str, _caller: Admin, api: Parts, team: Team = None) -> Key:
     """The public key that the machines of an inventory have to let in."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", cloud):
+    if not re.fullmatch(WORD, cloud):
         raise NotFound("there is no such cloud")
     return Key(public=(await api.ask(AskOperatorKey(cloud=cloud), OperatorKey)).public)
 
@@ -295,10 +305,7 @@ async def _ask(api: Api, question: Question) -> Machines:
 
 
 def _check_etag(machine: MachineView, if_match: str | None) -> None:
-    if if_match is None or if_match.strip() == "*":
-        return
-    if _etag(machine) not in (etag.strip() for etag in if_match.split(",")):
-        raise Stale(f"the machine {machine.entry.name} is at {_etag(machine)} by now: read it again, then change it")
+    must_match(if_match, _etag(machine), f"the machine {machine.entry.name}")
 
 
 def _etag(machine: MachineView) -> str:
