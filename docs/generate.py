@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from caravan_provisioner.clouds import CloudConfig
 from caravan_shared.contracts import states
+from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.choices import CHOICES
 from caravan_shared.contracts.events import EVENTS
 from caravan_shared.contracts.requests import Request
@@ -172,6 +173,7 @@ def _default(value: object) -> str:
 
 def _type(annotation: object) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    name = name.replace(str(IPNetwork), "IPv4Network | IPv6Network")
     for noise in (
         "typing.",
         "datetime.",

@@ -1,6 +1,6 @@
 """The copies of what provisioner and bootstrapper offer, and what admission must know of the world."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from uuid import UUID
 
 from sqlalchemy import func
@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.admission import Current, Limits, Surroundings
 from caravan_api.decide.facts import Facts
 from caravan_api.store import CloudOffer, Cluster, KubernetesOffer
+from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.contracts.events import CloudOffered, KubernetesOffered
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.bus import Heard
@@ -88,7 +89,7 @@ async def name_is_taken(session: AsyncSession, team: str, name: str) -> bool:
     return (await session.exec(statement)).first() is not None
 
 
-async def _virtual_ips(session: AsyncSession) -> frozenset[tuple[str, IPv4Address | IPv6Address]]:
+async def _virtual_ips(session: AsyncSession) -> frozenset[tuple[str, IPAddress]]:
     """(cloud, address) of every cluster that has a virtual IP and is not wholly deleted."""
     statement = select(Cluster.cloud, Cluster.virtual_ip).where(col(Cluster.deleted_at).is_(None))
     found = (await session.exec(statement.where(col(Cluster.virtual_ip).is_not(None)))).all()

@@ -1,11 +1,11 @@
 """Say what a request would do before it is made: nodes created, changed and removed, quota, time, tuning. Pure."""
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
 
 from pydantic import BaseModel, Field
 
 from caravan_api.advice import advice
+from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.contracts.events import CloudOffered
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role
@@ -63,7 +63,7 @@ class Plan(BaseModel):
     quotas: list[QuotaPlan] = Field(description="Of every cloud that the cluster's machines come from.")
     estimate_s: float = Field(description="How long it will usually take, seconds.")
     simulated: bool
-    virtual_ip: IPv4Address | IPv6Address | None = Field(
+    virtual_ip: IPAddress | None = Field(
         None, description="What its kube-apiserver is reached at; null where its name follows the live control planes."
     )
     tuning: Tuning | None = Field(None, description="How its parts will be set for its size, overrides included.")

@@ -6,12 +6,12 @@ new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attri
 """
 
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import Field
 
+from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.facts import (
     CloudQuota,
     ClusterEvent,
@@ -138,7 +138,7 @@ class CloudOffered(Event):
     machine_types: tuple[OfferedMachineType, ...]
     quota: CloudQuota
     seconds_to_boot: float = Field(description="What a machine usually takes from the call to running, seconds.")
-    virtual_ips: tuple[IPv4Network | IPv6Network, ...] = Field(
+    virtual_ips: tuple[IPNetwork, ...] = Field(
         (), description="Where a cluster's virtual IP may be taken from; empty where machines can carry none."
     )
 

@@ -10,8 +10,9 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, IPvAnyAddress, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
+from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.contracts.facts import Message
 from caravan_shared.contracts.spec import DNS_LABEL, LabelKey, LabelValue, MachineType, SpecModel
 from caravan_shared.contracts.states import InventoryState
@@ -65,7 +66,7 @@ class MachineEntry(SpecModel):
 
     name: MachineName = Field(description="Unique in the installation; the machine's host name while it is idle.")
     cloud: CloudName = Field(description="The cloud of kind `static` that it belongs to.")
-    address: IPvAnyAddress = Field(description="Where it is reached, by Caravan and by its cluster's nodes.")
+    address: IPAddress = Field(description="Where it is reached, by Caravan and by its cluster's nodes.")
     ssh_port: int = Field(22, ge=1, le=65_535)
     ssh_user: Login = Field("root", description="Who Caravan first logs in as; another than root needs sudo for all.")
     host_keys: tuple[HostKey, ...] = Field(

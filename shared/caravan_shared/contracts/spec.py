@@ -6,11 +6,12 @@ quota, other clusters) is admission's, in the api. Field names follow kubeadm's 
 
 import re
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from caravan_shared.contracts.addresses import IPAddress, IPNetwork
 from caravan_shared.contracts.tuning import Tuning
 
 DNS_LABEL = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
@@ -102,13 +103,13 @@ class WorkerSet(SpecModel):
 class Network(SpecModel):
     """The cluster's own address ranges, pod network and, if any, virtual IP."""
 
-    pod_cidr: IPv4Network | IPv6Network = IPv4Network("10.244.0.0/16")
-    service_cidr: IPv4Network | IPv6Network = IPv4Network("10.96.0.0/16")
+    pod_cidr: IPNetwork = IPv4Network("10.244.0.0/16")
+    service_cidr: IPNetwork = IPv4Network("10.96.0.0/16")
     dns_domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)] = (
         "cluster.local"
     )
     cni: Cni = Cni.CILIUM
-    virtual_ip: IPv4Address | IPv6Address | None = Field(
+    virtual_ip: IPAddress | None = Field(
         None,
         description="A free address of the machines' network that the kube-apiserver is reached at: one control plane "
         "carries it, and another as soon as that one fails. Default: the endpoint's name follows the live control "

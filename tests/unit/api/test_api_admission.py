@@ -70,6 +70,8 @@ def test_the_example_spec_is_admitted() -> None:
         ({"network": {"pod_cidr": "10.244.0.0/24"}}, "spec.network.pod_cidr", "room for 1 nodes"),
         ({"network": {"pod_cidr": "10.0.0.0/7"}}, "spec.network.pod_cidr", "wider than"),
         ({"network": {"pod_cidr": "10.244.0.1/16"}}, "spec.network.pod_cidr", "not a valid IPv4 network"),
+        ({"network": {"pod_cidr": False}}, "spec.network.pod_cidr", "not a valid IP network"),
+        ({"network": {"virtual_ip": 1}}, "spec.network.virtual_ip", "not a valid IP address"),
         ({"network": {"pod_cidr": "127.0.0.0/16"}}, "spec.network.pod_cidr", "no host can be given"),
         ({"network": {"service_cidr": "10.96.0.0/30"}}, "spec.network.service_cidr", "too narrow"),
         ({"network": {"service_cidr": "fd00::/112"}}, "spec.network.service_cidr", "IPv6"),

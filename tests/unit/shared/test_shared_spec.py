@@ -44,6 +44,9 @@ def test_external_topology_brings_an_etcd_set() -> None:
         ({"workers": [{"taints": [{"key": "gpu", "effect": "Sometimes"}]}]}, "effect"),
         ({"network": {"pod_cidr": "10.244.0.0/33"}}, "pod_cidr"),
         ({"network": {"pod_cidr": "10.244.0.1/16"}}, "pod_cidr"),
+        ({"network": {"pod_cidr": False}}, "pod_cidr"),
+        ({"network": {"service_cidr": 167772160}}, "service_cidr"),
+        ({"network": {"virtual_ip": 1}}, "virtual_ip"),
         ({"cloud": ""}, "cloud"),
     ],
 )

@@ -5,8 +5,8 @@ ranges have at most 20 bits for hosts: https://kubernetes.io/docs/reference/comm
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
 
+from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
 
@@ -16,8 +16,6 @@ POD_BITS = 16
 SERVICE_BITS_AT_MOST = 20
 # kubeadm wants room for at least ten services: /28.
 SERVICE_BITS_AT_LEAST = 4
-
-AnyNetwork = IPv4Network | IPv6Network
 
 
 def network_problems(spec: ClusterSpec) -> Iterator[FieldProblem]:
@@ -41,7 +39,7 @@ def network_problems(spec: ClusterSpec) -> Iterator[FieldProblem]:
     yield from _service_size(services)
 
 
-def nodes_that_fit(pods: AnyNetwork) -> int:
+def nodes_that_fit(pods: IPNetwork) -> int:
     """How many nodes can get a share of a pod range."""
     return (
         int(2 ** max(NODE_PREFIX[pods.version] - pods.prefixlen, 0))
@@ -50,7 +48,7 @@ def nodes_that_fit(pods: AnyNetwork) -> int:
     )
 
 
-def _usable(network: AnyNetwork, field: str) -> Iterator[FieldProblem]:
+def _usable(network: IPNetwork, field: str) -> Iterator[FieldProblem]:
     if network.is_multicast or network.is_loopback or network.is_link_local or network.is_unspecified:
         yield FieldProblem(
             field=field,
@@ -59,7 +57,7 @@ def _usable(network: AnyNetwork, field: str) -> Iterator[FieldProblem]:
         )
 
 
-def _room_for_nodes(pods: AnyNetwork, nodes: int) -> Iterator[FieldProblem]:
+def _room_for_nodes(pods: IPNetwork, nodes: int) -> Iterator[FieldProblem]:
     share = NODE_PREFIX[pods.version]
     if pods.prefixlen < share - POD_BITS:
         yield FieldProblem(
@@ -76,7 +74,7 @@ def _room_for_nodes(pods: AnyNetwork, nodes: int) -> Iterator[FieldProblem]:
         )
 
 
-def _service_size(services: AnyNetwork) -> Iterator[FieldProblem]:
+def _service_size(services: IPNetwork) -> Iterator[FieldProblem]:
     longest = services.max_prefixlen - SERVICE_BITS_AT_LEAST
     shortest = services.max_prefixlen - SERVICE_BITS_AT_MOST
     if not shortest <= services.prefixlen <= longest:

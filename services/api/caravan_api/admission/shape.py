@@ -35,7 +35,6 @@ _REMEDIES = {
     "model_type": "give an object",
     "model_attributes_type": "give an object",
     "tuple_type": "give a list",
-    "ip_any_address": "give an IPv4 or IPv6 address",
     "too_short": "give at least one",
     "ip_v4_network": "give an address range such as 10.244.0.0/16, with no bits set after the prefix",
     "ip_v6_network": "give an address range such as 10.244.0.0/16, with no bits set after the prefix",

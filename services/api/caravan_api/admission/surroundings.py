@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 
+from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.contracts.events import CloudOffered
 from caravan_shared.contracts.spec import ClusterSpec
 
@@ -40,7 +40,7 @@ class Surroundings:
     limits: Limits
     names_taken: frozenset[str] = frozenset()
     """Those of the team's live clusters that the request could collide with."""
-    virtual_ips_taken: frozenset[tuple[str, IPv4Address | IPv6Address]] = frozenset()
+    virtual_ips_taken: frozenset[tuple[str, IPAddress]] = frozenset()
     """(cloud, address) of all live clusters, whosever they are."""
     team_nodes: int = 0
     """Nodes wanted by the team's other clusters."""

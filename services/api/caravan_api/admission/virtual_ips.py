@@ -6,8 +6,8 @@ come up.
 
 from collections.abc import Iterator
 
-from caravan_api.admission.networks import AnyNetwork
 from caravan_api.admission.surroundings import Surroundings
+from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
 
@@ -66,7 +66,7 @@ def _elsewhere(around: Surroundings) -> str:
     return f"leave it out, or use the cloud {' or '.join(able)}" if able else "leave it out"
 
 
-def _listed(networks: tuple[AnyNetwork, ...]) -> str:
+def _listed(networks: tuple[IPNetwork, ...]) -> str:
     return ", ".join(map(str, networks))
 
 

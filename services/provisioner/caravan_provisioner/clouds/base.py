@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
+from caravan_shared.contracts.addresses import IPAddress, IPNetwork
 from caravan_shared.contracts.facts import CloudQuota, Connection, Finding, OfferedMachineType, WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import GiveUp, Retry
-
-IPAddress = IPv4Address | IPv6Address
 
 INSTALLATION, CLUSTER, NODE_SET, ROLE, BATCH = (
     f"caravan-{key}" for key in ("installation", "cluster", "node-set", "role", "batch")
@@ -105,7 +103,7 @@ class Offers:
     machine_types: tuple[OfferedMachineType, ...]
     quota: CloudQuota
     seconds_to_boot: float
-    virtual_ips: tuple[IPv4Network | IPv6Network, ...] = ()
+    virtual_ips: tuple[IPNetwork, ...] = ()
     """Where virtual IPs may be taken from; none where a machine cannot have a second address that others reach."""
 
 

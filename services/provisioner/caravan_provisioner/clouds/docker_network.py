@@ -19,12 +19,12 @@ from typing import Any
 from caravan_provisioner.clouds.base import (
     CLUSTER,
     INSTALLATION,
-    IPAddress,
     Owner,
     QuotaExceeded,
     UnusableVirtualIp,
 )
 from caravan_provisioner.clouds.docker_engine import CONFLICT, Engine, EngineRefused
+from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.plumbing.log import get_logger
 
 log = get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from caravan_provisioner.clouds.base import CloudRefused, UnknownMachineType
 from caravan_provisioner.clouds.openstack_api import Api, ServiceName
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
-from caravan_provisioner.clouds.openstack_server import Subnet
+from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.facts import OfferedMachineType
 
 Json = dict[str, Any]
@@ -34,7 +34,7 @@ class Place:
 
     networks: Sequence[str]
     """Ids."""
-    subnet: Subnet | None
+    subnet: IPNetwork | None
     floating_network: str | None
     """Id."""
 
@@ -113,7 +113,7 @@ class Catalogue:
         """A network."""
         return await self._named("network", "network", "/networks", name)
 
-    async def subnet(self, name: str) -> Subnet:
+    async def subnet(self, name: str) -> IPNetwork:
         """A subnet's addresses."""
         return ip_network((await self._named("network", "subnet", "/subnets", name))["cidr"])
 

@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineBatch, Owner
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.spec import Role
 
 Json = dict[str, Any]
-Subnet = IPv4Network | IPv6Network
 
 MACHINE_TYPE = "caravan-machine-type"
 USER_DATA_LIMIT = 65_535  # bytes of base64 that Nova takes
@@ -67,7 +67,7 @@ def wrapped(server: Json, group: str | None) -> Json:
     return {"server": server} | ({"os:scheduler_hints": {"group": group}} if group else {})
 
 
-def machine(listed: Mapping[str, Any], subnet: Subnet | None, *, floating: bool) -> Machine:
+def machine(listed: Mapping[str, Any], subnet: IPNetwork | None, *, floating: bool) -> Machine:
     """A server as `GET /servers/detail` lists it. `floating`: it is reached at its floating IP alone."""
     metadata = listed["metadata"]
     return Machine(
@@ -176,7 +176,7 @@ def _state(status: str) -> CloudMachineState:
     return CloudMachineState.ACTIVE
 
 
-def _address(addresses: Mapping[str, Iterable[Json]], subnet: Subnet | None, *, floating: bool) -> str | None:
+def _address(addresses: Mapping[str, Iterable[Json]], subnet: IPNetwork | None, *, floating: bool) -> str | None:
     kind = "floating" if floating else "fixed"
     found = [
         port["addr"]
@@ -188,7 +188,7 @@ def _address(addresses: Mapping[str, Iterable[Json]], subnet: Subnet | None, *, 
     return min(found, key=lambda address: ip_address(address).version, default=None)
 
 
-def _is_in(address: str, subnet: Subnet) -> bool:
+def _is_in(address: str, subnet: IPNetwork) -> bool:
     return ip_address(address) in subnet
 
 
