@@ -144,6 +144,17 @@ async def test_a_removed_node_is_not_revived_by_a_late_fact(store: Store) -> Non
     assert view["nodes"]["made"] == 1
 
 
+async def test_a_deleted_cluster_is_not_revived_by_a_late_fact(store: Store) -> None:
+    cluster_id = await store.create()
+    async with store.db.transaction() as tx:
+        await store.desired.delete(tx, await tx.get_one(Cluster, cluster_id), "tester")
+    await store.hear(3, e.NodesRemoved(cluster_id=cluster_id, nodes=(), remaining=0))
+    await store.hear(4, e.EndpointWithdrawn(cluster_id=cluster_id))
+    assert (await store.view(cluster_id))["phase"] == "Deleted"
+    await store.hear(5, e.NodesRemoved(cluster_id=cluster_id, nodes=(), remaining=2))
+    assert (await store.view(cluster_id))["phase"] == "Deleted"
+
+
 async def test_a_fact_about_an_unknown_cluster_is_let_go(store: Store) -> None:
     await store.hear(1, e.BootstrapStarted.model_validate(e.BootstrapStarted.example))
 
