@@ -146,15 +146,20 @@ class Desired:
             phase=ClusterPhase.REQUESTED.value,
             version=spec.version,
             cloud=spec.cloud,
-            virtual_ip=str(spec.network.virtual_ip) if spec.network.virtual_ip else None,
+            **_virtual_ip(spec),
             simulated=simulated,
             nodes_wanted=spec.node_count(),
             node_sets=node_sets(spec, {}),
         )
 
 
+def _virtual_ip(spec: ClusterSpec) -> dict[str, Any]:
+    address, control_plane = spec.network.virtual_ip, spec.node_sets()[0]
+    return {"virtual_ip": str(address), "virtual_ip_cloud": control_plane.cloud} if address else {}
+
+
 def _taken_meanwhile(cluster: Cluster, error: IntegrityError) -> FieldProblem:
     """What someone else took between our look and our insert: both databases name the column."""
     if "virtual_ip" in str(error.orig):
-        return virtual_ip_taken(cluster.virtual_ip, cluster.cloud)
+        return virtual_ip_taken(cluster.virtual_ip, cluster.virtual_ip_cloud)
     return name_taken(cluster.name)

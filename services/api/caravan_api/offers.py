@@ -90,10 +90,10 @@ async def name_is_taken(session: AsyncSession, team: str, name: str) -> bool:
 
 
 async def _virtual_ips(session: AsyncSession) -> frozenset[tuple[str, IPAddress]]:
-    """(cloud, address) of every cluster that has a virtual IP and is not wholly deleted."""
-    statement = select(Cluster.cloud, Cluster.virtual_ip).where(col(Cluster.deleted_at).is_(None))
+    """(control plane's cloud, address) of every cluster that has a virtual IP and is not wholly deleted."""
+    statement = select(Cluster.virtual_ip_cloud, Cluster.virtual_ip).where(col(Cluster.deleted_at).is_(None))
     found = (await session.exec(statement.where(col(Cluster.virtual_ip).is_not(None)))).all()
-    return frozenset((cloud, ip_address(address)) for cloud, address in found if address)
+    return frozenset((cloud, ip_address(address)) for cloud, address in found if cloud and address)
 
 
 async def _team_nodes(session: AsyncSession, team: str, but: UUID | None) -> int:

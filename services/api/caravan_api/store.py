@@ -27,7 +27,7 @@ class Cluster(Table, table=True):
 
     __table_args__ = (
         Index("uq_cluster_live_name", "team", "name", unique=True, **_WHILE_LIVE),
-        Index("uq_cluster_live_virtual_ip", "cloud", "virtual_ip", unique=True, **_WHILE_LIVE),
+        Index("uq_cluster_live_virtual_ip", "virtual_ip_cloud", "virtual_ip", unique=True, **_WHILE_LIVE),
         Index("ix_cluster_by_age", "created_at", "id"),
         Index("ix_cluster_by_name", "name", "id"),
     )
@@ -61,6 +61,8 @@ class Cluster(Table, table=True):
     version: str
     cloud: str
     virtual_ip: str | None = None
+    virtual_ip_cloud: str | None = None
+    """The control plane's cloud, where the address is."""
     simulated: bool = False
     nodes_wanted: int
     node_sets: list[dict[str, Any]] = Field(sa_type=JSON)

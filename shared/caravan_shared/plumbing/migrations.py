@@ -19,12 +19,12 @@ _ENVIRONMENT = Path(__file__).with_name("alembic_env")
 _LOCK = 0x43415241  # PostgreSQL advisory lock: replicas that start together migrate one after the other
 
 
-async def upgrade(engine: AsyncEngine, metadata: MetaData, migrations: Path) -> None:
-    """Bring the store behind `engine` to the newest migration."""
+async def upgrade(engine: AsyncEngine, metadata: MetaData, migrations: Path, revision: str = "head") -> None:
+    """Bring the store behind `engine` to the newest migration, or up to `revision`."""
     async with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        await connection.run_sync(lambda sync: command.upgrade(_config(sync, metadata, migrations), "head"))
+        await connection.run_sync(lambda sync: command.upgrade(_config(sync, metadata, migrations), revision))
 
 
 async def write_next(package: str, title: str) -> None:

@@ -197,11 +197,12 @@ async def test_a_plan_answers_without_doing_anything(stack: Stack) -> None:
 
 
 async def test_a_virtual_ip_is_had_once_on_a_cloud_however_many_ask_at_once_and_is_free_again(stack: Stack) -> None:
-    real = {**e.CloudOffered.example, "cloud": "racks", "simulated": False, "virtual_ips": ["10.89.0.0/16"]}
-    await stack.tell(e.CloudOffered.model_validate(real))
+    real = {**e.CloudOffered.example, "simulated": False, "virtual_ips": ["10.89.0.0/16"]}
+    clouds = {"racks", "halls"}
+    await stack.tell(*(e.CloudOffered.model_validate({**real, "cloud": cloud}) for cloud in clouds))
 
     async def offered() -> bool:
-        return "racks" in [cloud["cloud"] for cloud in (await stack.http.get("/v1/clouds")).json()["items"]]
+        return clouds <= {cloud["cloud"] for cloud in (await stack.http.get("/v1/clouds")).json()["items"]}
 
     await eventually(offered)
     spec = {**ClusterSpec.example, "cloud": "racks", "network": {"virtual_ip": "10.89.7.250"}}
@@ -211,6 +212,12 @@ async def test_a_virtual_ip_is_had_once_on_a_cloud_however_many_ask_at_once_and_
     refused = [answer.json()["problems"] for answer in answers if answer.status_code == 422]
     assert [[problem["field"] for problem in problems] for problems in refused] == [["spec.network.virtual_ip"]] * 4
     assert (await announced(stack, cluster))["spec"]["network"]["virtual_ip"] == "10.89.7.250"
+
+    elsewhere = {**spec, "cloud": "halls"}
+    led_from_there = {**elsewhere, "control_plane": {"cloud": "racks"}}
+    same = await stack.http.post("/v1/clusters", json={"name": fresh(), "spec": led_from_there})
+    assert [problem["field"] for problem in same.json()["problems"]] == ["spec.network.virtual_ip"]
+    assert (await stack.http.post("/v1/clusters", json={"name": fresh(), "spec": elsewhere})).status_code == 202
 
     await stack.http.delete(f"/v1/clusters/{cluster['id']}")
     await stack.tell(*gone_facts(cluster))

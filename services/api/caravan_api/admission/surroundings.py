@@ -41,7 +41,7 @@ class Surroundings:
     names_taken: frozenset[str] = frozenset()
     """Those of the team's live clusters that the request could collide with."""
     virtual_ips_taken: frozenset[tuple[str, IPAddress]] = frozenset()
-    """(cloud, address) of all live clusters, whosever they are."""
+    """(control plane's cloud, address) of all live clusters, whosever they are."""
     team_nodes: int = 0
     """Nodes wanted by the team's other clusters."""
     current: Current | None = field(default=None)

@@ -30,7 +30,7 @@ def virtual_ip_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[Fie
         yield from _not_to_be_had(spec, around)
 
 
-def virtual_ip_taken(address: object, cloud: str) -> FieldProblem:
+def virtual_ip_taken(address: object, cloud: object) -> FieldProblem:
     """The problem of an address that another live cluster on the cloud has."""
     return _problem(
         f"{address} is the virtual IP of another cluster on the cloud {cloud}",
