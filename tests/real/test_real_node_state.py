@@ -27,6 +27,7 @@ from caravan_provisioner.clouds.docker_config import DockerConfig
 from caravan_provisioner.clouds.docker_engine import Engine
 from caravan_shared.contracts.spec import Cni, Network, Role
 from caravan_shared.plumbing.errors import CaravanError
+from caravan_shared.plumbing.ssh_keys import make_ssh_key_pair
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -123,7 +124,7 @@ async def node(mirror: Path, artifacts: dict[str, Any], tmp_path: Path) -> Async
         pytest.skip(f"THE STATE OF NODES IS NOT TESTED HERE: {error}; it needs a Docker engine and `make node-image`")
     finally:
         await engine.close()
-    installation, pair = uuid4().hex[:8], ssh.make_key_pair()
+    installation, pair = uuid4().hex[:8], make_ssh_key_pair(ssh.COMMENT)
     text = user_data(join=None, node=None, authorized_key=pair.public, version=VERSION)
     owner = Owner(installation, uuid4(), "workers", Role.WORKER, "k3x9")
     await cloud.create(MachineBatch("state-workers-k3x9", (1,), "small", owner, text))

@@ -7,19 +7,11 @@ so that a machine put in another's place is refused. An inventory's machines let
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_ssh_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_bootstrapper.errors import OperatorKeyUnreadable
@@ -27,6 +19,7 @@ from caravan_bootstrapper.store import OperatorKey, SshKey
 from caravan_bootstrapper.views import NodeView
 from caravan_shared.plumbing.database import upsert
 from caravan_shared.plumbing.sealing import KeyRing
+from caravan_shared.plumbing.ssh_keys import SshKeyPair, make_ssh_key_pair
 
 DEFAULT_PORT = 22
 COMMENT = "caravan"
@@ -52,28 +45,20 @@ class Reached(Protocol):
         """Its public host keys, `<type> <base64>`."""
 
 
-@dataclass(frozen=True)
-class KeyPair:
-    """OpenSSH texts: the line for `authorized_keys`, and the private key."""
-
-    public: str
-    private: str = field(repr=False)
-
-
-async def key_pair(tx: AsyncSession, keys: KeyRing, cluster_id: UUID) -> KeyPair:
+async def key_pair(tx: AsyncSession, keys: KeyRing, cluster_id: UUID) -> SshKeyPair:
     """The cluster's key pair, made at the first asking; of two that ask at once both get the same."""
     kept = await tx.get(SshKey, cluster_id)
     if kept is None:
-        made = make_key_pair()
+        made = make_ssh_key_pair(COMMENT)
         row = SshKey(
             cluster_id=cluster_id, public=made.public, sealed_private=keys.seal(made.private, _context(cluster_id))
         )
         await upsert(tx, SshKey, [row.model_dump()], key=("cluster_id",), update=())
         kept = await tx.get_one(SshKey, cluster_id)
-    return KeyPair(kept.public, keys.open(kept.sealed_private, _context(cluster_id)))
+    return SshKeyPair(kept.public, keys.open(kept.sealed_private, _context(cluster_id)))
 
 
-async def operator_key(tx: AsyncSession, keys: KeyRing, cloud: str, file: Path | None) -> KeyPair:
+async def operator_key(tx: AsyncSession, keys: KeyRing, cloud: str, file: Path | None) -> SshKeyPair:
     """The key pair for an inventory's machines: that of the file, or one of the cloud's own, made at the first asking.
 
     Raises `OperatorKeyUnreadable`.
@@ -82,20 +67,12 @@ async def operator_key(tx: AsyncSession, keys: KeyRing, cloud: str, file: Path |
         return _read_key_pair(file)
     kept = await tx.get(OperatorKey, cloud)
     if kept is None:
-        made = make_key_pair(OPERATOR_COMMENT)
+        made = make_ssh_key_pair(OPERATOR_COMMENT)
         sealed = keys.seal(made.private, _operator_context(cloud))
         row = OperatorKey(cloud=cloud, public=made.public, sealed_private=sealed)
         await upsert(tx, OperatorKey, [row.model_dump()], key=("cloud",), update=())
         kept = await tx.get_one(OperatorKey, cloud)
-    return KeyPair(kept.public, keys.open(kept.sealed_private, _operator_context(cloud)))
-
-
-def make_key_pair(comment: str = COMMENT) -> KeyPair:
-    """A new Ed25519 key pair."""
-    key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-    return KeyPair(f"{public} {comment}", private)
+    return SshKeyPair(kept.public, keys.open(kept.sealed_private, _operator_context(cloud)))
 
 
 def known_hosts(machines: Iterable[Reached]) -> str:
@@ -113,14 +90,14 @@ def _known_as(machine: Reached) -> str:
     return machine.address if machine.ssh_port == DEFAULT_PORT else f"[{machine.address}]:{machine.ssh_port}"
 
 
-def _read_key_pair(file: Path) -> KeyPair:
+def _read_key_pair(file: Path) -> SshKeyPair:
     try:
         private = file.read_text()
         key = load_ssh_private_key(private.encode(), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise OperatorKeyUnreadable(file, error) from error
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    return KeyPair(f"{public} {OPERATOR_COMMENT}", private)
+    return SshKeyPair(f"{public} {OPERATOR_COMMENT}", private)
 
 
 async def _answers(machine: Reached, within_s: float) -> bool:

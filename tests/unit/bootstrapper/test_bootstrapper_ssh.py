@@ -10,6 +10,7 @@ from caravan_bootstrapper import ssh
 from caravan_bootstrapper.views import NodeView
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MembershipState
+from caravan_shared.plumbing.ssh_keys import make_ssh_key_pair
 
 
 def machine(name: str, address: str, *keys: str) -> NodeView:
@@ -17,7 +18,7 @@ def machine(name: str, address: str, *keys: str) -> NodeView:
 
 
 def test_private_key_opens_what_the_public_line_lets_in(tmp_path: Path) -> None:
-    pair = ssh.make_key_pair()
+    pair = make_ssh_key_pair(ssh.COMMENT)
     file = tmp_path / "key"
     file.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
     file.write_text(pair.private)
@@ -26,7 +27,7 @@ def test_private_key_opens_what_the_public_line_lets_in(tmp_path: Path) -> None:
 
 
 def test_private_key_is_not_in_a_repr() -> None:
-    assert "PRIVATE" not in repr(ssh.make_key_pair())
+    assert "PRIVATE" not in repr(make_ssh_key_pair(ssh.COMMENT))
 
 
 def test_every_key_of_every_machine_is_pinned_to_its_address() -> None:
