@@ -32,8 +32,8 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
     if cluster := await _living(tx, event.cluster_id):
         cluster.team, cluster.name = event.team, event.name
         cluster.announcement = max(cluster.announcement, event.announcement)
-        virtual_ip = event.spec.network.virtual_ip  # the same in every telling
-        cluster.virtual_ip = str(virtual_ip) if virtual_ip else None
+        if virtual_ip := event.spec.network.virtual_ip:  # the same in every telling
+            cluster.virtual_ip = str(virtual_ip)
 
 
 async def cluster_deletion_requested(heard: Heard[ClusterDeletionRequested], tx: AsyncSession) -> None:
@@ -61,9 +61,12 @@ async def bootstrap_started(heard: Heard[BootstrapStarted], tx: AsyncSession) ->
 
 
 async def nodes_ready(heard: Heard[NodesReady], tx: AsyncSession) -> None:
-    """Control-plane nodes have addresses."""
+    """Control-plane nodes have addresses, and perhaps a load balancer before them."""
     nodes = [node for node in heard.event.nodes if node.role is Role.CONTROL_PLANE]
-    if nodes and await _living(tx, heard.event.cluster_id):
+    if nodes and (cluster := await _living(tx, heard.event.cluster_id)):
+        balanced_at = next((node.virtual_ip for node in nodes if node.virtual_ip), None)
+        if balanced_at and heard.sequence >= cluster.virtual_ip_sequence:
+            cluster.virtual_ip, cluster.virtual_ip_sequence = balanced_at, heard.sequence
         await store.tell_of_nodes(tx, heard.event.cluster_id, {node.name: {"address": node.address} for node in nodes})
 
 

@@ -84,7 +84,8 @@ class Endpoints:
         record = record_addresses(addresses, cluster.virtual_ip)
         if await self.zone.ensure(cluster.host, record, self.settings.record_ttl_s, self._owner(cluster)):
             log.info("record set", cluster=turn.key, host=cluster.host, addresses=record)
-        unchanged = tuple(cluster.issued_addresses) == addresses and not cluster.failure
+        issued = (tuple(cluster.issued_addresses), cluster.issued_virtual_ip)
+        unchanged = issued == (addresses, cluster.virtual_ip) and not cluster.failure
         if unchanged and cluster.answered >= cluster.tellings:
             return
         async with turn.transaction() as tx:
@@ -94,7 +95,8 @@ class Endpoints:
             await self._say_issued(tx, row, addresses)
 
     async def _say_issued(self, tx: AsyncSession, row: Cluster, addresses: tuple[str, ...]) -> None:
-        row.issued_addresses, row.failure, row.answered = list(addresses), None, row.tellings
+        row.issued_addresses, row.issued_virtual_ip = list(addresses), row.virtual_ip
+        row.failure, row.answered = None, row.tellings
         await say(
             tx,
             EndpointIssued(

@@ -45,9 +45,13 @@ class Cluster(Table, table=True):
     host: str = ""
     """The endpoint's name; empty until the authority is made."""
     virtual_ip: str | None = None
-    """What the name points at for good, where the spec says so."""
+    """What the name points at whichever control planes live: the spec says so, or a load balancer of the cloud's."""
+    virtual_ip_sequence: int = Field(default=0, sa_type=BigInteger)
+    """Of the `nodes.ready` that brought it, if one did."""
     issued_addresses: list[str] = Field(default_factory=list, sa_type=JSON)
     """Those that the last `endpoint.issued` named."""
+    issued_virtual_ip: str | None = None
+    """And the virtual IP beside them."""
     withdrawn: bool = False
     """Whether `endpoint.withdrawn` was said."""
     failure: str | None = None

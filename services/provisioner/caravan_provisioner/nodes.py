@@ -38,6 +38,8 @@ class Node:
     host_keys: tuple[str, ...] = ()
     """The machine's public SSH host keys, as the cloud told them."""
     ssh_port: int = 22
+    virtual_ip: str | None = None
+    """Of a control plane: where a load balancer of the cloud's stands for its whole cluster."""
     listed: bool = False
     """A listing has shown the machine."""
     missing_since: datetime | None = None

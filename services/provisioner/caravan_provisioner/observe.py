@@ -136,6 +136,8 @@ class _Look:
             node = replace(node, listed=True, missing_since=None)
         if machine.host_keys and not node.host_keys:
             node = replace(node, host_keys=machine.host_keys)
+        if machine.virtual_ip and machine.virtual_ip != node.virtual_ip:
+            node = replace(node, virtual_ip=machine.virtual_ip, said=None)
         if node.state not in _MADE:
             return node
         if machine.state is CloudMachineState.ERROR:
@@ -143,18 +145,20 @@ class _Look:
         if node.state is MachineState.CREATING and self._can_be_reached(node, machine):
             ready = node.to(MachineState.READY, self.taken_at)
             return replace(ready, address=machine.address, ssh_port=machine.ssh_port, ready_at=self.taken_at)
-        return self._check_building(node)
+        return self._check_building(node, machine.fault)
 
     def _can_be_reached(self, node: Node, machine: Machine) -> bool:
         is_known = bool(node.host_keys) or not self.needs_host_keys
         return machine.state is CloudMachineState.ACTIVE and bool(machine.address) and is_known
 
-    def _check_building(self, node: Node) -> Node:
+    def _check_building(self, node: Node, fault: str | None = None) -> Node:
         limit_s = self.limits.build_limit_s
         if node.state is not MachineState.CREATING or self.taken_at < node.since + timedelta(seconds=limit_s):
             return node
         lacks = " or had told no SSH host keys" if self.needs_host_keys else ""
         reason = f"its machine was still building{lacks} after {limit_s:g} s"
+        if fault:
+            reason = f"after {limit_s:g} s it could still not be used: {fault}"
         return node.failed(reason, WhoCanFix.OPERATOR, self.taken_at)
 
 

@@ -90,6 +90,7 @@ class NodeRow(Table, table=True):
     address: str | None = None
     host_keys: list[str] = Field(default_factory=list, sa_type=JSON)
     ssh_port: int = 22
+    virtual_ip: str | None = None
     listed: bool
     missing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -150,6 +150,7 @@ def _ready_node(node: Node, connection: Connection) -> ReadyNode:
         joins_by_itself=node.joins_by_itself,
         host_keys=node.host_keys,
         ssh_port=node.ssh_port,
+        virtual_ip=node.virtual_ip,
     )
 
 

@@ -366,7 +366,9 @@ class EndpointIssued(ClusterEvent):
     port: int
     addresses: tuple[str, ...] = Field(description="The live control planes; empty until the first one starts.")
     virtual_ip: str | None = Field(
-        None, description="What the name points at instead, from the beginning: an address that one of them carries."
+        None,
+        description="What the name points at instead, from the beginning: an address that one of them carries, or a "
+        "load balancer of the cloud's.",
     )
     zone: str = Field(description="The zone backend that serves the name.")
     resolvable: bool = Field(description="False where only Caravan's own server knows the name: dial an address.")

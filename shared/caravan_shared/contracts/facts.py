@@ -63,6 +63,9 @@ class ReadyNode(Message):
     host_keys: tuple[str, ...] = Field(
         (), description="The machine's public SSH host keys, `<type> <base64>`, as the cloud tells them."
     )
+    virtual_ip: str | None = Field(
+        None, description="Of a control plane: where a load balancer of the cloud's stands for its whole cluster."
+    )
 
 
 class FailedNode(Message):

@@ -141,8 +141,8 @@ class Subject:
         """kubeadm starts on this node."""
         return BootstrapStarted(cluster_id=self.id, generation=1, first_node=self.node(number).name, address=address)
 
-    def ready(self, **addresses: str) -> NodesReady:
-        """These control-plane nodes run: `n1="10.0.0.1"`."""
+    def ready(self, balanced_at: str | None = None, **addresses: str) -> NodesReady:
+        """These control-plane nodes run: `n1="10.0.0.1"`; perhaps behind a load balancer."""
         nodes = tuple(
             ReadyNode(
                 **self.node(int(key[1:])).model_dump(),
@@ -151,6 +151,7 @@ class Subject:
                 address=address,
                 connection=Connection.SANDBOX,
                 joins_by_itself=False,
+                virtual_ip=balanced_at,
             )
             for key, address in addresses.items()
         )

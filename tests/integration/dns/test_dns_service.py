@@ -72,6 +72,26 @@ async def test_name_is_at_the_virtual_ip_from_the_beginning_and_stays_there(
     assert await dns.server.texts(cluster.host, "A") == set()
 
 
+async def test_name_is_at_the_clouds_load_balancer_and_moves_with_it(
+    dns: Dns, around: Around, cluster: Subject, told: Told
+) -> None:
+    await around.say(cluster.requested())
+    await around.say(cluster.ready(n1="10.0.0.1", balanced_at="10.0.0.100"))
+    await eventually(lambda: dns.server.texts(cluster.host, "A"))
+    assert await dns.server.texts(cluster.host, "A") == {"10.0.0.100"}, "kubeadm dials the name as soon as it starts"
+    await around.say(cluster.started(1, "10.0.0.1"))
+    await around.say(cluster.requested(announcement=2))
+    assert (await told.addresses(cluster, "10.0.0.1")).virtual_ip == "10.0.0.100"
+
+    await around.say(cluster.ready(n1="10.0.0.1", balanced_at="10.0.0.200"))  # somebody deleted it; there is another
+
+    async def moved() -> bool:
+        return await dns.server.texts(cluster.host, "A") == {"10.0.0.200"}
+
+    await eventually(moved)
+    assert (await told.until(EndpointIssued, cluster, lambda told: told.virtual_ip == "10.0.0.200")).addresses
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_facts_doubled_and_in_any_order_end_in_the_same_endpoint(
     around: Around, told: Told, cluster: Subject, seed: int

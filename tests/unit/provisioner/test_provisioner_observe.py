@@ -49,6 +49,22 @@ def test_active_machine_without_address_is_not_ready_yet() -> None:
     assert only(look([CREATING], [replace(ACTIVE, address=None)])).state is MachineState.CREATING
 
 
+def test_machine_that_cannot_be_used_fails_in_the_end_for_what_it_lacks() -> None:
+    waiting = replace(ACTIVE, address=None, fault="Octavia was still at the load balancer")
+    assert only(look([CREATING], [waiting])).state is MachineState.CREATING
+    node = only(look([CREATING], [waiting], LIMITS.build_limit_s))
+    assert (node.state, node.who_can_fix) == (MachineState.FAILED, WhoCanFix.OPERATOR)
+    assert node.reason == f"after {LIMITS.build_limit_s:g} s it could still not be used: {waiting.fault}"
+
+
+def test_node_is_told_again_when_it_comes_behind_another_load_balancer() -> None:
+    told = replace(READY, virtual_ip="10.0.0.100", said=MachineState.READY)
+    assert only(look([told], [replace(ACTIVE, virtual_ip="10.0.0.100")])).said is MachineState.READY
+    node = only(look([told], [replace(ACTIVE, virtual_ip="10.0.0.200")]))
+    assert (node.virtual_ip, node.said, node.state) == ("10.0.0.200", None, MachineState.READY)
+    assert only(look([node], [replace(ACTIVE, virtual_ip=None)])).virtual_ip == "10.0.0.200"
+
+
 def test_machine_in_error_fails_its_node_with_the_clouds_words() -> None:
     node = only(look([CREATING], [replace(BUILDING, state=CloudMachineState.ERROR, fault="no valid host")]))
     assert (node.state, node.reason, node.who_can_fix) == (

@@ -2,11 +2,14 @@
 
 import base64
 from datetime import UTC, datetime
+from email import message_from_bytes
 from ipaddress import ip_network
 from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 from pydantic import TypeAdapter, ValidationError
 
 from caravan_provisioner.app import MIGRATIONS
@@ -133,6 +136,20 @@ def test_fault_is_told_in_the_clouds_words() -> None:
 def test_server_that_nova_is_at_deleting_is_known_by_its_task() -> None:
     assert is_leaving(listed(**{"OS-EXT-STS:task_state": "deleting"}))
     assert not is_leaving(listed(**{"OS-EXT-STS:task_state": None}))
+
+
+def test_every_machine_boots_with_a_host_key_of_its_own_that_its_listing_tells() -> None:
+    requests = requests_for(batch(1, 2), BOOT, config(host_keys="user-data"))
+    assert [request["name"] for request in requests] == ["c1-k3x9-1", "c1-k3x9-2"], "one call each"
+    told = [machine(listed(metadata=request["metadata"]), None, floating=False).host_keys for request in requests]
+    assert told[0] != told[1]
+    for request, (public,) in zip(requests, told, strict=True):
+        given, own = message_from_bytes(base64.b64decode(request["user_data"])).get_payload()
+        assert given.get_payload(decode=True) == b"#cloud-config\n{}\n"
+        assert {part.get_content_type() for part in (given, own)} == {"text/cloud-config"}
+        keys = yaml.safe_load(own.get_payload(decode=True))["ssh_keys"]
+        private = load_ssh_private_key(keys["ed25519_private"].encode(), password=None)
+        assert private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() == public
 
 
 def test_host_keys_are_read_from_the_last_boots_block_alone() -> None:

@@ -91,6 +91,9 @@ class Machine:
     owner: Owner | None
     created_at: datetime
     fault: str | None = None
+    """What is wrong with it, or still keeps it from being of use."""
+    virtual_ip: str | None = None
+    """Of a control plane: where a load balancer of the cloud's stands for its whole cluster."""
     host_keys: tuple[str, ...] = ()
     """Its public SSH host keys, `<type> <base64>`, told by the cloud and not by whoever answers at its address."""
     ssh_port: int = 22

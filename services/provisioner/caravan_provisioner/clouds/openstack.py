@@ -7,7 +7,8 @@ a listing could not rebuild. Host keys come from the consoles.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,13 +21,14 @@ from caravan_provisioner.clouds.base import (
     Offers,
 )
 from caravan_provisioner.clouds.openstack_api import Api
+from caravan_provisioner.clouds.openstack_balancers import Balancer, Balancers, led_by
 from caravan_provisioner.clouds.openstack_belongings import Belongings
-from caravan_provisioner.clouds.openstack_catalogue import Catalogue
+from caravan_provisioner.clouds.openstack_catalogue import Catalogue, Place
 from caravan_provisioner.clouds.openstack_check import Check
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_faults import Faults
 from caravan_provisioner.clouds.openstack_keys import HostKeys
-from caravan_provisioner.clouds.openstack_server import Boot, is_leaving, machine, requests_for, tag, wrapped
+from caravan_provisioner.clouds.openstack_server import Boot, address, is_leaving, machine, requests_for, tag, wrapped
 from caravan_shared.contracts.facts import CloudQuota, Connection, Finding
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
@@ -54,6 +56,7 @@ class OpenStackCloud:
         self._api = Api(name, config)
         self._catalogue = Catalogue(self._api, config)
         self._belongings: dict[str, Belongings] = {}
+        self._balancers: dict[str, Balancers] = {}
         self._leaving: dict[str, datetime] = {}
         self._faults, self._keys = Faults(self._api), HostKeys(self._api)
 
@@ -90,14 +93,15 @@ class OpenStackCloud:
                 raise
 
     async def machines(self, installation: str) -> Sequence[Machine]:
-        """See `Cloud.machines`. Also gives machines the floating IPs they lack and removes what served others."""
+        """See `Cloud.machines`. Also gives machines what they need beside themselves and removes what served others."""
         place = await self._catalogue.place()
         listed = await self._api.pages("compute", "/servers/detail", {"tags": tag(installation)})
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
         self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
-        await self._belongings_of(installation).tidy(machines, place, now)
-        return await self._keys.of(await self._faults.of(machines), now)
+        fixed = {each["id"]: address(each, place.subnet, floating=False) for each in listed}
+        tidied = await self._tidy(installation, machines, fixed, place, now)
+        return await self._keys.of(await self._faults.of(tidied), now)
 
     async def delete(self, ids: Sequence[str]) -> None:
         """See `Cloud.delete`. What Nova is at deleting is not asked for again, unless it seems stuck."""
@@ -118,8 +122,38 @@ class OpenStackCloud:
         """See `Cloud.close`."""
         await self._api.close()
 
+    async def _tidy(
+        self,
+        installation: str,
+        machines: Sequence[Machine],
+        fixed: Mapping[str, str | None],
+        place: Place,
+        now: datetime,
+    ) -> Sequence[Machine]:
+        """Keep what the installation has beside machines; say where control planes behind balancers are reached."""
+        belongings = self._belongings_of(installation)
+        if not self._config.load_balancer:
+            await belongings.tidy(machines, {}, place, now)
+            return machines
+        balancers = self._balancers_of(installation)
+        kept = await balancers.keep(machines, fixed, place, now)
+        await belongings.tidy(machines, {each.id: each.port for each in kept.values()}, place, now)
+
+        def reached(balancer: Balancer | None) -> str | None:
+            if balancer is None or not balancer.is_ready:
+                return None
+            return belongings.floating_ip(balancer.id) if place.floating_network else balancer.address
+
+        return [
+            _behind(machine, reached(kept.get(led)), balancers.lacks(led)) if (led := led_by(machine)) else machine
+            for machine in machines
+        ]
+
     def _belongings_of(self, installation: str) -> Belongings:
         return self._belongings.setdefault(installation, Belongings(self._api, self._config, installation))
+
+    def _balancers_of(self, installation: str) -> Balancers:
+        return self._balancers.setdefault(installation, Balancers(self._api, self._config, installation))
 
     async def _make(self, batch: MachineBatch, wishes: Sequence[Json], group: str | None) -> list[Machine]:
         """Send the requests side by side. A part that was made is an answer: whoever looks asks again for the rest."""
@@ -137,6 +171,14 @@ class OpenStackCloud:
         """The id of the server; of a bulk, of its first."""
         made = await self._api.post("compute", "/servers", wrapped(wish, group))
         return str(made["server"]["id"])
+
+
+def _behind(machine: Machine, virtual_ip: str | None, lacks: str) -> Machine:
+    """A control plane is of no use before its balancer serves: kubeadm dials the endpoint as soon as it starts."""
+    if virtual_ip:
+        return replace(machine, virtual_ip=virtual_ip)
+    fault = machine.fault if machine.state is CloudMachineState.ERROR else lacks
+    return replace(machine, address=None, fault=fault)
 
 
 def _made(batch: MachineBatch, name: str, server: str) -> Machine:

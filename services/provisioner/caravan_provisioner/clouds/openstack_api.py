@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast
 
 import openstack.config
 import openstack.exceptions
@@ -31,8 +31,7 @@ from caravan_shared.plumbing.errors import CaravanError
 R = TypeVar("R")
 
 Json = dict[str, Any]
-ServiceName = Literal["compute", "network", "image"]
-SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
+ServiceName = Literal["compute", "network", "image", "load-balancer"]
 
 NOVA = "2.64"  # tags at creation (2.52), flavors by name in listings (2.47), server groups' policy (2.64); Rocky has it
 PAGE = 1000  # what services list at most in one page by default
@@ -72,6 +71,10 @@ class Api:
         """Have something made or done; never repeated. Raises `QuotaExceeded` too."""
         return await self._ask(service, "POST", path, json=body)
 
+    async def put(self, service: ServiceName, path: str, body: Json) -> Json:
+        """Have something changed; never repeated."""
+        return await self._ask(service, "PUT", path, json=body)
+
     async def delete(self, service: ServiceName, path: str) -> None:
         """Remove something; if it is not there, that is fine."""
         try:
@@ -82,7 +85,7 @@ class Api:
     async def pages(self, service: ServiceName, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
         """All that a service lists under `path`, page by page."""
         items: list[Json] = []
-        key = path.removesuffix("/detail").removeprefix("/").removeprefix("os-").replace("-", "_")
+        key = path.removesuffix("/detail").rpartition("/")[2].removeprefix("os-").replace("-", "_")
         asked = {"limit": str(PAGE), **(query or {})}
         while True:
             body = await self.get(service, path, asked)
@@ -158,7 +161,10 @@ class Api:
         session = region.get_session()
         for scheme in ("http://", "https://"):
             session.session.mount(scheme, self._transport)
-        services = {service: _adapter(region, session, service) for service in SERVICES}
+        used: tuple[ServiceName, ...] = ("compute", "network", "image")
+        if self._config.load_balancer:
+            used = (*used, "load-balancer")
+        services = {service: _adapter(region, session, service) for service in used}
         for name, service in services.items():
             self._newest(name, service)  # looked up here, by one thread
         return services
@@ -168,7 +174,7 @@ class Api:
         found = service.get_endpoint_data()
         if found is None or found.api_version is None:
             raise CloudUnavailable(
-                f"cloud {self.name!r} does not tell the versions of its {name} service", after=_AFTER_S
+                f"cloud {self.name!r} has no {name} service, or one that does not tell its versions", after=_AFTER_S
             )
         newest = found.max_microversion or found.api_version
         return tuple(int(part) for part in newest)
@@ -183,6 +189,8 @@ class Api:
         if response.status_code == requests.codes.not_found:
             return NotFound(self.name, said)
         lacks = exceeded(message)
+        if response.status_code == requests.codes.conflict and "immutable" in message:
+            return CloudUnavailable(f"cloud {self.name!r} is still at it: {said}", after=_AFTER_S)  # Octavia's way
         if kind in _NEUTRON_NO_ROOM:
             lacks = ("addresses and ports", 1, 0)
         if lacks:
@@ -224,12 +232,13 @@ def _has_more(body: Json, key: str) -> bool:
 
 
 def _message(response: requests.Response) -> tuple[str, str]:
-    """The kind and the sentence of an error; Nova, Neutron, Glance and Keystone each wrap theirs in another way."""
+    """The kind and the sentence of an error; each of OpenStack's services wraps theirs in another way."""
     try:
         body = response.json()
     except ValueError:
         return "", response.reason or "without a reason"
     (error,) = body.values() if isinstance(body, dict) and len(body) == 1 else (body,)
     if isinstance(error, dict):
-        return str(error.get("type", "")), str(error.get("message") or error.get("detail") or response.reason)
+        said = error.get("message") or error.get("detail") or error.get("faultstring") or response.reason
+        return str(error.get("type", "")), str(said)
     return "", str(error or response.reason)

@@ -4,15 +4,13 @@ Each says whose it is, in its name or description, so that it is found again aft
 touched. It is made when a machine needs it and removed with the last that did:
 
 server group   of a cluster's control planes or etcd     removed when none of them is listed any more
-floating IP    of a machine                              removed when that is not listed any more
+floating IP    of a machine or load balancer             removed when that is not listed any more
 port           made by Nova for a machine                removed if it outlives the machine that we saw go
-
-What was in use by a listing before goes at once; what we find unused, not knowing since when, a while later.
 """
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +20,7 @@ from caravan_provisioner.clouds.base import CloudMachineState, Machine, Owner
 from caravan_provisioner.clouds.openstack_api import Api, NotFound
 from caravan_provisioner.clouds.openstack_catalogue import Place
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_disuse import Disuse
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
@@ -32,17 +31,18 @@ Json = dict[str, Any]
 Kind = Literal["server group", "floating IP"]
 
 _LOOK_EVERY = timedelta(seconds=300)  # between looks at what there is; in between we know what we made ourselves
-_CONFIRM = timedelta(seconds=60)  # how long something unused has to be seen so before it goes
 _IDS_A_CALL = 40  # ids in one query; its URL stays below 4 KiB
 
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """A thing of ours and whom it serves: a node set as `<cluster>/<set>`, or a machine by its id."""
+    """A thing of ours and whom it serves: a node set as `<cluster>/<set>`, a machine or load balancer by its id."""
 
     kind: Kind
     id: str
     serves: str
+    address: str = ""
+    """A floating IP's."""
 
     @property
     def path(self) -> str:
@@ -57,8 +57,7 @@ class Belongings:
         self._api, self._config, self._installation = api, config, installation
         self._known: dict[str, Belonging] = {}
         self._looked_at: datetime | None = None
-        self._used: set[str] = set()
-        self._unused_since: dict[str, datetime] = {}
+        self._disuse = Disuse()
         self._machines: set[str] = set()
         self._wanted: Counter[str] = Counter()
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -83,18 +82,28 @@ class Belongings:
             await self._look_at_groups()
             return self._group_of(owner) or await self._make_group(owner)
 
-    async def tidy(self, machines: Sequence[Machine], place: Place, now: datetime) -> None:
-        """Given all machines there are, give what they lack and remove what served others."""
+    async def tidy(
+        self, machines: Sequence[Machine], balancers: Mapping[str, str], place: Place, now: datetime
+    ) -> None:
+        """Given all machines and load balancers there are, give what they lack and remove what served others.
+
+        `balancers`: their ports by their ids.
+        """
         if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY:
             await self._look(place)
             self._looked_at = now
         listed = {machine.id for machine in machines}
-        serving = listed | {_set(machine.owner) for machine in machines if machine.owner}
+        serving = listed | balancers.keys() | {_set(machine.owner) for machine in machines if machine.owner}
         await self._remove_ports(self._machines - listed, place)
         await self._remove(self._unused(serving, now))
         self._machines = listed
         if place.floating_network:
-            await self._give_floating_ips(machines, place.floating_network)
+            await self._give_floating_ips(machines, balancers, place.floating_network)
+
+    def floating_ip(self, serves: str) -> str | None:
+        """The address of the floating IP that serves a machine or load balancer, once it is given."""
+        found = (each.address for each in self._known.values() if each.kind == "floating IP" and each.serves == serves)
+        return next(found, None)
 
     def _group_of(self, owner: Owner) -> str | None:
         """Should two processes have made one each, both use the same."""
@@ -113,29 +122,29 @@ class Belongings:
             await self._look_at_groups()
         if place.floating_network:
             listed = await self._api.pages("network", "/floatingips")
-            self._know("floating IP", ((each["id"], each["description"]) for each in listed))
+            self._know(
+                "floating IP", ((each["id"], each["description"], each["floating_ip_address"]) for each in listed)
+            )
 
     async def _look_at_groups(self) -> None:
         listed = await self._api.pages("compute", "/os-server-groups")
-        self._know("server group", ((each["id"], each["name"]) for each in listed))
+        self._know("server group", ((each["id"], each["name"], "") for each in listed))
 
-    def _know(self, kind: Kind, marked: Iterable[tuple[str, str]]) -> None:
-        """Replace what we know of a kind by what there is."""
+    def _know(self, kind: Kind, marked: Iterable[tuple[str, str, str]]) -> None:
+        """Replace what we know of a kind by what there is: ids, marks and addresses."""
         self._known = {each.id: each for each in self._known.values() if each.kind != kind}
-        for thing, mark in marked:
+        for thing, mark, address in marked:
             serves = mark.removeprefix(self._mark(""))
             if serves != mark:
-                self._learn(Belonging(kind, thing, serves))
+                self._learn(Belonging(kind, thing, serves, address))
 
     def _learn(self, belonging: Belonging) -> None:
         self._known[belonging.id] = belonging
 
     def _unused(self, serving: Collection[str], now: datetime) -> list[Belonging]:
-        """What serves nobody any more, and surely so."""
-        unused = [each for each in self._known.values() if each.serves not in serving and not self._wanted[each.serves]]
-        self._used = (self._used | (self._known.keys() - {each.id for each in unused})) & self._known.keys()
-        self._unused_since = {each.id: self._unused_since.get(each.id, now) for each in unused}
-        return [each for each in unused if each.id in self._used or now - self._unused_since[each.id] >= _CONFIRM]
+        serves = {each.id: each.serves for each in self._known.values()}
+        served = {*serving, *(asked_for for asked_for, times in self._wanted.items() if times)}
+        return [self._known[each] for each in self._disuse.sure(serves, served, now)]
 
     async def _remove(self, unused: Iterable[Belonging]) -> None:
         for each in unused:
@@ -166,7 +175,7 @@ class Belongings:
             return True
         return False
 
-    async def _give_floating_ips(self, machines: Sequence[Machine], network: str) -> None:
+    async def _give_floating_ips(self, machines: Sequence[Machine], balancers: Mapping[str, str], network: str) -> None:
         has = {each.serves for each in self._known.values() if each.kind == "floating IP"}
         lacking = [
             machine.id
@@ -176,18 +185,22 @@ class Belongings:
         for start in range(0, len(lacking), _IDS_A_CALL):
             ports = await self._ports_of(lacking[start : start + _IDS_A_CALL])
             first = {port["device_id"]: port["id"] for port in sorted(ports, key=lambda port: port["id"], reverse=True)}
-            await asyncio.gather(*(self._give_floating_ip(machine, port, network) for machine, port in first.items()))
+            await self._give_each(first, network)
+        await self._give_each({balancer: port for balancer, port in balancers.items() if balancer not in has}, network)
 
-    async def _give_floating_ip(self, machine: str, port: str, network: str) -> None:
-        body = {"floating_network_id": network, "port_id": port, "description": self._mark(machine)}
+    async def _give_each(self, ports: Mapping[str, str], network: str) -> None:
+        await asyncio.gather(*(self._give_floating_ip(serves, port, network) for serves, port in ports.items()))
+
+    async def _give_floating_ip(self, serves: str, port: str, network: str) -> None:
+        body = {"floating_network_id": network, "port_id": port, "description": self._mark(serves)}
         try:
             made = (await self._api.post("network", "/floatingips", {"floatingip": body}))["floatingip"]
         except CaravanError as error:
-            # One machine's trouble hides no other; whether it was made shows at the next look.
+            # One's trouble hides no other; whether it was made shows at the next look.
             self._looked_at = None
-            log.warning("no floating IP for a machine", cloud=self._api.name, machine=machine, reason=error.reason)
+            log.warning("no floating IP", cloud=self._api.name, serves=serves, reason=error.reason)
         else:
-            self._learn(Belonging("floating IP", made["id"], machine))
+            self._learn(Belonging("floating IP", made["id"], serves, made["floating_ip_address"]))
 
     def _mark(self, serves: str) -> str:
         """The name or description of what we have for someone."""

@@ -35,6 +35,8 @@ class Place:
     networks: Sequence[str]
     """Ids."""
     subnet: IPNetwork | None
+    """Its addresses, if one is configured."""
+    subnet_id: str | None
     floating_network: str | None
     """Id."""
 
@@ -86,9 +88,11 @@ class Catalogue:
 
     async def _look_at_place(self) -> Place:
         config = self._config
+        subnet = await self.subnet(config.subnet) if config.subnet else None
         return Place(
             networks=[(await self.network(name))["id"] for name in config.networks],
-            subnet=await self.subnet(config.subnet) if config.subnet else None,
+            subnet=ip_network(subnet["cidr"]) if subnet else None,
+            subnet_id=subnet["id"] if subnet else None,
             floating_network=(await self.network(config.floating_network))["id"] if config.floating_network else None,
         )
 
@@ -113,9 +117,9 @@ class Catalogue:
         """A network."""
         return await self._named("network", "network", "/networks", name)
 
-    async def subnet(self, name: str) -> IPNetwork:
-        """A subnet's addresses."""
-        return ip_network((await self._named("network", "subnet", "/subnets", name))["cidr"])
+    async def subnet(self, name: str) -> Json:
+        """A subnet."""
+        return await self._named("network", "subnet", "/subnets", name)
 
     async def security_group(self, name: str) -> Json:
         """A security group."""

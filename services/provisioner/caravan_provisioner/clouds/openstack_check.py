@@ -10,6 +10,7 @@ from typing import Any
 
 from caravan_provisioner.clouds.base import CloudRefused
 from caravan_provisioner.clouds.openstack_api import NOVA, Api
+from caravan_provisioner.clouds.openstack_balancers import APISERVER_PORT
 from caravan_provisioner.clouds.openstack_catalogue import Catalogue, near
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import Finding, FindingLevel
@@ -18,7 +19,7 @@ from caravan_shared.plumbing.errors import GiveUp, Retry
 Json = dict[str, Any]
 
 _WITHIN_S = 20.0  # for each look; less than whoever asked waits
-_ENTRANCES = {22: "SSH, by which the playbooks come", 6443: "the kube-apiserver"}
+_ENTRANCES = {22: "SSH, by which the playbooks come", APISERVER_PORT: "the kube-apiserver"}
 _SMALLEST_CLUSTER = 3  # machines; with fewer left, hardly anything can be made
 
 
@@ -160,8 +161,16 @@ class Check:
             if designate
             else "it has no Designate"
         )
-        balancer = "its Octavia is not used: the endpoint is a name" if octavia else "the endpoint is a name"
-        return [_ok("dns", has), _ok("endpoint", balancer)]
+        unused = "; its Octavia is not used, as `load_balancer` would" if octavia else ""
+        follows = _ok("endpoint", f"the endpoint is a name that follows the control planes{unused}")
+        return [_ok("dns", has), await self._balancer() if self._config.load_balancer else follows]
+
+    async def _balancer(self) -> Finding:
+        providers = await self._api.pages("load-balancer", "/lbaas/providers")
+        names, wanted = [each["name"] for each in providers], self._config.load_balancer_provider
+        if wanted and wanted not in names:
+            raise CloudRefused(self._api.name, f"Octavia has no provider {wanted!r}; there is {near(wanted, names)}")
+        return _ok("endpoint", f"a load balancer of {wanted or 'the default provider'} for every cluster")
 
 
 async def _look(about: str, mend: str, look: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:

@@ -44,6 +44,14 @@ class OpenStackConfig(BaseModel):
         description="Keeps a cluster's control planes on different hosts, and its etcd likewise. `anti-affinity` has "
         "rather no machine than two on one host.",
     )
+    load_balancer: bool = Field(
+        False,
+        description="A load balancer of Octavia's before every cluster's control planes, in `subnet` or the first of "
+        "`networks`, with a floating IP where machines have one. Without, the endpoint's name follows them.",
+    )
+    load_balancer_provider: str | None = Field(
+        None, description="Such as `amphora` or `ovn`; Octavia's default if not given."
+    )
     key_pair: str | None = Field(None, description="A key pair of Nova, beside the key that Caravan enters with.")
     config_drive: bool = Field(False, description="User-data comes on a drive too: for networks without metadata.")
     boot_volume_gib: int | None = Field(
@@ -52,6 +60,11 @@ class OpenStackConfig(BaseModel):
         description="Boot from a volume of this size, which goes with its machine, instead of the local disk.",
     )
     boot_volume_type: str | None = Field(None, description="Its volume type; Cinder's default if not given.")
+    host_keys: Literal["console", "user-data"] = Field(
+        "console",
+        description="Where machines' SSH host keys come from: read off their consoles, or made by Caravan and given in "
+        "the user-data, one call a machine. For clouds that show no consoles, and for baremetal flavors.",
+    )
     pull: bool = Field(True, description="Workers join by themselves through their user-data instead of over SSH.")
     max_batch: int = Field(25, ge=1, description="Most machines in one call; Nova makes them all before it answers.")
     seconds_to_boot: float = Field(45, gt=0, description="Usual seconds from the call to a machine that runs.")

@@ -1,7 +1,8 @@
 """Machines' SSH host keys, read from their consoles: cloud-init prints them there at first boot, and Nova shows it.
 
 So the cloud vouches for a key, not whoever answers at an address. A batch boots with equal user-data, so nothing in it
-could be one machine's own secret. One question a machine is the price; it is asked when the machine should have booted
+could be one machine's own secret; where every machine has user-data of its own, its key was made by us and stands in
+the listing already. One question a machine is the price of consoles; it is asked when the machine should have booted
 and then ever later, and no more once it is old: keys do not change, and consoles forget.
 """
 
@@ -38,12 +39,17 @@ class HostKeys:
             for gone in known.keys() - listed:
                 del known[gone]
         await asyncio.gather(*(self._ask(machine) for machine in self._due(machines, now)))
-        return [replace(machine, host_keys=self._known.get(machine.id, ())) for machine in machines]
+        return [replace(each, host_keys=each.host_keys or self._known.get(each.id, ())) for each in machines]
 
     def _due(self, machines: Iterable[Machine], now: datetime) -> list[Machine]:
         due = []
         for machine in machines:
-            if machine.id in self._known or machine.state is not CloudMachineState.ACTIVE or machine.owner is None:
+            if (
+                machine.host_keys
+                or machine.id in self._known
+                or machine.state is not CloudMachineState.ACTIVE
+                or machine.owner is None
+            ):
                 continue
             at, wait_s = self._next.get(machine.id, (now, _FIRST_WAIT_S))
             if now >= at and now - machine.created_at < _ASKED_FOR:

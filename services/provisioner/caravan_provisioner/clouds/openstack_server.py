@@ -5,10 +5,13 @@ cannot. A bulk request names its servers `<name>-1` to `<name>-<count>`, which i
 """
 
 import base64
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,10 +19,12 @@ from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineB
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.spec import Role
+from caravan_shared.plumbing.ssh_keys import SshKeyPair, make_ssh_key_pair
 
 Json = dict[str, Any]
 
 MACHINE_TYPE = "caravan-machine-type"
+HOST_KEY = "caravan-host-key"
 USER_DATA_LIMIT = 65_535  # bytes of base64 that Nova takes
 
 _FAULT_LETTERS = 500  # of a fault's text; Nova appends whole tracebacks for administrators
@@ -52,7 +57,7 @@ def tag(installation: str) -> str:
 def requests_for(batch: MachineBatch, boot: Boot, config: OpenStackConfig) -> list[Json]:
     """The bodies of `POST /servers` that make the batch: one where Nova's names and one zone suit it, else one each."""
     zones, count = config.availability_zones, len(batch.numbers)
-    together = count > 1 and batch.numbers == tuple(range(1, count + 1))
+    together = count > 1 and batch.numbers == tuple(range(1, count + 1)) and config.host_keys == "console"
     if together and (not zones or batch.owner.role is Role.WORKER):
         zone = zones[_spread(batch.owner.batch, len(zones))] if zones else None
         return [_request(batch, batch.prefix, boot, config, zone) | _bulk(count)]
@@ -74,12 +79,25 @@ def machine(listed: Mapping[str, Any], subnet: IPNetwork | None, *, floating: bo
         id=listed["id"],
         name=listed["name"],
         state=_state(listed["status"]),
-        address=_address(listed["addresses"], subnet, floating=floating),
+        address=address(listed, subnet, floating=floating),
         machine_type=metadata.get(MACHINE_TYPE) or listed["flavor"].get("original_name", ""),
         owner=Owner.of(metadata),
         created_at=datetime.fromisoformat(listed["created"]),
         fault=fault(listed),
+        host_keys=(metadata[HOST_KEY],) if HOST_KEY in metadata else (),
     )
+
+
+def address(listed: Mapping[str, Any], subnet: IPNetwork | None, *, floating: bool) -> str | None:
+    """A server's floating IP, or its fixed address in `subnet`; IPv4 first, as the rest of Caravan prefers it."""
+    kind, addresses = "floating" if floating else "fixed", listed["addresses"]
+    found = [
+        port["addr"]
+        for ports in addresses.values()
+        for port in ports
+        if port.get("OS-EXT-IPS:type", "fixed") == kind and (floating or subnet is None or _is_in(port["addr"], subnet))
+    ]
+    return min(found, key=lambda each: ip_address(each).version, default=None)
 
 
 def is_leaving(listed: Mapping[str, Any]) -> bool:
@@ -134,11 +152,26 @@ def _request(batch: MachineBatch, name: str, boot: Boot, config: OpenStackConfig
         server["config_drive"] = True
     if zone:
         server["availability_zone"] = zone
-    if batch.user_data is not None:
-        server["user_data"] = base64.b64encode(batch.user_data.encode()).decode()
+    user_data = batch.user_data
+    if config.host_keys == "user-data":
+        key = make_ssh_key_pair("")
+        server["metadata"] |= {HOST_KEY: key.public.strip()}
+        user_data = with_host_key(user_data, key)
+    if user_data is not None:
+        server["user_data"] = base64.b64encode(user_data.encode()).decode()
     if config.boot_volume_gib:
         server["block_device_mapping_v2"] = [_boot_volume(boot.image, config)]
     return server
+
+
+def with_host_key(user_data: str | None, key: SshKeyPair) -> str:
+    """User-data in parts for cloud-init: what was given, and the key instead of those that the machine would make."""
+    parts = MIMEMultipart()
+    if user_data is not None:
+        parts.attach(MIMEText(user_data, "cloud-config"))
+    own = {"ssh_deletekeys": True, "ssh_keys": {"ed25519_private": key.private, "ed25519_public": key.public}}
+    parts.attach(MIMEText("#cloud-config\n" + json.dumps(own), "cloud-config"))
+    return parts.as_string()
 
 
 def _boot_volume(image: str, config: OpenStackConfig) -> Json:
@@ -174,18 +207,6 @@ def _state(status: str) -> CloudMachineState:
         case "ERROR":
             return CloudMachineState.ERROR
     return CloudMachineState.ACTIVE
-
-
-def _address(addresses: Mapping[str, Iterable[Json]], subnet: IPNetwork | None, *, floating: bool) -> str | None:
-    kind = "floating" if floating else "fixed"
-    found = [
-        port["addr"]
-        for ports in addresses.values()
-        for port in ports
-        if port.get("OS-EXT-IPS:type", "fixed") == kind and (floating or subnet is None or _is_in(port["addr"], subnet))
-    ]
-    # IPv4 first, as the rest of Caravan prefers it.
-    return min(found, key=lambda address: ip_address(address).version, default=None)
 
 
 def _is_in(address: str, subnet: IPNetwork) -> bool:
