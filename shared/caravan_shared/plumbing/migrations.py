@@ -1,11 +1,12 @@
 """Schema migrations, the same way in every service: Alembic, run at start, written by autogenerate.
 
-`python -m caravan_shared.plumbing.migrations caravan_dns "add grants"` compares the tables in `caravan_dns.store` with
-the newest migration and writes the next one.
+`python -m caravan_shared.plumbing.migrations caravan_dns "add grants"` compares the tables of `caravan_dns` with the
+newest migration and writes the next one.
 """
 
 import asyncio
 import importlib
+import pkgutil
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +30,7 @@ async def upgrade(engine: AsyncEngine, metadata: MetaData, migrations: Path, rev
 
 async def write_next(package: str, title: str) -> None:
     """Write the next migration of `package` from what its tables say now."""
+    _import_all(package)  # tables may be anywhere, and one that nobody imported would be dropped
     store = importlib.import_module(f"{package}.store")
     metadata: MetaData = store.Table.metadata
     migrations = Path(str(store.__file__)).with_name("migrations")
@@ -44,6 +46,13 @@ async def write_next(package: str, title: str) -> None:
                 )
             )
         await engine.dispose()
+
+
+def _import_all(package: str) -> None:
+    found = importlib.import_module(package)
+    for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+        if not module.name.endswith("__main__") and ".migrations" not in module.name:
+            importlib.import_module(module.name)
 
 
 def _config(connection: Connection, metadata: MetaData, migrations: Path) -> Config:

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.service import opened
 
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.migrations import write_next
+from caravan_shared.plumbing.migrations import upgrade, write_next
 
 _STORE = """
 import sqlalchemy as sa
@@ -28,6 +30,12 @@ BOAT = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("launched_at", UtcDateTime, nullable=False, index=True),
 )
+"""
+_OTHER_FILE = """
+import sqlalchemy as sa
+from caravan_boats.store import Table
+
+PIER = sa.Table("pier", Table.metadata, sa.Column("name", sa.String, primary_key=True))
 """
 _COLUMN_MORE = 'BOAT.append_column(sa.Column("crew", sa.Integer, nullable=False, server_default="0"))'
 
@@ -92,6 +100,28 @@ async def test_next_migration_changes_a_store_that_is_in_use(package: Path, data
     async with opened(_database(database_url, package)):
         assert (await _columns(database_url))["boat"] == {"name", "launched_at", "crew"}
     assert (package / "migrations" / "versions" / "0002_count_the_crew.py").exists()
+
+
+async def test_tables_are_found_in_every_file_of_the_package(package: Path) -> None:
+    (package / "piers.py").write_text(_OTHER_FILE)
+    await write_next("caravan_boats", "initial")
+    [first] = (package / "migrations" / "versions").glob("0001_*.py")
+    assert "'boat'" in first.read_text().replace('"', "'")
+    assert "'pier'" in first.read_text().replace('"', "'")
+
+
+@pytest.mark.parametrize("service", ["api", "provisioner", "bootstrapper", "health", "dns"])
+async def test_migrations_make_the_very_tables_that_a_service_has(service: str, tmp_path: Path) -> None:
+    app, store = (importlib.import_module(f"caravan_{service}.{module}") for module in ("app", "store"))
+    metadata = store.Table.metadata
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/{service}.db")
+    await upgrade(engine, metadata, app.MIGRATIONS)
+    async with engine.begin() as connection:
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+        )
+    await engine.dispose()
+    assert differences == []
 
 
 async def test_tables_that_did_not_change_need_no_migration(package: Path) -> None:
