@@ -41,7 +41,9 @@ class EndpointView(BaseModel):
     host: str
     port: int
     addresses: tuple[str, ...] = Field(description="The live control planes.")
-    virtual_ip: str | None = Field(description="The address that one of them carries and the name points at.")
+    virtual_ip: str | None = Field(
+        description="What the name points at instead: one of them carries it, or a load balancer has it."
+    )
     resolvable: bool
 
 

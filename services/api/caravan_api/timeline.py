@@ -123,8 +123,8 @@ def _(event: e.EndpointIssued, _news: Sequence[Any]) -> Entry | None:
     addresses = ", ".join(event.addresses) or "no address yet"
     data = {"addresses": list(event.addresses), "virtual_ip": event.virtual_ip}
     if event.virtual_ip:
-        carried = f"carried by {' or '.join(event.addresses)}" if event.addresses else "carried by nobody yet"
-        return Entry("endpoint", f"{event.host}:{event.port} points at {event.virtual_ip}, {carried}", data)
+        who = f"where {' or '.join(event.addresses)} answers" if event.addresses else "where nobody answers yet"
+        return Entry("endpoint", f"{event.host}:{event.port} points at {event.virtual_ip}, {who}", data)
     return Entry("endpoint", f"{event.host}:{event.port} points at {addresses}", data)
 
 
