@@ -39,6 +39,12 @@ def test_generation_that_needed_no_new_node_is_still_told_complete() -> None:
     assert events([], replace(TELLING, complete=True)) == []
 
 
+def test_ready_control_plane_is_told_with_the_load_balancer_before_it() -> None:
+    (said,) = events([replace(node, virtual_ip="10.0.0.100") for node in nodes(1, MachineState.READY)], TELLING)
+    assert isinstance(said, NodesReady)
+    assert [node.virtual_ip for node in said.nodes] == ["10.0.0.100"]
+
+
 def test_failed_nodes_are_told_apart_by_whether_their_set_gave_up() -> None:
     failed = [*nodes(1, MachineState.FAILED, "workers"), *nodes(1, MachineState.FAILED, "batch")]
     said = events(failed, replace(TELLING, gave_up_sets=frozenset({"batch"})))
