@@ -54,6 +54,7 @@ from caravan_shared.plumbing.sealing import KeyRing
 
 CONTROL_PLANES = 3
 PATIENCE_S = 7200.0  # a thousand machines on a lab's two cores
+BARE_PATIENCE_S = 6.0  # a machine; nobody replaces one that Nova forgets half-way
 POLL_S = 2.0  # the bare script's pause between looks
 
 
@@ -95,8 +96,9 @@ async def bare(config: OpenStackConfig, proxy: Proxy, nodes: int) -> dict[str, A
             "max_count": count,
         }
         await api.post("compute", "/servers", {"server": server})
-    while len(made := await _servers(api, mark)) < nodes or any(each["status"] == "BUILD" for each in made):
-        await asyncio.sleep(POLL_S)
+    async with asyncio.timeout(BARE_PATIENCE_S * nodes):
+        while len(made := await _servers(api, mark)) < nodes or any(each["status"] == "BUILD" for each in made):
+            await asyncio.sleep(POLL_S)
     create_s, created = time.monotonic() - began, tally.a_node(nodes, ".")
     tally, began = Tally(proxy), time.monotonic()
     await asyncio.gather(*(api.delete("compute", f"/servers/{each['id']}") for each in made))
