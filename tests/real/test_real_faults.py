@@ -20,13 +20,16 @@ ONE_TRY = {"CARAVAN_BOOTSTRAPPER_MAX_ATTEMPTS": "1"}
 SMALLEST = {"version": VERSION, "cloud": CLOUD, "workers": [], "network": {"cni": "none"}}
 
 
-async def test_killed_worker_is_replaced_once_its_lease_has_run_out(fleet: Fleet) -> None:
-    cluster = await fleet.make("broken", workers=[{"name": "workers", "count": 2}])
-    victim = min(node["name"] for node in await fleet.nodes("broken") if node["node_set"] == "workers")
-    await engine("kill", await container_of(cluster["id"], victim))
-    await eventually(lambda: replaced(fleet, "broken", victim), within=400, every=2)
-    cluster = await fleet.api.until_ready(cluster["id"], nodes=3, within=200)
-    assert any(victim in entry for entry in await fleet.timeline("broken"))
+@pytest.mark.parametrize(("fault", "told"), [("pause", "{} is Unreachable"), ("kill", "it was killed")])
+async def test_dead_worker_is_replaced_whoever_notices(fleet: Fleet, fault: str, told: str) -> None:
+    """A frozen machine runs, as far as its engine knows: health alone finds out, once its node's lease has run out."""
+    cluster = await fleet.make(f"broken-{fault}", workers=[{"name": "workers", "count": 2}])
+    victim = min(node["name"] for node in await fleet.nodes(cluster["name"]) if node["node_set"] == "workers")
+    await engine(fault, await container_of(cluster["id"], victim))
+    await eventually(lambda: replaced(fleet, cluster["name"], victim), within=400, every=2)
+    await fleet.api.until_ready(cluster["id"], nodes=3, within=200)
+    timeline = await fleet.timeline(cluster["name"])
+    assert any(told.format(victim) in entry or f"{victim} is Unreachable" in entry for entry in timeline), timeline
     await fleet.delete(cluster)
 
 
