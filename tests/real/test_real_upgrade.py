@@ -71,7 +71,9 @@ async def test_upgrade_of_a_minor_fails_no_request(fleet: Fleet, stack: Stack) -
     await kubectl.apply(DEPLOYMENT % {"image": smoke_image.tag(), "port": NODE_PORT})
     await kubectl("rollout", "status", "deployment/web", "--timeout=120s", within=130)
 
-    async with load(f"http://{cluster['endpoint']['addresses'][0]}:{NODE_PORT}/") as seen:
+    url = f"http://{cluster['endpoint']['addresses'][0]}:{NODE_PORT}/"
+    await eventually(lambda: answers(url), within=30, saying="kube-proxy leads to the new service")
+    async with load(url) as seen:
         await fleet.change("older", version=VERSION)
         await until_step(fleet, "older", "kubeadm has upgraded the node")
         stack.kill("bootstrapper")
@@ -93,6 +95,19 @@ async def runs(fleet: Fleet, version: str) -> bool:
     return cluster["version"] == version and cluster["phase"] == "Ready"
 
 
+async def answers(url: str) -> bool:
+    try:
+        await ask(url)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+async def ask(url: str) -> None:
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        (await client.get(url)).raise_for_status()
+
+
 @asynccontextmanager
 async def load(url: str) -> AsyncIterator[Load]:
     """Some ten requests a second, each over a connection of its own, for as long as the block runs."""
@@ -101,8 +116,7 @@ async def load(url: str) -> AsyncIterator[Load]:
     async def ask_again_and_again() -> None:
         while True:
             try:
-                async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
-                    (await client.get(url)).raise_for_status()
+                await ask(url)
                 seen.answered += 1
             except httpx.HTTPError as error:
                 seen.failures.append(f"{datetime.now(UTC):%H:%M:%S.%f} {error!r}")
