@@ -106,7 +106,7 @@ class Balancers:
 
     async def _look(self, now: datetime) -> None:
         listed = await self._api.pages("load-balancer", BALANCERS)
-        ours = [_balancer(each, self._mark) for each in listed if each["description"].startswith(self._mark)]
+        ours = [_balancer(each, self._mark) for each in listed if (each["description"] or "").startswith(self._mark)]
         self._known = {each.id: each for each in ours if each.status != "PENDING_DELETE"}
         self._members = {balancer: known for balancer, known in self._members.items() if balancer in self._known}
         self._looked_at = now
