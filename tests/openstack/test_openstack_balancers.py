@@ -119,6 +119,19 @@ async def test_control_plane_says_that_it_waits_for_its_balancer(
     assert machine.fault == "the load balancer before the control planes: cloud 'openstack' refused: 403 arranged"
 
 
+async def test_octavia_that_is_away_hides_no_machine(
+    cloud: OpenStackCloud, config: OpenStackConfig, proxy: Proxy, installation: str
+) -> None:
+    await cloud.create(_batch(installation, 1))
+    await _behind(cloud, installation, 1)
+    proxy.fault(r"^GET .*/lbaas/loadbalancers$", status=500, times=1000)
+    restarted = OpenStackCloud("restarted", config.model_copy(update={"clouds_file": proxy.clouds_file}))
+    (machine,) = await restarted.machines(installation)
+    await restarted.close()
+    assert (machine.state, machine.virtual_ip) == (CloudMachineState.ACTIVE, None)
+    assert "500" in str(machine.fault)
+
+
 async def test_check_tells_of_octavia_and_of_a_provider_that_it_lacks(config: OpenStackConfig) -> None:
     for provider, level in ((None, FindingLevel.OK), ("f5", FindingLevel.FATAL)):
         cloud = OpenStackCloud("checked", config.model_copy(update={"load_balancer_provider": provider}))

@@ -136,8 +136,10 @@ class OpenStackCloud:
             await belongings.tidy(machines, {}, place, now)
             return machines
         balancers = self._balancers_of(installation)
-        kept = await balancers.keep(machines, fixed, place, now)
-        await belongings.tidy(machines, {each.id: each.port for each in kept.values()}, place, now)
+        found = await balancers.keep(machines, fixed, place, now)
+        kept = found or {}
+        if found is not None:  # else nobody knows whom their floating IPs serve
+            await belongings.tidy(machines, {each.id: each.port for each in kept.values()}, place, now)
 
         def reached(balancer: Balancer | None) -> str | None:
             if balancer is None or not balancer.is_ready:

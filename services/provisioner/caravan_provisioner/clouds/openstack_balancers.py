@@ -71,16 +71,22 @@ class Balancers:
 
     async def keep(
         self, machines: Sequence[Machine], fixed: Mapping[str, str | None], place: Place, now: datetime
-    ) -> Mapping[str, Balancer]:
+    ) -> Mapping[str, Balancer] | None:
         """Given all machines there are, make, change and remove balancers; return each cluster's own, by its id.
 
-        `fixed`: the machines' addresses inside, by their ids.
+        None while Octavia has never told which there are: it may be away, and that must hide no machines. `fixed`: the
+        machines' addresses inside, by their ids.
         """
         wanted = _members_of(machines, fixed)
-        if self._has_to_look(wanted, now):
-            await self._look(now)
-        used = self._used()
         self._troubles = {}
+        if self._has_to_look(wanted, now):
+            try:
+                await self._look(now)
+            except CaravanError as error:
+                for cluster in wanted:
+                    self._note(cluster, error)
+                return self._used() if self._looked_at else None
+        used = self._used()
         await asyncio.gather(
             *(self._make(cluster, wanted[cluster], place) for cluster in wanted.keys() - used.keys()),
             *(self._follow(used[cluster], wanted[cluster], place) for cluster in wanted.keys() & used.keys()),
