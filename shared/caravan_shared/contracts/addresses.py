@@ -4,23 +4,20 @@ Python's `ipaddress` takes numbers too (`false` is 0.0.0.0), which nobody who wr
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated
+from typing import Annotated, LiteralString
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 
-def _no_address_by_number(value: object) -> object:
-    if isinstance(value, int):
-        raise PydanticCustomError("ip_v4_address", "Input is not a valid IP address")
-    return value
+def _never_a_number(error: LiteralString, says: LiteralString) -> BeforeValidator:
+    def check(value: object) -> object:
+        if isinstance(value, int):
+            raise PydanticCustomError(error, says)
+        return value
+
+    return BeforeValidator(check)
 
 
-def _no_network_by_number(value: object) -> object:
-    if isinstance(value, int):
-        raise PydanticCustomError("ip_v4_network", "Input is not a valid IP network")
-    return value
-
-
-IPAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_no_address_by_number)]
-IPNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_no_network_by_number)]
+IPAddress = Annotated[IPv4Address | IPv6Address, _never_a_number("ip_v4_address", "Input is not a valid IP address")]
+IPNetwork = Annotated[IPv4Network | IPv6Network, _never_a_number("ip_v4_network", "Input is not a valid IP network")]
