@@ -7,7 +7,7 @@ a listing could not rebuild. Host keys come from the consoles.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from caravan_provisioner.clouds.base import (
     Offers,
 )
 from caravan_provisioner.clouds.openstack_api import Api
-from caravan_provisioner.clouds.openstack_balancers import Balancer, Balancers, led_by
+from caravan_provisioner.clouds.openstack_balancers import Balancers, led_by
 from caravan_provisioner.clouds.openstack_belongings import Belongings
 from caravan_provisioner.clouds.openstack_catalogue import Catalogue, Place
 from caravan_provisioner.clouds.openstack_check import Check
@@ -99,8 +99,7 @@ class OpenStackCloud:
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
         self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
-        fixed = {each["id"]: address(each, place.subnet, floating=False) for each in listed}
-        tidied = await self._tidy(installation, machines, fixed, place, now)
+        tidied = await self._tidy(installation, machines, listed, place, now)
         return await self._keys.of(await self._faults.of(tidied), now)
 
     async def delete(self, ids: Sequence[str]) -> None:
@@ -126,7 +125,7 @@ class OpenStackCloud:
         self,
         installation: str,
         machines: Sequence[Machine],
-        fixed: Mapping[str, str | None],
+        listed: Sequence[Json],
         place: Place,
         now: datetime,
     ) -> Sequence[Machine]:
@@ -136,20 +135,24 @@ class OpenStackCloud:
             await belongings.tidy(machines, {}, place, now)
             return machines
         balancers = self._balancers_of(installation)
+        fixed = {each["id"]: address(each, place.subnet, floating=False) for each in listed}
         found = await balancers.keep(machines, fixed, place, now)
         kept = found or {}
         if found is not None:  # else nobody knows whom their floating IPs serve
             await belongings.tidy(machines, {each.id: each.port for each in kept.values()}, place, now)
+        ready = [each for each in kept.values() if each.is_ready]
+        outside = belongings.floating_ips() if place.floating_network else {each.id: each.address for each in ready}
+        reached = {each.cluster: outside[each.id] for each in ready if each.id in outside}
 
-        def reached(balancer: Balancer | None) -> str | None:
-            if balancer is None or not balancer.is_ready:
-                return None
-            return belongings.floating_ip(balancer.id) if place.floating_network else balancer.address
+        def seen(machine: Machine) -> Machine:
+            led = led_by(machine)
+            if led is None:
+                return machine
+            if led in reached:
+                return replace(machine, virtual_ip=reached[led])
+            return _waiting(machine, balancers.lacks(led, kept.get(led)))
 
-        return [
-            _behind(machine, reached(kept.get(led)), balancers.lacks(led)) if (led := led_by(machine)) else machine
-            for machine in machines
-        ]
+        return [seen(machine) for machine in machines]
 
     def _belongings_of(self, installation: str) -> Belongings:
         return self._belongings.setdefault(installation, Belongings(self._api, self._config, installation))
@@ -175,10 +178,8 @@ class OpenStackCloud:
         return str(made["server"]["id"])
 
 
-def _behind(machine: Machine, virtual_ip: str | None, lacks: str) -> Machine:
+def _waiting(machine: Machine, lacks: str) -> Machine:
     """A control plane is of no use before its balancer serves: kubeadm dials the endpoint as soon as it starts."""
-    if virtual_ip:
-        return replace(machine, virtual_ip=virtual_ip)
     fault = machine.fault if machine.state is CloudMachineState.ERROR else lacks
     return replace(machine, address=None, fault=fault)
 

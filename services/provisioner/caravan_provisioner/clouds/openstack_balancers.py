@@ -94,9 +94,8 @@ class Balancers:
         await self._remove_unused({led for machine in machines if (led := led_by(machine))}, used, now)
         return self._used()
 
-    def lacks(self, cluster: str) -> str:
-        """Why a cluster's balancer does not serve yet."""
-        balancer = self._used().get(cluster)
+    def lacks(self, cluster: str, balancer: Balancer | None) -> str:
+        """Why a cluster's balancer, as far as there is one, does not serve yet."""
         if cluster in self._troubles:
             return f"the load balancer before the control planes: {self._troubles[cluster]}"
         if balancer and balancer.status == "ERROR":

@@ -100,10 +100,9 @@ class Belongings:
         if place.floating_network:
             await self._give_floating_ips(machines, balancers, place.floating_network)
 
-    def floating_ip(self, serves: str) -> str | None:
-        """The address of the floating IP that serves a machine or load balancer, once it is given."""
-        found = (each.address for each in self._known.values() if each.kind == "floating IP" and each.serves == serves)
-        return next(found, None)
+    def floating_ips(self) -> dict[str, str]:
+        """The addresses that were given, by the machine or load balancer that each serves."""
+        return {each.serves: each.address for each in self._known.values() if each.kind == "floating IP"}
 
     def _group_of(self, owner: Owner) -> str | None:
         """Should two processes have made one each, both use the same."""
@@ -176,7 +175,7 @@ class Belongings:
         return False
 
     async def _give_floating_ips(self, machines: Sequence[Machine], balancers: Mapping[str, str], network: str) -> None:
-        has = {each.serves for each in self._known.values() if each.kind == "floating IP"}
+        has = self.floating_ips()
         lacking = [
             machine.id
             for machine in machines
