@@ -158,8 +158,8 @@ async def test_host_keys_come_from_each_machines_console_once(
     cloud: OpenStackCloud, proxy: Proxy, installation: str
 ) -> None:
     await cloud.create(batch(installation, 1, 2))
-    machines = await active(cloud, installation, 2)
-    machines = await cloud.machines(installation)
+    machines = await cloud.complete(await active(cloud, installation, 2))
+    assert await cloud.complete(machines) == machines
     assert {key.split()[0] for machine in machines for key in machine.host_keys} == {"ssh-ed25519"}
     assert len({machine.host_keys for machine in machines}) == 2
     assert proxy.count(r"/action$") == 2

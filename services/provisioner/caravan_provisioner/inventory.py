@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 from uuid import UUID
 
-from caravan_provisioner.clouds.base import Cloud, Machine
+from caravan_provisioner.clouds.base import Cloud, Inquirer, Machine
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.errors import GiveUp, Retry
 
@@ -76,12 +76,15 @@ class Inventory:
         taken_at, started = self._clock.now(), monotonic()
         try:
             machines = await self._cloud.machines(installation)
+            self._duration_s = monotonic() - started  # without the questions, which come once in a machine's life
+            if isinstance(self._cloud, Inquirer):
+                machines = await self._cloud.complete(machines)
         except (Retry, GiveUp) as error:
             # All who wait hear of one failure, instead of each asking a cloud in trouble once more.
             after = error.after if isinstance(error, Retry) else _LONGEST_S
             self._trouble = (error, self._clock.now() + timedelta(seconds=after))
             raise
-        self._trouble, self._duration_s = None, monotonic() - started
+        self._trouble = None
         changed = self._newest is None or self._newest.machines != machines
         self._unchanged = 0 if changed else self._unchanged + 1
         self._newest = Listing(taken_at, machines, _by_cluster(machines))

@@ -163,6 +163,14 @@ class Checkable(Protocol):
         """Look from every side; what cannot be looked at is a finding too, so nothing is raised on purpose."""
 
 
+@runtime_checkable
+class Inquirer(Protocol):
+    """A cloud whose listings lack something that takes a question a machine, once in its life."""
+
+    async def complete(self, machines: Sequence[Machine]) -> Sequence[Machine]:
+        """The machines as listed, with what was asked about each. Who cannot be asked now is asked later."""
+
+
 class CloudUnavailable(Retry):
     """The cloud did not answer, or asked to be left alone for `after` seconds. A create may have been carried out."""
 

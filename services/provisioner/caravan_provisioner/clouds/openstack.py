@@ -99,8 +99,11 @@ class OpenStackCloud:
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
         self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
-        tidied = await self._tidy(installation, machines, listed, place, now)
-        return await self._keys.of(await self._faults.of(tidied), now)
+        return await self._faults.of(await self._tidy(installation, machines, listed, place, now))
+
+    async def complete(self, machines: Sequence[Machine]) -> Sequence[Machine]:
+        """See `Inquirer.complete`: host keys."""
+        return await self._keys.of(machines, datetime.now(UTC))
 
     async def delete(self, ids: Sequence[str]) -> None:
         """See `Cloud.delete`. What Nova is at deleting is not asked for again, unless it seems stuck."""

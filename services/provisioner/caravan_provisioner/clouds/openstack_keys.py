@@ -7,7 +7,7 @@ and then ever later, and no more once it is old: keys do not change, and console
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ class HostKeys:
         self._known: dict[str, tuple[str, ...]] = {}
         self._next: dict[str, tuple[datetime, float]] = {}
 
-    async def of(self, machines: list[Machine], now: datetime) -> list[Machine]:
+    async def of(self, machines: Sequence[Machine], now: datetime) -> list[Machine]:
         """The machines with their keys; asks for those that are due."""
         listed = {machine.id for machine in machines}
         for known in (self._known, self._next):
