@@ -31,8 +31,9 @@ from caravan_health import metrics
 from caravan_health.app import monitor_for
 from caravan_health.beliefs import Change
 from caravan_health.credentials import Credentials
+from caravan_health.lists import read_page
 from caravan_health.monitor import raise_file_limit
-from caravan_health.nodes import read_page
+from caravan_health.nodes import read_node
 from caravan_health.observation import Kind
 from caravan_health.probe import client_context
 from caravan_health.settings import Settings
@@ -270,7 +271,7 @@ async def thousand_nodes() -> dict[str, float]:
     waiting = asyncio.create_task(wait_for_turns())
     await asyncio.sleep(0)
     cpu = time.process_time()
-    readings, _ = await read_page(text)
+    readings, _ = await read_page(text, read_node)
     cpu = time.process_time() - cpu
     done = True
     await waiting

@@ -1,6 +1,7 @@
-"""The few pods that a cluster shows: its control planes' static ones, computed from the nodes. None of them runs."""
+"""The pods that a cluster shows, computed from its nodes: static ones, a proxy on each, DNS. None of them runs."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from caravan_sandbox.kube.cluster import Cluster
@@ -9,23 +10,31 @@ from caravan_sandbox.kube.objects import Stored
 from caravan_sandbox.kube.resources import NODES
 
 _STATIC = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+_DNS_REPLICAS = 2
+
+Node = Mapping[str, Any]
 
 
 def pods(cluster: Cluster) -> Iterator[Stored]:
     """Every pod, in order of namespace and name."""
     stacked = not cluster.identity.external_etcd
-    components = ("etcd", *_STATIC) if stacked else _STATIC
-    control_planes = [node for node in cluster.collection(NODES).select() if _is_control_plane(node.body)]
-    for component in components:
-        for node in control_planes:
-            yield Stored(_pod(component, node.body, cluster.identity.version))
+    static = ("etcd", *_STATIC) if stacked else _STATIC
+    nodes = [node.body for node in cluster.collection(NODES).select()]
+    control_planes = [node for node in nodes if _is_control_plane(node)]
+    homes = dict.fromkeys(static, control_planes)
+    homes |= {"coredns": list(islice(filter(is_ready, nodes), _DNS_REPLICAS)), "kube-proxy": nodes}
+    labels = {component: {"component": component, "tier": "control-plane"} for component in static}
+    labels |= {"coredns": {"k8s-app": "kube-dns"}, "kube-proxy": {"k8s-app": "kube-proxy"}}
+    for component in sorted(homes):
+        for node in homes[component]:
+            yield Stored(_pod(component, node, labels[component], cluster.identity.version))
 
 
-def _is_control_plane(node: Mapping[str, Any]) -> bool:
+def _is_control_plane(node: Node) -> bool:
     return CONTROL_PLANE_LABEL in node["metadata"]["labels"]
 
 
-def _pod(component: str, node: Mapping[str, Any], version: str) -> dict[str, Any]:
+def _pod(component: str, node: Node, labels: Mapping[str, str], version: str) -> dict[str, Any]:
     metadata = node["metadata"]
     name, image = metadata["name"], f"simulated/{component}:v{version}"
     ready = is_ready(node)
@@ -39,7 +48,7 @@ def _pod(component: str, node: Mapping[str, Any], version: str) -> dict[str, Any
             "uid": f"{metadata['uid']}-{component}",
             "resourceVersion": metadata["resourceVersion"],
             "creationTimestamp": since,
-            "labels": {"component": component, "tier": "control-plane"},
+            "labels": dict(labels),
             "annotations": {**SIMULATED, "kubernetes.io/config.mirror": "simulated"},
             "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Node", "name": name, "uid": metadata["uid"], "controller": True}

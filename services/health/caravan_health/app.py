@@ -13,6 +13,7 @@ from caravan_health.reconcile import give_up, reconciling
 from caravan_health.record import Recorder
 from caravan_health.settings import Settings
 from caravan_health.sharing import Sharing
+from caravan_health.smoke import SmokeTests
 from caravan_health.watch import Watch
 from caravan_shared.contracts.events import (
     BootstrapDone,
@@ -27,6 +28,7 @@ from caravan_shared.contracts.events import (
     NodesReady,
     NodesRemoved,
 )
+from caravan_shared.contracts.requests import AskSmokeTest
 from caravan_shared.plumbing.service import Service
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -61,6 +63,7 @@ def build(settings: Settings) -> Service:
     service.hears(NodesLeaving, handlers.nodes_leaving)
     service.hears(NodesDrained, handlers.nodes_leaving)
     service.hears(NodesRemoved, handlers.nodes_removed)
+    service.answers(AskSmokeTest, SmokeTests(service.db, credentials, settings).test)
 
     service.reconciles(reconciling(sharing.targets_changed), give_up=give_up, live_keys=store.live_keys)
     service.alongside("monitor", monitor.run)

@@ -63,3 +63,13 @@ class NodeReading:
     reason: str
     ready: bool
     """Its Ready condition is True; a node under pressure is Degraded and ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodReading:
+    """What a kube-apiserver says of a pod in `kube-system`."""
+
+    node: str
+    """Where it was put; empty where it was not yet."""
+    ready: bool
+    serves_dns: bool

@@ -11,22 +11,28 @@ import asyncio
 import os
 import ssl
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import aiohttp
 from yarl import URL
 
 from caravan_health.classify import of_answer, of_error, of_refusal
 from caravan_health.errors import CannotAsk, NotAKubeApiserver
-from caravan_health.nodes import FIRST_PAGE, PAGE, read_page
-from caravan_health.observation import Kind, NodeReading, Observation
+from caravan_health.lists import Read, read_page
+from caravan_health.nodes import NODES, read_node
+from caravan_health.observation import Kind, NodeReading, Observation, PodReading
+from caravan_health.pods import SYSTEM_PODS, read_pod
 from caravan_health.target import Target
 from caravan_shared.contracts.requests import ClientCertificate
 
 _READYZ = "/readyz?verbose"
 _READYZ_AT_MOST = 64 * 1024  # bytes; some 40 checks take 1.5 KB
-_NODES_AT_MOST = 64 * 1024 * 1024  # bytes a page of 500 real nodes stays far below
+_PAGE_AT_MOST = 64 * 1024 * 1024  # bytes a page of 500 real nodes or pods stays far below
 _KEEP_ALIVE_S = 75  # longer than any pause between looks, shorter than common load balancers' idle limits
 _FIRST_ADDRESS_SHARE = 1 / 3  # of the time, before the other addresses get their chance
+_FROM_CACHE = "&resourceVersion=0"  # of the first page; a token that goes on takes none
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -46,10 +52,10 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
-class NodesSeen:
-    """One list of a cluster's nodes; where `failure` is not None there is none."""
+class Listed(Generic[R]):
+    """One whole list; where `failure` is not None there is none."""
 
-    readings: tuple[NodeReading, ...] = ()
+    readings: tuple[R, ...] = ()
     failure: Observation | None = None
 
 
@@ -135,22 +141,29 @@ class Prober:
         seen = await self._try(door, door.bases[0], starts + self._timeout_s * _FIRST_ADDRESS_SHARE)
         return await self._race(door, ends) or seen if seen.is_miss else seen
 
-    async def nodes(self, door: Door) -> NodesSeen:
+    async def nodes(self, door: Door) -> Listed[NodeReading]:
         """The nodes that the address in front lists, within `nodes_timeout_s` in all."""
-        readings: list[NodeReading] = []
-        path = FIRST_PAGE
+        return await self._list(door, NODES, read_node)
+
+    async def system_pods(self, door: Door) -> Listed[PodReading]:
+        """The pods in `kube-system` that the address in front lists, within `nodes_timeout_s` in all."""
+        return await self._list(door, SYSTEM_PODS, read_pod)
+
+    async def _list(self, door: Door, page: str, read: Read[R]) -> Listed[R]:
+        readings: list[R] = []
+        path = page + _FROM_CACHE
         try:
             async with asyncio.timeout(self._nodes_timeout_s):
                 while path:
-                    status, body = await self._get(door, door.bases[0].join(URL(path)), _NODES_AT_MOST)
+                    status, body = await self._get(door, door.bases[0].join(URL(path)), _PAGE_AT_MOST)
                     if status != 200:
-                        return NodesSeen(failure=of_refusal(status))
-                    page, onward = await read_page(body.decode())
-                    readings.extend(page)
-                    path = f"{PAGE}&continue={onward}" if onward else ""
+                        return Listed(failure=of_refusal(status))
+                    found, onward = await read_page(body.decode(), read)
+                    readings.extend(found)
+                    path = f"{page}&continue={onward}" if onward else ""
         except Exception as error:
-            return NodesSeen(failure=of_error(error))
-        return NodesSeen(tuple(readings))
+            return Listed(failure=of_error(error))
+        return Listed(tuple(readings))
 
     async def _try(self, door: Door, base: URL, ends: float) -> Observation:
         try:

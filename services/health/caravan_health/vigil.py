@@ -5,7 +5,7 @@ from datetime import datetime
 
 from caravan_health.beliefs import Change
 from caravan_health.observation import Kind, NodeReading, Observation
-from caravan_health.probe import Door, NodesSeen, open_door
+from caravan_health.probe import Door, Listed, open_door
 from caravan_health.store import Transition
 from caravan_health.target import Target
 from caravan_health.verdict import (
@@ -90,7 +90,7 @@ class Vigil:
                 self.nodes = None
         return change
 
-    def listed(self, listed: NodesSeen, now: datetime) -> Change:
+    def listed(self, listed: Listed[NodeReading], now: datetime) -> Change:
         """Judge a list of nodes. While the monitor is in trouble, what was known stands."""
         failure = listed.failure
         if failure and failure.kind is Kind.AUTH:

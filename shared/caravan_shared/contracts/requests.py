@@ -265,3 +265,19 @@ class AskSweepReport(Request):
     subject: ClassVar[str] = "rpc.provisioner.sweep_report"
     reply: ClassVar[type[Reply]] = SweepReport
     cloud: str
+
+
+class SmokeTest(Reply):
+    """What keeps a cluster from being handed to somebody, in sentences; none: it is fit."""
+
+    problems: tuple[str, ...] = ()
+
+
+class AskSmokeTest(Request):
+    """api → health: are all nodes there, does each run pods, is cluster DNS up? Nothing is put into the cluster."""
+
+    subject: ClassVar[str] = "rpc.health.smoke_test"
+    reply: ClassVar[type[Reply]] = SmokeTest
+    timeout_s: ClassVar[float] = 20.0
+    cluster_id: UUID
+    nodes: int = Field(description="How many nodes it should have; etcd's own are none.")

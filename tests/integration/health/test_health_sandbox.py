@@ -14,7 +14,9 @@ from tests.support.eventually import eventually
 from tests.support.sandbox import CloudClient, Made, sandbox_settings
 from tests.support.tls import certificate_for_health
 
+from caravan_health.probe import Prober, open_door
 from caravan_health.settings import Settings
+from caravan_health.smoke import look_at
 from caravan_health.target import Target
 from caravan_sandbox.app import Sandbox
 from caravan_shared.contracts.states import Verdict
@@ -35,13 +37,15 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
         yield made
 
 
+def target_of(made: Made) -> Target:
+    at = made.authority
+    return Target(uuid4(), 1, at.host, at.port, (made.address,), at.ca_cert, nodes=NODES, joined=NODES)
+
+
 @contextlib.asynccontextmanager
 async def watched(settings: Settings, made: Made) -> AsyncIterator[tuple[Watching, Target]]:
-    authority = made.authority
-    target = Target(
-        uuid4(), 1, authority.host, authority.port, (made.address,), authority.ca_cert, nodes=NODES, joined=NODES
-    )
-    async with watching(settings, certificate_for_health(authority)) as running:
+    target = target_of(made)
+    async with watching(settings, certificate_for_health(made.authority)) as running:
         running.follow(target)
         await running.until(Verdict.HEALTHY, target)
         yield running, target
@@ -99,3 +103,15 @@ async def test_second_control_plane_answers_for_the_first(settings: Settings, ma
         await made.cloud.call("POST", f"/v1/machines/{made.ids['cp-1']}/power", {"on": False})
         await running.until(Verdict.DEGRADED, target)
         assert not running.ever(Verdict.UNREACHABLE)
+
+
+async def test_smoke_test_with_the_rights_of_health_finds_a_whole_cluster_fit(settings: Settings, made: Made) -> None:
+    door = open_door(target_of(made), certificate_for_health(made.authority))
+    async with Prober(timeout_s=2, nodes_timeout_s=5, reuse=False) as prober:
+        assert await look_at(prober, door, 3) == []
+        await made.cloud.call("POST", f"/v1/machines/{made.ids['w-2']}/power", {"on": False})
+
+        async def found() -> bool:
+            return await look_at(prober, door, 3) == ["2 nodes are Ready where there should be 3"]
+
+        await eventually(found)

@@ -81,7 +81,7 @@ async def test_sync_client_reads_pages_and_patches(made: Made) -> None:
             assert refused.value.status == 404
             lease = kubernetes.client.CoordinationV1Api(api).read_namespaced_lease("w-2", "kube-node-lease")
             assert datetime.now(UTC) - lease.spec.renew_time < timedelta(seconds=10)
-            assert core.list_pod_for_all_namespaces().items[0].metadata.name == "etcd-cp-1"
+            assert core.list_pod_for_all_namespaces().items[0].metadata.name == "coredns-cp-1"
 
     await asyncio.to_thread(use)
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caravan_health.errors import NotAKubeApiserver
-from caravan_health.nodes import read_node, read_page
+from caravan_health.lists import read_page
+from caravan_health.nodes import read_node
 from caravan_shared.contracts.states import Verdict
 
 
@@ -49,18 +50,18 @@ def test_endless_message_is_cut() -> None:
 async def test_page_is_read_in_any_layout(indent: int | None, onward: str) -> None:
     items = [node(f"w-{n}", Ready="True") for n in range(120)]
     listed = {"kind": "NodeList", "metadata": {"continue": onward} if onward else {}, "items": items}
-    readings, token = await read_page(json.dumps(listed, indent=indent))
+    readings, token = await read_page(json.dumps(listed, indent=indent), read_node)
     assert [reading.name for reading in readings] == [f"w-{n}" for n in range(120)]
     assert token == onward
 
 
 async def test_token_after_the_items_is_found() -> None:
-    assert (await read_page(json.dumps({"items": [node()], "metadata": {"continue": "abc"}})))[1] == "abc"
+    assert (await read_page(json.dumps({"items": [node()], "metadata": {"continue": "abc"}}), read_node))[1] == "abc"
 
 
 @pytest.mark.parametrize("text", ['{"items": []}', '{"items":null}', '{"items":[\n]}'])
 async def test_cluster_without_nodes_lists_none(text: str) -> None:
-    assert await read_page(text) == ([], "")
+    assert await read_page(text, read_node) == ([], "")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ async def test_cluster_without_nodes_lists_none(text: str) -> None:
 )
 async def test_nonsense_is_no_kube_apiserver(text: str) -> None:
     with pytest.raises(NotAKubeApiserver):
-        await read_page(text)
+        await read_page(text, read_node)
 
 
 @given(st.text(max_size=200))
@@ -76,7 +77,7 @@ async def test_nonsense_is_no_kube_apiserver(text: str) -> None:
 async def test_any_text_is_read_or_refused(text: str) -> None:
     for whole in (text, '{"items":[' + text, '{"items":[' + json.dumps(node()) + text):
         try:
-            readings, _ = await read_page(whole)
+            readings, _ = await read_page(whole, read_node)
         except NotAKubeApiserver:
             continue
         assert len(readings) <= 1
