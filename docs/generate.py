@@ -34,6 +34,7 @@ _MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None
     (states.MachineState, states.MACHINE_MOVES),
     (states.MembershipState, states.MEMBERSHIP_MOVES),
     (states.InventoryState, states.INVENTORY_MOVES),
+    (states.LeaseState, states.LEASE_MOVES),
     (states.Verdict, None),
 ]
 

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import cast
 from uuid import UUID
 
-from caravan_api import offers
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api import offers, reconcile
 from caravan_api.access import Access
 from caravan_api.admission import Limits
 from caravan_api.decide.announce import Pauses
@@ -15,10 +17,14 @@ from caravan_api.doors.rest.context import Api
 from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
-from caravan_api.reconcile import Reconciler, live_keys
+from caravan_api.pools import keys
+from caravan_api.pools.desired import DesiredPools
+from caravan_api.pools.leases import Leases
+from caravan_api.pools.reconcile import PoolReconciler
+from caravan_api.pools.spares import SpareReconciler
 from caravan_api.recorder import Recorder
 from caravan_api.settings import Settings
-from caravan_api.store import Table
+from caravan_api.store import Cluster, Table
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.vitals import AsgiApp
@@ -32,9 +38,16 @@ def build(settings: Settings) -> Service:
     db, clock = service.db, service.clock
     feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
 
-    def changed(cluster_id: UUID) -> None:
+    def changed(cluster: Cluster) -> None:
         feed.wake()
-        service.wake(str(cluster_id))
+        service.wake(str(cluster.id))
+        if cluster.pool_id:
+            service.wake(keys.spare_key(cluster.id))
+            service.wake(keys.pool_key(cluster.pool_id))
+
+    def pool_changed(pool_id: UUID) -> None:
+        feed.wake()
+        service.wake(keys.pool_key(pool_id))
 
     recorder = Recorder(clock, changed)
     limits = Limits(settings.max_nodes, settings.max_nodes_per_team)
@@ -43,7 +56,14 @@ def build(settings: Settings) -> Service:
     first_admin = settings.bootstrap_token.get_secret_value() if settings.bootstrap_token else None
     access = Access(db, clock, first_admin)
     pauses = Pauses(settings.reannounce_after_s, settings.reannounce_at_most_s, settings.reannounce_settled_s)
-    reconciler = Reconciler(recorder, desired, pauses, settings.forget_nodes_s)
+    leases = Leases(desired, recorder, clock, pool_changed)
+    reconciler = keys.ByKind(
+        {
+            keys.CLUSTER: reconcile.ClusterReconciler(recorder, desired, pauses, settings.forget_nodes_s),
+            keys.POOL: PoolReconciler(desired, leases, clock.now()),
+            keys.SPARE: SpareReconciler(service.ask, pool_changed),
+        }
+    )
 
     for fact in CLUSTER_FACTS:
         service.hears(fact, handlers.cluster_fact)
@@ -52,9 +72,28 @@ def build(settings: Settings) -> Service:
     service.hears(CloudOffered, offers.cloud_offered)
     service.hears(KubernetesOffered, offers.kubernetes_offered)
     Intake(db, clock, desired).listen(service, settings.intake_teams)
-    service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=live_keys)
+    service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=_live_keys)
     service.alongside("feed", feed.run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s).run)
-    api = Api(settings, db, service.bus, clock, service.ask, service.keys.seal, access, desired, handlers, feed, limits)
+    pools = DesiredPools(limits, clock, pool_changed)
+    api = Api(
+        settings,
+        db,
+        service.bus,
+        clock,
+        service.ask,
+        service.keys.seal,
+        access,
+        desired,
+        handlers,
+        feed,
+        limits,
+        pools,
+        leases,
+    )
     service.serves(cast("AsgiApp", build_rest(api)))  # the same protocol, with starlette's names for its types
     return service
+
+
+async def _live_keys(session: AsyncSession) -> list[str]:
+    return [*await reconcile.live_keys(session), *await keys.live_keys(session)]

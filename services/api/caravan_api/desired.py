@@ -5,7 +5,7 @@ Each is one transaction with its outgoing event: what was acknowledged is stored
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -56,13 +56,19 @@ class Desired:
     def __init__(self, recorder: Recorder, limits: Limits, clock: Clock) -> None:
         self._recorder, self._limits, self._clock = recorder, limits, clock
 
-    async def create(self, tx: AsyncSession, team: str, user: str, request: Mapping[str, Any]) -> Cluster:
-        """Admit `{"name", "spec"}` and want that cluster. Raises `NotAdmitted`, `NothingOfferedYet`."""
+    async def create(
+        self, tx: AsyncSession, team: str, user: str, request: Mapping[str, Any], *, pool_id: UUID | None = None
+    ) -> Cluster:
+        """Admit `{"name", "spec"}` and want that cluster, of a pool if one is named.
+
+        Raises `NotAdmitted`, `NothingOfferedYet`.
+        """
         name = request.get("name")
         known = name if isinstance(name, str) and name.isascii() and name.isprintable() else None
         around = await surroundings(tx, self._limits, team, name=known)
         spec = admit(request, around)
         cluster = self._new(team, user, str(name), spec, simulated=around.clouds[spec.cloud].simulated)
+        cluster.pool_id = pool_id
         tx.add(cluster)
         try:
             await tx.flush()
@@ -111,12 +117,13 @@ class Desired:
         cluster.retried_at = self._clock.now()
         await self._tell(tx, cluster, Entry("retry", f"{user} asked to try again", {"user": user}))
 
-    async def delete(self, tx: AsyncSession, cluster: Cluster, user: str) -> None:
+    async def delete(self, tx: AsyncSession, cluster: Cluster, user: str, why: str | None = None) -> None:
         """Want the cluster no more. From any state; asking twice is once."""
         if cluster.deletion_asked_at:
             return
         cluster.deletion_asked_at = self._clock.now()
-        await self._tell(tx, cluster, Entry("deletion", f"{user} asked to delete the cluster", {"user": user}))
+        text = f"{user} asked to delete the cluster{f': {why}' if why else ''}"
+        await self._tell(tx, cluster, Entry("deletion", text, {"user": user}))
 
     async def _tell(self, tx: AsyncSession, cluster: Cluster, entry: Entry) -> None:
         cluster.revision += 1

@@ -37,13 +37,15 @@ class Feed:
     def __init__(self, db: Database, *, poll_s: float, heartbeat_s: float, stream_max_s: float) -> None:
         self._db = db
         self._poll_s, self._heartbeat_s, self._stream_max_s = poll_s, heartbeat_s, stream_max_s
-        self._changed = asyncio.Event()
-        self._ended = False
+        self.changed = asyncio.Event()
+        """Set when something has changed since it was read; then there is another one."""
+        self.ended = False
+        """No stream goes on: the service stops."""
 
     def wake(self) -> None:
         """Something was committed: let every stream look."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     async def run(self) -> None:
         """Notice what other replicas commit; end all streams when cancelled, as a server waits for them."""
@@ -57,7 +59,7 @@ class Feed:
                     last = now
                     self.wake()
         finally:
-            self._ended = True
+            self.ended = True
             self.wake()
 
     async def stream(self, scope: Scope, last_id: int | None) -> AsyncIterator[str]:
@@ -69,8 +71,8 @@ class Feed:
             told = min(await _last_change(session), last_id if last_id is not None else _FUTURE)
             clusters = await _clusters(session, scope, 0) if last_id is None else ()
         yield "".join(_cluster_event(cluster) for cluster in clusters) or ": open\n\n"
-        while loop.time() < ends_at and not self._ended:
-            changed = self._changed
+        while loop.time() < ends_at and not self.ended:
+            changed = self.changed
             text, told = await self._news(scope, told)
             if text:
                 yield text

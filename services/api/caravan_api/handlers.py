@@ -46,6 +46,12 @@ OWN: Sequence[type] = (
     e.ClusterDeleted,
     e.ClusterAccepted,
     e.ClusterRejected,
+    e.LeaseQueued,
+    e.LeaseGranted,
+    e.LeaseExtended,
+    e.LeaseEnding,
+    e.LeaseKept,
+    e.LeaseEnded,
 )
 """What the api says itself, and so need not hear."""
 

@@ -98,6 +98,7 @@ class ClusterView(BaseModel):
     step: StepView | None
     replacing: list[str] = Field(description="Nodes that are to be replaced, each until it is gone.")
     simulated: bool
+    pool_id: UUID | None = Field(description="The pool that it was made for.")
     created_at: datetime
     created_by: str
     updated_at: datetime
@@ -190,6 +191,7 @@ def cluster_view(cluster: Cluster) -> ClusterView:
         step=_step(cluster, phase, facts, counts),
         replacing=cluster.replacing,
         simulated=cluster.simulated,
+        pool_id=cluster.pool_id,
         created_at=cluster.created_at,
         created_by=cluster.created_by,
         updated_at=cluster.updated_at,

@@ -35,7 +35,7 @@ async def live_keys(session: AsyncSession) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciler:
+class ClusterReconciler:
     """One cluster at a time, under the plumbing's lease."""
 
     recorder: Recorder

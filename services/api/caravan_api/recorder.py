@@ -43,9 +43,9 @@ async def lock_cluster(tx: AsyncSession, cluster_id: UUID) -> Cluster | None:
 
 
 class Recorder:
-    """Records changes; `wake` is called with the cluster's id after each commit that holds one."""
+    """Records changes; `wake` is called with the cluster after each commit that holds one."""
 
-    def __init__(self, clock: Clock, wake: Callable[[UUID], None]) -> None:
+    def __init__(self, clock: Clock, wake: Callable[[Cluster], None]) -> None:
         self._clock, self._wake = clock, wake
 
     async def record(self, tx: AsyncSession, cluster: Cluster, source: str, *entries: Entry) -> None:
@@ -58,7 +58,7 @@ class Recorder:
         cluster.change, cluster.updated_at = last, now
         tx.add(cluster)
         await tx.flush()
-        after_commit(tx, lambda: self._wake(cluster.id))
+        after_commit(tx, lambda: self._wake(cluster))
 
 
 async def recount(tx: AsyncSession, cluster: Cluster) -> None:

@@ -64,6 +64,8 @@ class Cluster(Table, table=True):
     virtual_ip_cloud: str | None = None
     """The control plane's cloud, where the address is."""
     simulated: bool = False
+    pool_id: UUID | None = Field(default=None, index=True)
+    """The pool that it was made for, if any."""
     nodes_wanted: int
     node_sets: list[dict[str, Any]] = Field(sa_type=JSON)
     change: int = Field(default=0, sa_type=BigInteger, index=True)

@@ -116,6 +116,80 @@ class ClusterRejected(Event):
     problems: tuple[FieldProblem, ...]
 
 
+# --- api: leases of pools' clusters --------------------------------------------------------------------------------
+
+
+class LeaseEvent(Event):
+    """A fact about one lease. `holder` is whoever took it."""
+
+    lease_id: UUID
+    team: TeamName
+    pool: ClusterName
+    holder: str
+
+
+_LEASE: dict[str, Any] = {
+    "lease_id": "0190f6f0-5b7c-7000-8000-000000000003",
+    "team": "default",
+    "pool": "ci",
+    "holder": "alice",
+}
+
+
+class LeaseQueued(LeaseEvent):
+    """Somebody wants a cluster of a pool that has none ready; `lease.granted` follows when their turn has come."""
+
+    subject: ClassVar[str] = "lease.queued"
+    example: ClassVar[dict[str, Any]] = _LEASE
+
+
+class LeaseGranted(LeaseEvent):
+    """A cluster of the pool is the holder's, until `ends_at`."""
+
+    subject: ClassVar[str] = "lease.granted"
+    example: ClassVar[dict[str, Any]] = {
+        **_LEASE,
+        "cluster_id": _CLUSTER,
+        "cluster": "ci-k3x9p",
+        "ends_at": "2026-01-01T01:00:00Z",
+    }
+    cluster_id: UUID
+    cluster: ClusterName
+    ends_at: datetime
+
+
+class LeaseExtended(LeaseEvent):
+    """The lease ends later than was told before."""
+
+    subject: ClassVar[str] = "lease.extended"
+    example: ClassVar[dict[str, Any]] = {**_LEASE, "ends_at": "2026-01-01T02:00:00Z"}
+    ends_at: datetime
+
+
+class LeaseEnding(LeaseEvent):
+    """The lease ends soon, and its cluster with it: extend it, or have your results out by `ends_at`."""
+
+    subject: ClassVar[str] = "lease.ending"
+    example: ClassVar[dict[str, Any]] = {**_LEASE, "ends_at": "2026-01-01T01:00:00Z"}
+    ends_at: datetime
+
+
+class LeaseKept(LeaseEvent):
+    """The lease was given back, and its cluster stays until `ends_at` to be looked at."""
+
+    subject: ClassVar[str] = "lease.kept"
+    example: ClassVar[dict[str, Any]] = {**_LEASE, "ends_at": "2026-01-01T05:00:00Z"}
+    ends_at: datetime
+
+
+class LeaseEnded(LeaseEvent):
+    """The lease is over; its cluster, if it ever had one, is being deleted."""
+
+    subject: ClassVar[str] = "lease.ended"
+    example: ClassVar[dict[str, Any]] = {**_LEASE, "reason": "alice gave it back"}
+    reason: str
+
+
 # --- provisioner: machines -----------------------------------------------------------------------------------------
 
 

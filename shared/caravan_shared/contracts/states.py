@@ -94,9 +94,22 @@ class InventoryState(StrEnum):
     """A check or a wipe failed, or it did not answer: an operator looks and lets it out."""
 
 
+class LeaseState(StrEnum):
+    """How far a lease of a pool's cluster is."""
+
+    WAITING = "Waiting"
+    """It stands in the pool's queue: no spare is ready, or others came first."""
+    HELD = "Held"
+    """Its holder has a cluster, until the lease ends or is given back."""
+    KEPT = "Kept"
+    """Given back, with its cluster left for a while to look for what went wrong."""
+    ENDED = "Ended"
+    """Its cluster, if it ever had one, is being deleted; nobody gets it again."""
+
+
 S = TypeVar("S", bound=StrEnum)
 
-C, M, J, I = ClusterPhase, MachineState, MembershipState, InventoryState  # noqa: E741
+C, M, J, I, L = ClusterPhase, MachineState, MembershipState, InventoryState, LeaseState  # noqa: E741
 
 CLUSTER_MOVES: Mapping[ClusterPhase, frozenset[ClusterPhase]] = {
     # Updating: the last fact about one generation arrives when a newer one is wanted already.
@@ -141,6 +154,13 @@ INVENTORY_MOVES: Mapping[InventoryState, frozenset[InventoryState]] = {
     I.CLAIMED: frozenset({I.CLEANING}),
     I.CLEANING: frozenset({I.AVAILABLE, I.QUARANTINED}),
     I.QUARANTINED: frozenset({I.CHECKING, I.CLEANING}),
+}
+
+LEASE_MOVES: Mapping[LeaseState, frozenset[LeaseState]] = {
+    L.WAITING: frozenset({L.HELD, L.ENDED}),
+    L.HELD: frozenset({L.KEPT, L.ENDED}),
+    L.KEPT: frozenset({L.ENDED}),
+    L.ENDED: frozenset(),
 }
 
 

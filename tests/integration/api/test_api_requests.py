@@ -195,12 +195,18 @@ PLACES = {
     "grant_id": str(uuid4()),
     "letter_id": "1",
     "token_id": str(uuid4()),
+    "pool": "x",
+    "lease": str(uuid4()),
 }
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/clusters"): {"name": "x", "spec": {}},
     ("PATCH", "/v1/clusters/{cluster}"): {"spec": {}},
     ("PATCH", "/v1/clusters/{cluster}/node-sets/{name}"): {"count": 1},
     ("POST", "/v1/clusters/{cluster}/kubeconfig"): {},
+    ("POST", "/v1/pools"): {"name": "x", "spec": {}},
+    ("PATCH", "/v1/pools/{pool}"): {"spec": {}},
+    ("POST", "/v1/pools/{pool}/leases"): {},
+    ("POST", "/v1/leases/{lease}/extend"): {},
     ("POST", "/v1/machines"): {"machines": []},
     ("PATCH", "/v1/machines/{name}"): {},
     ("POST", "/v1/machines/{name}/release"): {},

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema
 
 from caravan_api.access import Role
 from caravan_api.errors import Malformed
+from caravan_api.pools.spec import PoolName, PoolSpec
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
 
@@ -89,6 +90,67 @@ class AskAccess(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "viewer", "ttl_s": 3600}]})
     role: Literal["viewer", "editor", "admin"] = "viewer"
     ttl_s: int = Field(3600, ge=60, le=8 * 3600, description="Lifetime in seconds, at most 8 h.")
+
+
+class CreatePool(Body):
+    """A new pool."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "ci", "spec": PoolSpec.example}]}
+    )
+    name: Annotated[Any, LooksLike(PoolName)]
+    team: TeamName | None = Field(None, description="Default: your own.")
+    spec: Annotated[Any, LooksLike(PoolSpec)]
+
+
+class ChangePool(Body):
+    """A merge patch (RFC 7396): what is named changes, null means the default, lists are replaced whole."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"spec": {"spares": 4}}]})
+    spec: dict[str, Any]
+
+
+_LINE = r"^[^\x00-\x1f\x7f]{1,200}$"
+LeaseLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
+LeaseLabelValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,500}$")]
+_LONGEST_LEASE_S = 30 * 24 * 3600
+
+
+class TakeLease(Body):
+    """A cluster of the pool for yourself."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"lasts_s": 3600, "purpose": "e2e of main", "kubeconfig": "admin"}]},
+    )
+    lasts_s: int | None = Field(
+        None, ge=60, le=_LONGEST_LEASE_S, description="From the moment that you get it. Default: the pool's."
+    )
+    purpose: Annotated[str, StringConstraints(pattern=_LINE)] | None = Field(
+        None, description="What for: one line of at most 200 characters."
+    )
+    labels: dict[LeaseLabel, LeaseLabelValue] = Field(
+        default_factory=dict, max_length=32, description="Whatever helps to find it again: commit, job URL."
+    )
+    heartbeat_s: int | None = Field(
+        None, ge=10, le=24 * 3600, description="End it when no heartbeat came for so long. Default: none is expected."
+    )
+    wait: bool = Field(True, description="Join the queue where no spare is ready; else that is an error.")
+    kubeconfig: Literal["viewer", "editor", "admin"] | None = Field(
+        None, description="Answer with a kubeconfig of this role where a spare is ready."
+    )
+
+
+class ExtendLease(Body):
+    """More time."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"for_s": 1800}]})
+    for_s: int | None = Field(
+        None,
+        ge=1,
+        le=_LONGEST_LEASE_S,
+        description="By how long. Default: by as long as it was taken for, or up to the pool's cap.",
+    )
 
 
 class NewToken(Body):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
@@ -14,31 +14,23 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Access, Caller
 from caravan_api.admission import Limits
+from caravan_api.ask import Ask
 from caravan_api.desired import Desired
 from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
+from caravan_api.pools.desired import DesiredPools
+from caravan_api.pools.leases import Leases
 from caravan_api.readmodel import cluster_view, etag_of
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster
-from caravan_shared.contracts import requests
 from caravan_shared.contracts.spec import DNS_LABEL, TeamName
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 
-_LENGTH_OF_AN_ID = 36
 _LONGEST_NAME = 32
-
-R = TypeVar("R", bound=requests.Reply)
-
-
-class Ask(Protocol):
-    """Asks another service; raises `Retry` or `GiveUp`."""
-
-    async def __call__(self, request: requests.Request, reply_type: type[R]) -> R:
-        """Return the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +49,8 @@ class Api:
     handlers: Handlers
     feed: Feed
     limits: Limits
+    pools: DesiredPools
+    leases: Leases
 
 
 def _api(request: Request) -> Api:
@@ -104,9 +98,9 @@ async def find_cluster(
 ) -> Cluster:
     """The cluster of that id, or the live one of that name. Raises `NotFound`, for another team's cluster too."""
     found = None
-    if (team is None or team == caller.team or caller.is_admin) and _could_exist(ref):
+    if (team is None or team == caller.team or caller.is_admin) and could_exist(ref):
         statement = select(Cluster)
-        if len(ref) == _LENGTH_OF_AN_ID:
+        if is_id(ref):
             statement = statement.where(Cluster.id == UUID(ref))
         else:
             statement = statement.where(
@@ -126,26 +120,38 @@ def must_match(if_match: str | None, etag: str, what: str) -> None:
         raise Stale(f"{what} is at {etag} by now: read it again, then change it")
 
 
-def _could_exist(ref: str) -> bool:
-    is_id = re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", ref)
-    return bool(is_id) or (len(ref) <= _LONGEST_NAME and re.fullmatch(DNS_LABEL, ref) is not None)
+def could_exist(ref: str) -> bool:
+    """True for what may be an id or a name: databases need not be asked for anything else."""
+    return is_id(ref) or (len(ref) <= _LONGEST_NAME and re.fullmatch(DNS_LABEL, ref) is not None)
+
+
+def is_id(ref: str) -> bool:
+    """True for an id as we write it; no name is that long."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", ref) is not None
 
 
 async def once(
     request: Request, caller: Caller, key: str | None, body: Any, work: Callable[[AsyncSession], Awaitable[Answer]]
 ) -> JSONResponse:
+    """`answered_once` for a cluster: its answer says where it is found and in which state it is."""
+    answer = await answered_once(request, caller, key, body, work)
+    headers = {"ETag": answer.etag, "Location": f"/v1/clusters/{answer.body['id']}"}
+    return JSONResponse(answer.body, answer.status, headers)
+
+
+async def answered_once(
+    request: Request, caller: Caller, key: str | None, body: Any, work: Callable[[AsyncSession], Awaitable[Answer]]
+) -> Answer:
     """Do `work` in one transaction, or give the answer that the same Idempotency-Key got before."""
     api = _api(request)
     async with api.db.transaction() as tx:
-        answer = await _claimed(tx, api, request, caller, key, body, work) if key else await work(tx)
-    headers = {"ETag": answer.etag, "Location": f"/v1/clusters/{answer.body['id']}"}
-    return JSONResponse(answer.body, answer.status, headers)
+        return await _claimed(tx, api, request, caller, key, body, work) if key else await work(tx)
 
 
 async def once_elsewhere(
     request: Request, caller: Caller, key: str | None, body: Any, work: Callable[[], Awaitable[Answer]]
 ) -> Answer:
-    """`once` for work that another service does: no transaction of ours is open meanwhile.
+    """`answered_once` for work that another service does: no transaction of ours is open meanwhile.
 
     Whatever is done here has to be harmless when repeated: if we die before the answer is remembered, it is.
     """

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from caravan_api.access import Caller, Developer, Role, Viewer
 from caravan_api.desired import SOURCE
 from caravan_api.doors.rest.bodies import AskAccess
-from caravan_api.doors.rest.context import Parts, Team, find_cluster
+from caravan_api.doors.rest.context import Api, Parts, Team, find_cluster
 from caravan_api.errors import Conflict, Forbidden, NotYet
 from caravan_api.readmodel import GrantView, cluster_view, grant_view
 from caravan_api.recorder import lock_cluster
@@ -42,21 +42,26 @@ async def issue(
     """Get a kubeconfig of your own, short-lived and revocable. Viewers get viewers' ones."""
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
-    _check(found, caller, body)
-    wish = AskKubeconfig(cluster_id=found.id, user=caller.user, role=body.role, ttl_s=body.ttl_s)
+    response.headers["Cache-Control"] = "no-store"
+    return await granted(api, found, caller, body)
+
+
+async def granted(api: Api, cluster: Cluster, caller: Caller, body: AskAccess) -> IssuedKubeconfig:
+    """A kubeconfig for the caller, written down. Raises `Forbidden`, `Conflict`, `Retry`, `GiveUp`."""
+    _check(cluster, caller, body)
+    wish = AskKubeconfig(cluster_id=cluster.id, user=caller.user, role=body.role, ttl_s=body.ttl_s)
     issued = await api.ask(wish, Kubeconfig)
     fact = KubeconfigIssued(
-        cluster_id=found.id,
+        cluster_id=cluster.id,
         grant_id=issued.grant_id,
         user=caller.user,
         role=body.role,
         expires_at=issued.expires_at,
     )
     async with api.db.transaction() as tx:
-        locked = await lock_cluster(tx, found.id)
+        locked = await lock_cluster(tx, cluster.id)
         assert locked is not None, "clusters are never dropped"
         await api.handlers.record_grant(tx, locked, fact, api.clock.now(), SOURCE)
-    response.headers["Cache-Control"] = "no-store"
     return IssuedKubeconfig(grant_id=issued.grant_id, kubeconfig=issued.kubeconfig, expires_at=issued.expires_at)
 
 

@@ -62,7 +62,7 @@ async def cluster_events(
     """One cluster as it changes: first as it is now, or all that came after Last-Event-ID."""
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
-    return _streamed(api.feed.stream(Scope(cluster_id=found.id), _number(last_event_id)))
+    return streamed(api.feed.stream(Scope(cluster_id=found.id), _number(last_event_id)))
 
 
 @router.get("/events", response_class=StreamingResponse, responses=_STREAM)
@@ -71,10 +71,11 @@ async def all_events(
 ) -> StreamingResponse:
     """All clusters of your team (an admin's: of all teams, or of `team`) as they change."""
     scope = Scope(team=None if caller.is_admin and team is None else team_of(caller, team))
-    return _streamed(api.feed.stream(scope, _number(last_event_id)))
+    return streamed(api.feed.stream(scope, _number(last_event_id)))
 
 
-def _streamed(text: AsyncIterator[str]) -> StreamingResponse:
+def streamed(text: AsyncIterator[str]) -> StreamingResponse:
+    """Server-sent events as an answer."""
     # X-Accel-Buffering: nginx would hold the events back.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)

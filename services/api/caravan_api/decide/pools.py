@@ -1,0 +1,193 @@
+"""Decide what a pool does next: which clusters to make, which to let go, and when to look again. Pure.
+
+Every cluster of a pool is in one bucket. What cannot be handed out is replaced and never counts against the rest:
+broken and stale ones leave at once, those that are too old once others are ready in their place.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import ceil
+from uuid import UUID
+
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+BROKEN_AFTER_S = 120.0
+"""Of nothing but failed smoke tests: longer than a node or a DNS pod takes to come back by itself."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 15.0, 1800.0
+_MOST_DOUBLINGS = 10
+
+
+class Bucket(StrEnum):
+    """What a cluster is to its pool."""
+
+    READY = "ready"
+    """A spare: its smoke test passed lately, and whoever comes next gets it."""
+    MAKING = "making"
+    """Asked for and not yet found fit."""
+    STALE = "stale"
+    """Made from an earlier template."""
+    OLD = "old"
+    """A spare for too long."""
+    BROKEN = "broken"
+    """It did not come to be, or is fit no more."""
+    LEAVING = "leaving"
+    """It is being deleted."""
+    LEASED = "leased"
+    """Somebody has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the pool asks for at this moment; see `PoolSpec`."""
+
+    spares: int
+    max_size: int
+    max_making: int
+    template_revision: int
+    max_making_s: float
+    max_spare_age_s: float
+    smoke_max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A cluster of the pool as far as the pool's decisions depend on it."""
+
+    cluster_id: UUID
+    template_revision: int
+    made_at: datetime
+    phase: ClusterPhase
+    verdict: Verdict | None = None
+    deleting: bool = False
+    leased: bool = False
+    ready_at: datetime | None = None
+    tested_at: datetime | None = None
+    failing_since: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """A cluster that leaves its pool, and why. `never_fit`: it did not come to be in the first place."""
+
+    cluster_id: UUID
+    why: str
+    never_fit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is to be done now: how many clusters to make, and which to let go."""
+
+    make: int
+    let_go: tuple[LetGo, ...]
+    buckets: Mapping[Bucket, int]
+
+
+def bucket(seen: Seen, rules: Rules, now: datetime) -> Bucket:
+    """The bucket that a cluster is in."""
+    if seen.deleting:
+        return Bucket.LEAVING
+    if seen.leased:
+        return Bucket.LEASED
+    if why_broken(seen, rules, now):
+        return Bucket.BROKEN
+    if seen.template_revision != rules.template_revision:
+        return Bucket.STALE
+    if seen.ready_at and _s(now - seen.ready_at) > rules.max_spare_age_s:
+        return Bucket.OLD
+    return Bucket.READY if is_fit(seen, rules, now) else Bucket.MAKING
+
+
+def is_fit(seen: Seen, rules: Rules, now: datetime) -> bool:
+    """True for a cluster that may be handed out as it is."""
+    well = seen.phase is ClusterPhase.READY and seen.verdict is Verdict.HEALTHY
+    return well and seen.tested_at is not None and _s(now - seen.tested_at) <= rules.smoke_max_age_s
+
+
+def why_broken(seen: Seen, rules: Rules, now: datetime) -> str | None:
+    """Why nobody should get this cluster any more; None where that is not so."""
+    if seen.phase is ClusterPhase.FAILED:
+        return "it failed"
+    if seen.failing_since and _s(now - seen.failing_since) > BROKEN_AFTER_S:
+        return f"its smoke test keeps failing: {seen.problem}"
+    if seen.ready_at is None and _s(now - seen.made_at) > rules.max_making_s:
+        return f"it was not fit after {rules.max_making_s:g} s"
+    return None
+
+
+def decide(rules: Rules, clusters: Sequence[Seen], waiting: int, now: datetime, *, holds_off: bool = False) -> Steps:
+    """What a pool does now. `waiting`: leases in its queue, each of which needs a cluster beside the spares."""
+    sorted_out: dict[Bucket, list[Seen]] = {each: [] for each in Bucket}
+    for seen in sorted(clusters, key=lambda each: each.made_at):
+        sorted_out[bucket(seen, rules, now)].append(seen)
+    count = Counter({each: len(found) for each, found in sorted_out.items()})
+    wanted = min(rules.spares + waiting, max(0, rules.max_size - count[Bucket.LEASED]))
+    let_go = [
+        *(_broken(seen, rules, now) for seen in sorted_out[Bucket.BROKEN]),
+        *(LetGo(seen.cluster_id, "the pool's template changed") for seen in sorted_out[Bucket.STALE]),
+        *(LetGo(seen.cluster_id, "it was a spare for too long") for seen in _old(rules, sorted_out, wanted)),
+        *(LetGo(seen.cluster_id, "the pool keeps fewer spares now") for seen in _surplus(sorted_out, wanted)),
+    ]
+    staying = len(clusters) - count[Bucket.LEAVING] - len(let_go)
+    missing = wanted - count[Bucket.READY] - count[Bucket.MAKING]
+    room = min(rules.max_making - count[Bucket.MAKING], rules.max_size - staying)
+    holds_off = holds_off or any(going.never_fit for going in let_go)  # it pauses before the next try
+    make = 0 if holds_off else max(0, min(missing, room))
+    return Steps(make, tuple(let_go), count)
+
+
+def pause_s(failures: int) -> float:
+    """How long to make no cluster after so many in a row that did not come to be."""
+    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, _MOST_DOUBLINGS)) if failures else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What an estimate of the wait is made from."""
+
+    making_since: Sequence[datetime]
+    """When each cluster that is in the making was asked for."""
+    usual_making_s: float
+    at_once: int
+    """How many can be in the making side by side."""
+    room: int
+    """How many clusters more the pool may have."""
+
+
+def estimate_s(position: int, queue: Queue, now: datetime) -> float | None:
+    """Seconds until the `position`th (from 1) in the queue is likely served; None where somebody must return one."""
+    under_way = sorted(queue.making_since)
+    if position <= len(under_way):
+        return max(0.0, queue.usual_making_s - _s(now - under_way[position - 1]))
+    behind = position - len(under_way)
+    if behind > queue.room or not queue.at_once:
+        return None
+    free = max(0, queue.at_once - len(under_way))
+    rounds = 1 if behind <= free else 1 + ceil((behind - free) / queue.at_once)
+    return rounds * queue.usual_making_s
+
+
+def _broken(seen: Seen, rules: Rules, now: datetime) -> LetGo:
+    return LetGo(seen.cluster_id, why_broken(seen, rules, now) or "", never_fit=seen.ready_at is None)
+
+
+def _old(rules: Rules, sorted_out: Mapping[Bucket, Sequence[Seen]], wanted: int) -> Sequence[Seen]:
+    """Old spares go one for each that is ready, so that nobody finds the pool empty; one goes to make room."""
+    old, ready, making = (sorted_out[each] for each in (Bucket.OLD, Bucket.READY, Bucket.MAKING))
+    surplus = max(0, len(ready) + len(old) - wanted)
+    is_full = len(sorted_out[Bucket.LEASED]) + len(ready) + len(making) + len(old) >= rules.max_size
+    return old[: max(surplus, 1 if is_full and not making else 0)]
+
+
+def _surplus(sorted_out: Mapping[Bucket, Sequence[Seen]], wanted: int) -> Sequence[Seen]:
+    """Those in the making go first, the latest first: least is lost with them."""
+    by_value = [*reversed(sorted_out[Bucket.MAKING]), *sorted_out[Bucket.READY]]
+    return by_value[: max(0, len(by_value) - wanted)]
+
+
+def _s(span: timedelta) -> float:
+    return span.total_seconds()

@@ -1,0 +1,105 @@
+"""What people want of pools: make one, change it, let it go. Callers hold the pool's lock and commit."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.admission import Limits, NotAdmitted
+from caravan_api.errors import Conflict
+from caravan_api.offers import surroundings
+from caravan_api.pools.spec import LONGEST_NAME, PoolName, admit_pool
+from caravan_api.pools.store import Pool
+from caravan_shared.contracts.facts import FieldProblem
+from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.database import after_commit
+
+_NAME: TypeAdapter[str] = TypeAdapter(PoolName)
+
+
+class DesiredPools:
+    """Changes what is wanted; `changed` is called after each commit with the pool."""
+
+    def __init__(self, limits: Limits, clock: Clock, changed: Callable[[UUID], None]) -> None:
+        self._limits, self._clock, self._changed = limits, clock, changed
+
+    async def create(self, tx: AsyncSession, team: str, user: str, request: Mapping[str, Any]) -> Pool:
+        """Admit `{"name", "spec"}` and want that pool. Raises `NotAdmitted`, `NothingOfferedYet`."""
+        problem = _name_problem(request.get("name"))
+        spec = await self._admitted(tx, team, request.get("spec"), *([problem] if problem else []))
+        now = self._clock.now()
+        pool = Pool(
+            id=uuid4(), team=team, name=str(request["name"]), created_by=user, created_at=now, updated_at=now, spec=spec
+        )
+        tx.add(pool)
+        try:
+            await tx.flush()
+        except IntegrityError as error:
+            raise NotAdmitted((_name_taken(pool.name),)) from error
+        self._tell(tx, pool)
+        return pool
+
+    async def change(self, tx: AsyncSession, pool: Pool, spec: Mapping[str, Any]) -> bool:
+        """Admit a new spec and want that; False if it is wanted already. Raises `NotAdmitted`, `Conflict`."""
+        if pool.deletion_asked_at:
+            raise Conflict(f"the pool {pool.name} is being deleted")
+        admitted = await self._admitted(tx, pool.team, spec)
+        if admitted == pool.spec:
+            return False
+        pool.template_revision += admitted["template"] != pool.spec["template"]
+        pool.spec, pool.revision = admitted, pool.revision + 1
+        # Whoever changes it believes to have mended what was wrong.
+        pool.failures, pool.trouble, pool.holds_off_until = 0, None, None
+        self._touch(tx, pool)
+        return True
+
+    async def delete(self, tx: AsyncSession, pool: Pool) -> None:
+        """Want no spares any more; leases that are held run to their end. Asking twice is once."""
+        if pool.deletion_asked_at is None:
+            pool.deletion_asked_at, pool.revision = self._clock.now(), pool.revision + 1
+            self._touch(tx, pool)
+
+    async def _admitted(self, tx: AsyncSession, team: str, spec: object, *problems: FieldProblem) -> dict[str, Any]:
+        around = await surroundings(tx, self._limits, team)
+        if not isinstance(spec, Mapping):
+            raise NotAdmitted((*problems, FieldProblem(field="spec", problem="a spec is missing", remedy=_REMEDY)))
+        try:
+            admitted = admit_pool(spec, around)
+        except NotAdmitted as refused:
+            raise NotAdmitted((*problems, *refused.problems)) from refused
+        if problems:
+            raise NotAdmitted(problems)
+        return admitted.model_dump(mode="json")
+
+    def _touch(self, tx: AsyncSession, pool: Pool) -> None:
+        pool.updated_at = self._clock.now()
+        tx.add(pool)
+        self._tell(tx, pool)
+
+    def _tell(self, tx: AsyncSession, pool: Pool) -> None:
+        pool_id = pool.id
+        after_commit(tx, lambda: self._changed(pool_id))
+
+
+_REMEDY = "give a spec with at least a template"
+
+
+def _name_problem(name: object) -> FieldProblem | None:
+    try:
+        _NAME.validate_python(name, strict=True)
+    except ValidationError:
+        remedy = f"use lower-case letters, digits and '-', starting with a letter; at most {LONGEST_NAME} characters"
+        problem = f"it is not a DNS label of at most {LONGEST_NAME} characters"
+        return FieldProblem(field="name", problem=problem, remedy=remedy)
+    return None
+
+
+def _name_taken(name: str) -> FieldProblem:
+    return FieldProblem(
+        field="name",
+        problem=f"your team has a pool named {name} already",
+        remedy="choose another name, or delete that pool and wait until it is gone",
+    )

@@ -1,0 +1,139 @@
+"""What the api shows of pools and leases."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.decide.pools import Bucket, Queue, bucket, estimate_s
+from caravan_api.pools.leases import waiting
+from caravan_api.pools.sight import look, rules_of
+from caravan_api.pools.spec import PoolSpec
+from caravan_api.pools.store import Lease, Pool
+from caravan_shared.contracts.states import LeaseState
+
+
+class Buckets(BaseModel):
+    """The pool's clusters, each counted once."""
+
+    ready: int = Field(description="Spares that whoever comes next gets.")
+    making: int = Field(description="Asked for, or not yet found fit by a smoke test.")
+    stale: int = Field(description="Made from an earlier template; replaced.")
+    old: int = Field(description="Spares for too long; replaced once others are ready.")
+    broken: int = Field(description="Did not come to be, or are fit no more; replaced.")
+    leaving: int = Field(description="Being deleted.")
+    leased: int
+
+
+class PoolView(BaseModel):
+    """A pool and how it is."""
+
+    id: UUID
+    name: str
+    team: str
+    spec: PoolSpec
+    spares_wanted: int = Field(description="Now, as the schedule says.")
+    clusters: Buckets
+    waiting: int = Field(description="Leases in the queue.")
+    usual_making_s: float | None = Field(
+        description="What a cluster usually takes until it is fit; null: none was yet."
+    )
+    trouble: str | None = Field(description="Why the last cluster did not come to be; null: the last one did.")
+    next_try_at: datetime | None = Field(description="When making one is tried again after that.")
+    deleting: bool
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    etag: str
+
+
+class LeaseView(BaseModel):
+    """A lease and how far it is."""
+
+    id: UUID
+    pool: str
+    team: str
+    holder: str
+    state: LeaseState
+    purpose: str | None
+    labels: dict[str, str]
+    asked_at: datetime
+    lasts_s: int
+    position: int | None = Field(description="In the queue, from 1; null once it is served.")
+    estimate_s: float | None = Field(description="Seconds until it is likely served; null where that cannot be told.")
+    granted_at: datetime | None
+    ends_at: datetime | None
+    heartbeat_s: int | None
+    cluster_id: UUID | None
+    cluster: str | None
+    ended_at: datetime | None
+    end_reason: str | None
+
+
+def pool_etag(pool: Pool) -> str:
+    """Names what is wanted, not what was observed."""
+    return f'"{pool.revision}"'
+
+
+async def pool_view(session: AsyncSession, pool: Pool, now: datetime) -> PoolView:
+    """A pool's JSON."""
+    rules = rules_of(pool, now)
+    count = Counter(bucket(seen, rules, now) for seen in await look(session, pool))
+    holds_off = pool.holds_off_until if pool.holds_off_until and pool.holds_off_until > now else None
+    return PoolView(
+        id=pool.id,
+        name=pool.name,
+        team=pool.team,
+        spec=PoolSpec.model_validate(pool.spec),
+        spares_wanted=rules.spares,
+        clusters=Buckets(**{each.value: count[each] for each in Bucket}),
+        waiting=len(await waiting(session, pool)),
+        usual_making_s=pool.usual_making_s,
+        trouble=pool.trouble,
+        next_try_at=holds_off,
+        deleting=pool.deletion_asked_at is not None,
+        created_at=pool.created_at,
+        created_by=pool.created_by,
+        updated_at=pool.updated_at,
+        etag=pool_etag(pool),
+    )
+
+
+def lease_view(lease: Lease, position: int | None = None, wait_s: float | None = None) -> LeaseView:
+    """A lease's JSON; one that waits has a position."""
+    return LeaseView(
+        **lease.model_dump(include=set(LeaseView.model_fields) - {"position", "estimate_s"}),
+        position=position,
+        estimate_s=None if wait_s is None else round(wait_s, 1),
+    )
+
+
+async def waiting_view(session: AsyncSession, pool: Pool, lease: Lease, now: datetime) -> LeaseView:
+    """A lease's JSON with its place in the queue, if it is in one."""
+    if lease.state != LeaseState.WAITING:
+        return lease_view(lease)
+    position = _position(lease, await waiting(session, pool))
+    return lease_view(lease, position, await _estimate(session, pool, position, now))
+
+
+def _position(lease: Lease, queue: Sequence[Lease]) -> int:
+    """The last where another transaction has not shown it to us yet."""
+    return next((place for place, each in enumerate(queue, start=1) if each.id == lease.id), len(queue) + 1)
+
+
+async def _estimate(session: AsyncSession, pool: Pool, position: int, now: datetime) -> float | None:
+    if pool.usual_making_s is None:
+        return None
+    rules, clusters = rules_of(pool, now), await look(session, pool)
+    found = [(bucket(seen, rules, now), seen) for seen in clusters]
+    occupied = sum(each in (Bucket.READY, Bucket.MAKING, Bucket.OLD, Bucket.LEASED) for each, _ in found)
+    queue = Queue(
+        making_since=[seen.made_at for each, seen in found if each is Bucket.MAKING],
+        usual_making_s=pool.usual_making_s,
+        at_once=rules.max_making,
+        room=max(0, rules.max_size - occupied),
+    )
+    return estimate_s(position, queue, now)

@@ -1,0 +1,118 @@
+"""A hundred takers at once, and an api that is killed among them: no spare goes to two, and no lease is lost."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.integration.api.conftest import ADMIN
+from tests.support import spares
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer, free_port
+
+TAKERS = 100
+Json = dict[str, Any]
+
+
+class ApiProcess:
+    """An api that may be killed. `http` speaks as the first admin."""
+
+    def __init__(self, folder: Path, nats: NatsServer, database_url: str) -> None:
+        self._port = free_port()
+        variables = {
+            "STATE_DIR": str(folder),
+            "NATS_URL": nats.url,
+            "HTTP_PORT": str(self._port),
+            "BOOTSTRAP_TOKEN": ADMIN,
+            "DATABASE_URL": database_url,
+        }
+        self._env = os.environ | {f"CARAVAN_API_{name}": value for name, value in variables.items()}
+        self._log = folder / "api.log"
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self._port}/v1", headers={"Authorization": f"Bearer {ADMIN}"}, timeout=60
+        )
+
+    async def start(self) -> None:
+        """Start, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "caravan_api", env=self._env, stdout=log, stderr=log
+            )
+        await eventually(self._answers, within=60, saying=f"the api answers; {self._log}")
+
+    async def kill(self) -> None:
+        """As a crash ends it."""
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def insist(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One request, sent again while nobody answers, as a careful client would."""
+        answers: list[httpx.Response] = []
+
+        async def answered() -> bool:
+            try:
+                answers.append(await self.http.request(method, path, **arguments))
+            except httpx.TransportError:
+                return False
+            return True
+
+        await eventually(answered, within=60, every=0.1)
+        return answers[0]
+
+    async def _answers(self) -> bool:
+        try:
+            return (await self.http.get("/leases")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@asynccontextmanager
+async def _running(folder: Path, nats: NatsServer, database_url: str) -> AsyncIterator[ApiProcess]:
+    api = ApiProcess(folder, nats, database_url)
+    await api.start()
+    try:
+        yield api
+    finally:
+        await api.kill()
+        await api.http.aclose()
+
+
+async def _take(api: ApiProcess, pool: str, taker: int) -> Json:
+    """One taker's lease; the same however often it has to be asked for."""
+    headers = {"Idempotency-Key": f"taker-{taker}"}
+    answer = await api.insist("POST", f"/pools/{pool}/leases", json={"purpose": f"taker {taker}"}, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize("kills", [0, 3])
+async def test_a_hundred_takers_at_once_get_each_spare_once_also_when_the_api_dies_among_them(
+    tmp_path: Path, nats_server: NatsServer, database_url: str, kills: int
+) -> None:
+    (pool,) = await spares.seed(database_url, pools=1, spares=60)
+    async with _running(tmp_path, nats_server, database_url) as api:
+        taking = [asyncio.create_task(_take(api, pool, taker)) for taker in range(TAKERS)]
+        for _ in range(kills):
+            await asyncio.sleep(0.15)
+            await api.kill()
+            await api.start()
+        leases = await asyncio.gather(*taking)
+        assert len({lease["id"] for lease in leases}) == TAKERS
+
+        async def settled() -> list[Json] | None:
+            found = (await api.insist("GET", "/leases", params={"limit": 500})).json()["items"]
+            return found if Counter(each["state"] for each in found)["Held"] == 60 else None
+
+        found = await eventually(settled, within=20, saying="sixty are served")
+        assert found
+        assert sorted(lease["id"] for lease in found) == sorted(lease["id"] for lease in leases), "one lost, or doubled"
+        clusters = Counter(lease["cluster_id"] for lease in found if lease["state"] == "Held")
+        assert max(clusters.values()) == 1
+        assert Counter(lease["state"] for lease in found) == {"Held": 60, "Waiting": 40}
