@@ -63,8 +63,8 @@ test-real: install node-image artifacts ## Real Kubernetes on this machine's Doc
 test-openstack: install ## A real OpenStack: the cloud that OS_CLOUD names in clouds.yaml
 	$(BIN)/pytest -m openstack
 
-bench: install ## One measurement: make bench NAME=overhead|probes|latency|ansible|real|openstack [N=machines]
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|ansible|real|openstack" >&2; exit 2; }
+bench: install ## One measurement: make bench NAME=overhead|probes|latency|lease|ansible|real|openstack [N=machines]
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|lease|ansible|real|openstack" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(if $(N),--nodes $(N)) $(ARGS)
 
 node-image: ## Build the image that the Docker cloud's machines are made of

@@ -1,0 +1,160 @@
+"""Take a lease: what it takes with 100 takers, on PostgreSQL. Prints one JSON object.
+
+An api process on a real nats-server and PostgreSQL, over HTTP; the spares are in its store already, and an answer means
+that the lease is committed.
+
+    p50_ms p99_ms       of one take while takes come at `offered_a_second`, each taker in turn
+    leases_a_second     with all takers as fast as they are answered
+    doubles             spares that two takers got
+    api_cpu_ms          CPU of the api's process for one take, from /proc
+
+Goals: p50 <= 10 ms, p99 <= 50 ms, >= 300 leases a second, no doubles.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import aiohttp
+import psutil
+from tests.support import spares
+from tests.support.nats import NatsServer, free_port
+from tests.support.postgres import postgres
+
+TOKEN = "bench"  # of a server on loopback that ends with the bench
+TAKERS = 100
+POOLS = 10
+OFFERED_A_SECOND = 150
+
+
+@dataclass
+class Taken:
+    """What the takers got."""
+
+    clusters: Counter[str] = field(default_factory=Counter)
+    ms: list[float] = field(default_factory=list)
+
+
+async def measure(takes: int, folder: Path, url: str) -> dict[str, Any]:
+    """`takes` at a steady rate, then as many as fast as possible."""
+    pools = await spares.seed(url, pools=POOLS, spares=2 * takes // POOLS)
+    async with _api(folder, url) as (api, session):
+        take = _Taker(session, pools)
+        await asyncio.sleep(2)  # its first look at all that is in the store
+        before = _cpu_s(api)
+        began = time.perf_counter()
+        steady = Taken()
+        async with asyncio.TaskGroup() as group:
+            for number in range(takes):
+                due = began + number / OFFERED_A_SECOND
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                group.create_task(take(steady))
+        cpu_s = _cpu_s(api) - before
+        rushed, began = Taken(), time.perf_counter()
+        left = iter(range(takes))
+
+        async def taker() -> None:
+            for _ in left:
+                await take(rushed)
+
+        await asyncio.gather(*(taker() for _ in range(TAKERS)))
+        rushed_s = time.perf_counter() - began
+    cuts = statistics.quantiles(steady.ms, n=100)
+    together = steady.clusters + rushed.clusters
+    return {
+        "offered_a_second": OFFERED_A_SECOND,
+        "p50_ms": round(cuts[49], 2),
+        "p99_ms": round(cuts[98], 2),
+        "leases_a_second": round(takes / rushed_s, 1),
+        "rushed_p50_ms": round(statistics.median(rushed.ms), 1),
+        "doubles": sum(count - 1 for count in together.values()),
+        "api_cpu_ms": round(1000 * cpu_s / takes, 2),
+    }
+
+
+class _Taker:
+    """Takes of the pools in turn."""
+
+    def __init__(self, session: aiohttp.ClientSession, pools: list[str]) -> None:
+        self._session, self._pools = session, cycle(pools)
+
+    async def __call__(self, into: Taken) -> None:
+        began = time.perf_counter()
+        async with self._session.post(f"/v1/pools/{next(self._pools)}/leases", json={}) as answer:
+            lease = await answer.json()
+            assert answer.status == 201, lease
+        into.ms.append((time.perf_counter() - began) * 1000)
+        assert lease["state"] == "Held", lease
+        into.clusters[lease["cluster_id"]] += 1
+
+
+@asynccontextmanager
+async def _api(folder: Path, url: str) -> AsyncIterator[tuple[psutil.Process, aiohttp.ClientSession]]:
+    nats, port = NatsServer(folder / "nats"), free_port()
+    nats.start()
+    variables = {
+        "STATE_DIR": str(folder),
+        "NATS_URL": nats.url,
+        "HTTP_PORT": str(port),
+        "BOOTSTRAP_TOKEN": TOKEN,
+        "DATABASE_URL": url,
+        "LOG_LEVEL": "ERROR",
+    }
+    env = os.environ | {f"CARAVAN_API_{name}": value for name, value in variables.items()}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "caravan_api", env=env)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    connector = aiohttp.TCPConnector(limit=TAKERS)
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers, connector=connector) as session:
+            await _until_it_answers(session)
+            yield psutil.Process(process.pid), session
+    finally:
+        process.terminate()
+        await process.wait()
+        nats.stop()
+
+
+async def _until_it_answers(session: aiohttp.ClientSession) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                async with session.get("/v1/leases"):
+                    return
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.1)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    cpu = process.cpu_times()
+    return float(cpu.user + cpu.system)
+
+
+def main() -> None:
+    """Run once and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--takes", type=int, default=2000)
+    takes = parser.parse_args().takes
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with postgres() as url:
+            figures = asyncio.run(measure(takes, folder, url))
+    goal = {"p50_ms": 10, "p99_ms": 50, "leases_a_second": 300, "doubles": 0}
+    sys.stdout.write(json.dumps({"bench": "lease", "takers": TAKERS, "takes": takes, **figures, "goal": goal}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
