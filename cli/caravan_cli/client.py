@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from caravan_cli.context import Target
 from caravan_cli.errors import CliError, Problem, Unavailable, from_problem
 from caravan_cli.sse import OpenStream
-from caravan_cli.views import Cluster, Kubeconfig, Node, Page, Plan, TimelineEntry
+from caravan_cli.views import Cluster, Kubeconfig, Lease, Node, Page, Plan, Pool, TakenLease, TimelineEntry
 
 TIMEOUT_S = 30.0  # one call; a long list on a busy laptop takes a few seconds
 SILENCE_S = 45.0  # a stream without even a heartbeat (every 15 s) for this long is dead
+BRIEF_S = 10.0  # one call where somebody else waits for us meanwhile
 PAGE_SIZE = 500
 PAUSES_S = (0.2, 0.5, 1.0)  # between tries of calls that are safe to repeat; an api that restarts takes a second or two
 
@@ -110,6 +111,63 @@ class Client:
         """A new kubeconfig for the caller."""
         body = {"role": role, "ttl_s": ttl_s}
         return Kubeconfig.model_validate(self._call("POST", f"{_cluster(name)}/kubeconfig", body))
+
+    # --- pools and leases ---
+
+    def create_pool(self, name: str, spec: Json) -> Pool:
+        """Ask for a pool. Tries again under one Idempotency-Key, so it is never made twice."""
+        body = {"name": name, "spec": spec, **self._team()}
+        return Pool.model_validate(self._call("POST", "/v1/pools", body, headers={"Idempotency-Key": str(uuid4())}))
+
+    def pools(self) -> Iterator[Pool]:
+        """Every pool."""
+        for item in self._pages("/v1/pools", {}):
+            yield Pool.model_validate(item)
+
+    def pool(self, name: str) -> Pool:
+        """One pool by name or id."""
+        return Pool.model_validate(self._call("GET", _pool(name)))
+
+    def change_pool(self, name: str, patch: Json, *, etag: str) -> Pool:
+        """Merge a patch (RFC 7396) into the spec, unless the pool changed since `etag`."""
+        headers = {"If-Match": etag, "Idempotency-Key": str(uuid4())}
+        return Pool.model_validate(self._call("PATCH", _pool(name), {"spec": patch}, headers=headers))
+
+    def delete_pool(self, name: str, *, etag: str) -> Pool:
+        """Ask for a pool's end, unless it changed since `etag`."""
+        # The key answers a repetition; the etag alone would refuse it, as the first try changed it.
+        headers = {"If-Match": etag, "Idempotency-Key": str(uuid4())}
+        return Pool.model_validate(self._call("DELETE", _pool(name), headers=headers))
+
+    def take_lease(self, pool: str, wish: Json) -> TakenLease:
+        """Ask for a cluster of a pool. Tries again under one Idempotency-Key, so two are never taken."""
+        headers = {"Idempotency-Key": str(uuid4())}
+        return TakenLease.model_validate(self._call("POST", f"{_pool(pool)}/leases", wish, headers=headers))
+
+    def leases(self, filters: Mapping[str, str]) -> Iterator[Lease]:
+        """Every lease that the filters (`pool`, `state`, `holder`) let through; ended ones if `state` says so."""
+        for item in self._pages("/v1/leases", filters):
+            yield Lease.model_validate(item)
+
+    def lease(self, lease: str, *, wait_s: int = 0) -> Lease:
+        """One lease: as soon as it waits no more, or after `wait_s`."""
+        query = {"wait_s": str(wait_s)} if wait_s else None
+        return Lease.model_validate(self._call("GET", _lease(lease), query=query, timeout_s=TIMEOUT_S + wait_s))
+
+    def extend_lease(self, lease: str, for_s: int | None) -> Lease:
+        """Have a lease end later, by `for_s` or by as much as it was taken for. A repeated call adds up to nothing."""
+        body = {} if for_s is None else {"for_s": for_s}
+        headers = {"Idempotency-Key": str(uuid4())}
+        return Lease.model_validate(self._call("POST", f"{_lease(lease)}/extend", body, headers=headers))
+
+    def heartbeat(self, lease: str) -> Lease:
+        """Say that a lease's holder is still there."""
+        return Lease.model_validate(self._call("POST", f"{_lease(lease)}/heartbeat", {}, timeout_s=BRIEF_S))
+
+    def return_lease(self, lease: str, *, keep_s: int = 0) -> Lease:
+        """Give a lease back, its cluster left for `keep_s`. Asking again is fine."""
+        query = {"keep_s": str(keep_s)} if keep_s else None
+        return Lease.model_validate(self._call("DELETE", _lease(lease), query=query, timeout_s=BRIEF_S))
 
     # --- inventories of machines ---
 
@@ -211,9 +269,11 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> Json:
+        params = {**self._team(), **(query or {})}
         request = self._http.build_request(
-            method, path, params={**self._team(), **(query or {})}, json=body, headers=dict(headers or {})
+            method, path, params=params, json=body, headers=dict(headers or {}), timeout=timeout_s
         )
         repeatable = method in {"GET", "DELETE"} or "Idempotency-Key" in request.headers
         response = self._send(request, PAUSES_S if repeatable else ())
@@ -252,6 +312,14 @@ def _cluster(name: str) -> str:
 
 def _machine(name: str) -> str:
     return f"/v1/machines/{quote(name, safe='')}"
+
+
+def _pool(name: str) -> str:
+    return f"/v1/pools/{quote(name, safe='')}"
+
+
+def _lease(lease: str) -> str:
+    return f"/v1/leases/{quote(lease, safe='')}"
 
 
 def _error(response: httpx.Response) -> CliError:

@@ -72,7 +72,7 @@ def create(
     )
     with client(ctx) as api:
         name, spec = _asked(name, flags, file)
-        spec = _with_version(api, spec)
+        spec = with_version(api, spec)
         if dry_run:
             _show_plan(api.plan("create", name=name, spec=spec), output)
             return
@@ -130,7 +130,7 @@ def plan(
         try:
             planned = api.plan("change", cluster=api.cluster(name).id, spec=spec)
         except NotFound:
-            planned = api.plan("create", name=name, spec=_with_version(api, spec))
+            planned = api.plan("create", name=name, spec=with_version(api, spec))
         _show_plan(planned, output)
 
 
@@ -238,7 +238,7 @@ def _asked(name: str | None, flags: SpecFlags, file: str | None) -> tuple[str, J
     return _named(name or request.get("name")), request["spec"] or {}
 
 
-def _with_version(api: Client, spec: Json) -> Json:
+def with_version(api: Client, spec: Json) -> Json:
     """The spec, with the newest version on offer where it names none."""
     if "version" in spec:
         return spec

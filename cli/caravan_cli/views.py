@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from caravan_shared.contracts.spec import Role
-from caravan_shared.contracts.states import ClusterPhase
+from caravan_shared.contracts.states import ClusterPhase, LeaseState
 
 
 class View(BaseModel):
@@ -212,6 +212,72 @@ class Kubeconfig(View):
     grant_id: str
     kubeconfig: str
     expires_at: datetime
+
+
+class Buckets(View):
+    """A pool's clusters, each counted once."""
+
+    ready: int = 0
+    making: int = 0
+    stale: int = 0
+    old: int = 0
+    broken: int = 0
+    leaving: int = 0
+    leased: int = 0
+
+
+class Pool(View):
+    """A pool: clusters of one template that are kept ready."""
+
+    id: str
+    name: str
+    team: str
+    spec: dict[str, Any]
+    spares_wanted: int
+    clusters: Buckets
+    waiting: int = 0
+    usual_making_s: float | None = None
+    trouble: str | None = None
+    next_try_at: datetime | None = None
+    deleting: bool = False
+    created_at: datetime
+    created_by: str | None = None
+    etag: str = ""
+
+
+class Lease(View):
+    """Somebody's right to one cluster of a pool for a while, or a place in the pool's queue."""
+
+    id: str
+    pool: str
+    team: str
+    holder: str
+    state: LeaseState
+    purpose: str | None = None
+    labels: dict[str, str] = {}
+    asked_at: datetime
+    lasts_s: int
+    position: int | None = None
+    estimate_s: float | None = None
+    granted_at: datetime | None = None
+    ends_at: datetime | None = None
+    heartbeat_s: int | None = None
+    cluster_id: str | None = None
+    cluster: str | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+
+    @property
+    def until(self) -> str:
+        """When it ends, in local time: leases last up to weeks, so with the day."""
+        return f"{self.ends_at.astimezone():%Y-%m-%d %H:%M:%S}" if self.ends_at else "-"
+
+
+class TakenLease(Lease):
+    """A new lease, with the kubeconfig that was asked for or why there is none."""
+
+    kubeconfig: Kubeconfig | None = None
+    kubeconfig_problem: str | None = None
 
 
 Item = TypeVar("Item", bound=BaseModel)
