@@ -38,7 +38,7 @@ from tests.support.postgres import postgres
 TOKEN = "bench"  # of a server on loopback that ends with the bench
 TAKERS = 100
 POOLS = 10
-OFFERED_A_SECOND = 150
+OFFERED_A_SECOND = 50  # half of what two busy cores carry: a queue that grows for ever has no median
 
 
 @dataclass

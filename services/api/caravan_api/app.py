@@ -39,17 +39,16 @@ def build(settings: Settings) -> Service:
     feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
 
     def changed(cluster: Cluster) -> None:
-        feed.wake()
         service.wake(str(cluster.id))
         if cluster.pool_id:
             service.wake(keys.spare_key(cluster.id))
             service.wake(keys.pool_key(cluster.pool_id))
 
-    def pool_changed(pool_id: UUID) -> None:
+    def pool_changed(pool_id: UUID, look_in_s: float = 0.0) -> None:
         feed.wake()
-        service.wake(keys.pool_key(pool_id))
+        service.wake(keys.pool_key(pool_id), look_in_s)
 
-    recorder = Recorder(clock, changed)
+    recorder = Recorder(clock, changed, feed.wake)
     limits = Limits(settings.max_nodes, settings.max_nodes_per_team)
     desired = Desired(recorder, limits, clock)
     handlers = Handlers(recorder, clock)

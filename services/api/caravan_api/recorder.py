@@ -43,10 +43,10 @@ async def lock_cluster(tx: AsyncSession, cluster_id: UUID) -> Cluster | None:
 
 
 class Recorder:
-    """Records changes; `wake` is called with the cluster after each commit that holds one."""
+    """Records changes; `wake` is called with the cluster after each commit that holds one, `told` after each entry."""
 
-    def __init__(self, clock: Clock, wake: Callable[[Cluster], None]) -> None:
-        self._clock, self._wake = clock, wake
+    def __init__(self, clock: Clock, wake: Callable[[Cluster], None], told: Callable[[], None]) -> None:
+        self._clock, self._wake, self._told = clock, wake, told
 
     async def record(self, tx: AsyncSession, cluster: Cluster, source: str, *entries: Entry) -> None:
         """Conclude the cluster's phase anew, number this change, and add to the timeline what happened."""
@@ -59,6 +59,12 @@ class Recorder:
         tx.add(cluster)
         await tx.flush()
         after_commit(tx, lambda: self._wake(cluster))
+        after_commit(tx, self._told)
+
+    async def note(self, tx: AsyncSession, cluster: Cluster, source: str, entry: Entry) -> None:
+        """Add to the timeline what changes nothing about the cluster itself."""
+        tx.add(_row(cluster, await _next_numbers(tx, 1), self._clock.now(), source, entry))
+        after_commit(tx, self._told)
 
 
 async def recount(tx: AsyncSession, cluster: Cluster) -> None:

@@ -28,6 +28,8 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import after_commit
 from caravan_shared.plumbing.outbox import say
 
+_REPLACED_IN_S = 1.0  # the pool looks once at all that were taken meanwhile; making one takes far longer
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -48,10 +50,14 @@ class Outcome(StrEnum):
     """Its holder has as many as one may: others may be served before."""
 
 
-class Leases:
-    """Changes leases. Callers hold the lease's lock and commit; `changed` is called after each commit with the pool."""
+Changed = Callable[[UUID, float], None]
+"""Called with the pool, and in how many seconds it has to be looked at."""
 
-    def __init__(self, desired: Desired, recorder: Recorder, clock: Clock, changed: Callable[[UUID], None]) -> None:
+
+class Leases:
+    """Changes leases. Callers hold the lease's lock and commit; `changed` is called after each commit."""
+
+    def __init__(self, desired: Desired, recorder: Recorder, clock: Clock, changed: Changed) -> None:
         self._desired, self._recorder, self._clock, self._changed = desired, recorder, clock, changed
 
     async def take(self, tx: AsyncSession, pool: Pool, holder: str, wish: Wish) -> Lease:
@@ -61,10 +67,10 @@ class Leases:
         spec = PoolSpec.model_validate(pool.spec)
         lease = self._new(pool, holder, wish, _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s))
         comes_first = not await waiting(tx, pool, most=1)
-        tx.add(lease)
         if not comes_first or await self.serve(tx, pool, lease) is not Outcome.SERVED:
+            tx.add(lease)
             await say(tx, e.LeaseQueued(**_about(lease)))
-        self._tell(tx, lease)
+            self._tell(tx, lease)
         return lease
 
     async def serve(self, tx: AsyncSession, pool: Pool, lease: Lease) -> Outcome:
@@ -84,8 +90,8 @@ class Leases:
         granted = e.LeaseGranted(**_about(lease), cluster_id=cluster.id, cluster=cluster.name, ends_at=lease.ends_at)
         await say(tx, granted)
         text = f"{lease.holder} leased it until {_utc(lease.ends_at)}{_for(lease)}"
-        await self._recorder.record(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
-        self._tell(tx, lease)
+        await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
+        self._tell(tx, lease, _REPLACED_IN_S)
         return Outcome.SERVED
 
     async def extend(self, tx: AsyncSession, pool: Pool, lease: Lease, for_s: int | None) -> None:
@@ -143,7 +149,7 @@ class Leases:
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
         text = f"{user} gave it back and keeps it until {_utc(lease.ends_at)} to look at it"
-        await self._recorder.record(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
+        await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
         self._tell(tx, lease)
 
     async def _delete_cluster(self, tx: AsyncSession, lease: Lease, reason: str) -> None:
@@ -154,7 +160,7 @@ class Leases:
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
         text = f"The lease of {lease.holder} ended: {reason}"
-        await self._recorder.record(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
+        await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
         await self._desired.delete(tx, cluster, f"the pool {lease.pool}")
 
     def _new(self, pool: Pool, holder: str, wish: Wish, lasts_s: int) -> Lease:
@@ -174,9 +180,9 @@ class Leases:
             heartbeat_s=wish.heartbeat_s,
         )
 
-    def _tell(self, tx: AsyncSession, lease: Lease) -> None:
+    def _tell(self, tx: AsyncSession, lease: Lease, look_in_s: float = 0.0) -> None:
         pool_id = lease.pool_id
-        after_commit(tx, lambda: self._changed(pool_id))
+        after_commit(tx, lambda: self._changed(pool_id, look_in_s))
 
 
 async def waiting(session: AsyncSession, pool: Pool, *, most: int | None = None) -> Sequence[Lease]:
@@ -197,7 +203,7 @@ async def lock_lease(tx: AsyncSession, lease_id: UUID) -> Lease | None:
 async def _ready_spare(tx: AsyncSession, pool: Pool, tested_since: datetime) -> tuple[PoolCluster, Cluster] | None:
     """The oldest spare that is fit, locked with its cluster."""
     statement = (
-        select(PoolCluster)
+        select(PoolCluster, Cluster)
         .join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id))
         .where(
             PoolCluster.pool_id == pool.id,
@@ -211,14 +217,10 @@ async def _ready_spare(tx: AsyncSession, pool: Pool, tested_since: datetime) -> 
         )
         .order_by(col(PoolCluster.made_at))
         .limit(1)
-        .with_for_update(of=PoolCluster, skip_locked=True)
+        .with_for_update(skip_locked=True)
     )
-    spare = (await tx.exec(statement)).one_or_none()
-    if spare is None:
-        return None
-    cluster = await lock_cluster(tx, spare.cluster_id)
-    # Its owner may have asked for its deletion between our look and our lock.
-    return (spare, cluster) if cluster and not cluster.deletion_asked_at else None
+    found = (await tx.exec(statement)).one_or_none()
+    return (found[0], found[1]) if found else None
 
 
 async def _held_by(tx: AsyncSession, pool: Pool, holder: str) -> int:

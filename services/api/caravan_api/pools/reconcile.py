@@ -12,10 +12,12 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from caravan_api.admission import NotAdmitted
 from caravan_api.decide.leases import next_look, warns, why_over
@@ -23,9 +25,9 @@ from caravan_api.decide.pools import LetGo, Steps, decide, pause_s
 from caravan_api.desired import Desired
 from caravan_api.pools.keys import id_of
 from caravan_api.pools.leases import Leases, Outcome, lock_lease, waiting
-from caravan_api.pools.sight import live, look, rules_of
+from caravan_api.pools.sight import LiveLease, live, live_leases, look, rules_of
 from caravan_api.pools.spec import PoolSpec
-from caravan_api.pools.store import Lease, Pool, PoolCluster
+from caravan_api.pools.store import Pool, PoolCluster
 from caravan_api.recorder import lock_cluster
 from caravan_api.store import Cluster
 from caravan_shared.contracts.states import LeaseState
@@ -54,7 +56,7 @@ class PoolReconciler:
         pool = await _pool(turn)
         if pool is None or pool.deleted_at:
             return None
-        await self._tend_leases(turn, pool)
+        leases = await self._tend_leases(turn, pool)
         await self._serve_queue(turn, pool)
         steps = await self._steps(turn, pool)
         for going in steps.let_go:
@@ -63,7 +65,7 @@ class PoolReconciler:
             if not await self._make(turn, pool):
                 break
         await self._forget_what_is_gone(turn, pool)
-        return await self._next_look_in(turn, pool)
+        return _next_look_in(pool, leases, turn.now())
 
     async def give_up(self, turn: Turn, error: GiveUp) -> None:
         """Nothing here fails for good but admission, which is noted where it happens: this would be a defect."""
@@ -71,27 +73,28 @@ class PoolReconciler:
 
     # --- leases ---
 
-    async def _tend_leases(self, turn: Turn, pool: Pool) -> None:
+    async def _tend_leases(self, turn: Turn, pool: Pool) -> Sequence[LiveLease]:
         async with turn.reading() as session:
-            leases = await _live_leases(session, pool)
-            lost = await _without_cluster(session, leases)
+            leases = await live_leases(session, pool, self.listening_since)
         for lease in leases:
-            if lease.id in lost or (pool.deletion_asked_at and lease.state == LeaseState.WAITING):
-                why = "its cluster was deleted" if lease.id in lost else "the pool is being deleted"
-                await self._end(turn, lease, why)
+            if lease.lost:
+                await self._end(turn, lease, "its cluster was deleted")
+            elif pool.deletion_asked_at and lease.live.state is LeaseState.WAITING:
+                await self._end(turn, lease, "the pool is being deleted")
             else:
                 await self._tend(turn, lease)
+        return leases
 
-    async def _end(self, turn: Turn, lease: Lease, why: str) -> None:
+    async def _end(self, turn: Turn, lease: LiveLease, why: str) -> None:
         async with turn.transaction() as tx:
             locked = await lock_lease(tx, lease.id)
-            if locked and locked.state == lease.state:
+            if locked and locked.state == lease.live.state:
                 await self.leases.end(tx, locked, why)
 
-    async def _tend(self, turn: Turn, lease: Lease) -> None:
+    async def _tend(self, turn: Turn, lease: LiveLease) -> None:
         """Decide again with the row locked: its holder may have been heard of since we looked."""
         now, since = turn.now(), self.listening_since
-        if not (why_over(live(lease, since), now) or warns(live(lease, since), now)):
+        if not (why_over(lease.live, now) or warns(lease.live, now)):
             return
         async with turn.transaction() as tx:
             locked = await lock_lease(tx, lease.id)
@@ -166,26 +169,29 @@ class PoolReconciler:
             return False
         return True
 
-    async def _next_look_in(self, turn: Turn, pool: Pool) -> float:
-        now = turn.now()
-        async with turn.reading() as session:
-            leases = await _live_leases(session, pool)
-        moments = [next_look(live(lease, self.listening_since)) for lease in leases]
-        moments += [pool.holds_off_until] if pool.holds_off_until and pool.holds_off_until > now else []
-        soonest = min(((moment - now).total_seconds() for moment in moments if moment), default=_LOOK_AGAIN_S)
-        return min(max(soonest, 0.0), _LOOK_AGAIN_S)
-
     # --- the end ---
 
     async def _forget_what_is_gone(self, turn: Turn, pool: Pool) -> None:
-        gone = select(Cluster.id).where(Cluster.pool_id == pool.id, col(Cluster.deleted_at).is_not(None))
+        async with turn.reading() as session:
+            gone = (await session.exec(_gone(pool))).all()
+        if not gone and pool.deletion_asked_at is None:
+            return
         async with turn.transaction() as tx:
             await tx.exec(delete(PoolCluster).where(col(PoolCluster.cluster_id).in_(gone)))
             left = (await tx.exec(select(PoolCluster.cluster_id).where(PoolCluster.pool_id == pool.id))).first()
-            if pool.deletion_asked_at and left is None and not await _live_leases(tx, pool):
+            in_use = await live_leases(tx, pool, self.listening_since)
+            if pool.deletion_asked_at and left is None and not in_use:
                 row = await lock_pool(tx, pool)
                 row.deleted_at = turn.now()
                 tx.add(row)
+
+
+def _gone(pool: Pool) -> "SelectOfScalar[UUID]":
+    """The pool's clusters that are wholly deleted."""
+    of_it = select(PoolCluster.cluster_id).where(PoolCluster.pool_id == pool.id)
+    return of_it.join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id)).where(
+        col(Cluster.deleted_at).is_not(None)
+    )
 
 
 async def lock_pool(tx: AsyncSession, pool: Pool) -> Pool:
@@ -206,13 +212,8 @@ async def _pool(turn: Turn) -> Pool | None:
         return await session.get(Pool, id_of(turn.key))
 
 
-async def _live_leases(session: AsyncSession, pool: Pool) -> Sequence[Lease]:
-    statement = select(Lease).where(Lease.pool_id == pool.id, col(Lease.ended_at).is_(None))
-    return (await session.exec(statement)).all()
-
-
-async def _without_cluster(session: AsyncSession, leases: Sequence[Lease]) -> set[object]:
-    """The leases whose cluster somebody asked to delete."""
-    by_cluster = {lease.cluster_id: lease.id for lease in leases if lease.cluster_id}
-    statement = select(Cluster.id).where(col(Cluster.id).in_(by_cluster), col(Cluster.deletion_asked_at).is_not(None))
-    return {by_cluster[cluster_id] for cluster_id in await session.exec(statement)}
+def _next_look_in(pool: Pool, leases: Sequence[LiveLease], now: datetime) -> float:
+    moments = [next_look(lease.live) for lease in leases]
+    moments += [pool.holds_off_until] if pool.holds_off_until and pool.holds_off_until > now else []
+    soonest = min(((moment - now).total_seconds() for moment in moments if moment), default=_LOOK_AGAIN_S)
+    return min(max(soonest, 0.0), _LOOK_AGAIN_S)

@@ -1,7 +1,10 @@
 """What decisions about pools and leases see: rows of the store as plain values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -29,10 +32,37 @@ def rules_of(pool: Pool, now: datetime) -> Rules:
     )
 
 
+# Columns, not rows: a pool may have a thousand of either.
+_OF_A_CLUSTER: tuple[Any, ...] = (
+    PoolCluster.cluster_id,
+    PoolCluster.template_revision,
+    PoolCluster.made_at,
+    Cluster.phase,
+    Cluster.verdict,
+    PoolCluster.leaving,
+    Cluster.deletion_asked_at,
+    PoolCluster.lease_id,
+    PoolCluster.ready_at,
+    PoolCluster.tested_at,
+    PoolCluster.failing_since,
+    PoolCluster.problem,
+)
+_OF_A_LEASE: tuple[Any, ...] = (
+    Lease.id,
+    Lease.state,
+    Lease.heard_at,
+    Lease.heartbeat_s,
+    Lease.granted_at,
+    Lease.ends_at,
+    Lease.warned,
+    Cluster.deletion_asked_at,
+)
+
+
 async def look(session: AsyncSession, pool: Pool) -> Sequence[Seen]:
     """The pool's clusters that are not wholly deleted."""
     statement = (
-        select(PoolCluster, Cluster.phase, Cluster.verdict, Cluster.deletion_asked_at)
+        select(*_OF_A_CLUSTER)
         .join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id))
         .where(PoolCluster.pool_id == pool.id, col(Cluster.deleted_at).is_(None))
     )
@@ -41,21 +71,41 @@ async def look(session: AsyncSession, pool: Pool) -> Sequence[Seen]:
             cluster_id=found.cluster_id,
             template_revision=found.template_revision,
             made_at=found.made_at,
-            phase=ClusterPhase(phase),
-            verdict=Verdict(verdict) if verdict else None,
-            deleting=found.leaving or deletion_asked_at is not None,
+            phase=ClusterPhase(found.phase),
+            verdict=Verdict(found.verdict) if found.verdict else None,
+            deleting=found.leaving or found.deletion_asked_at is not None,
             leased=found.lease_id is not None,
             ready_at=found.ready_at,
             tested_at=found.tested_at,
             failing_since=found.failing_since,
             problem=found.problem,
         )
-        for found, phase, verdict, deletion_asked_at in await session.exec(statement)
+        for found in (await session.exec(statement)).all()
     ]
 
 
-def live(lease: Lease, listening_since: datetime) -> Live:
-    """A lease that is not over. Nobody was heard before this process listened."""
+@dataclass(frozen=True, slots=True)
+class LiveLease:
+    """A lease of a pool that is not over. `lost`: somebody asked for the deletion of its cluster."""
+
+    id: UUID
+    live: Live
+    lost: bool
+
+
+async def live_leases(session: AsyncSession, pool: Pool, listening_since: datetime) -> Sequence[LiveLease]:
+    """The pool's leases that are not over."""
+    statement = (
+        select(*_OF_A_LEASE)
+        .join(Cluster, col(Cluster.id) == col(Lease.cluster_id), isouter=True)
+        .where(Lease.pool_id == pool.id, col(Lease.ended_at).is_(None))
+    )
+    found = (await session.exec(statement)).all()
+    return [LiveLease(each.id, live(each, listening_since), each.deletion_asked_at is not None) for each in found]
+
+
+def live(lease: Any, listening_since: datetime) -> Live:
+    """A lease that is not over, from its row or these columns. Nobody was heard before this process listened."""
     return Live(
         state=LeaseState(lease.state),
         heard_at=max(lease.heard_at, listening_since),

@@ -4,7 +4,7 @@ A test that fails is repeated soon. What it was that failed, and since when, is 
 when a spare is broken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.ask import Ask
 from caravan_api.decide.facts import Facts
 from caravan_api.pools.keys import id_of
+from caravan_api.pools.leases import Changed
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Pool, PoolCluster
 from caravan_api.store import Cluster
@@ -33,7 +34,7 @@ class SpareReconciler:
     """One cluster of a pool at a time. `changed` is called with the pool after a test that changed something."""
 
     ask: Ask
-    changed: Callable[[UUID], None]
+    changed: Changed
 
     async def reconcile(self, turn: Turn) -> float | None:
         """Test a spare if it is time; return the seconds until the next test, None where none is due by itself."""
@@ -74,7 +75,7 @@ class SpareReconciler:
                 await _note_success(tx, spare, (spare.ready_at - spare.made_at).total_seconds())
             tx.add(spare)
             pool_id = spare.pool_id
-            after_commit(tx, lambda: self.changed(pool_id))
+            after_commit(tx, lambda: self.changed(pool_id, 0.0))
 
 
 async def _found(session: AsyncSession, cluster_id: UUID) -> tuple[PoolCluster | None, Cluster | None, Pool | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -32,8 +33,13 @@ class Weekday(StrEnum):
     SUN = "sun"
 
 
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(available_timezones())  # which looks through the file system each time
+
+
 def _known_timezone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _timezones():
         raise ValueError("no such time zone; give one such as UTC or Europe/Berlin")
     return name
 
