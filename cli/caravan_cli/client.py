@@ -169,6 +169,20 @@ class Client:
         query = {"keep_s": str(keep_s)} if keep_s else None
         return Lease.model_validate(self._call("DELETE", _lease(lease), query=query, timeout_s=BRIEF_S))
 
+    # --- tokens ---
+
+    def issue_token(self, user: str, team: str, role: str, lasts_s: int | None) -> Json:
+        """A new bearer token. Never repeated: a lost answer would leave one that nobody knows."""
+        return self._call("POST", "/v1/tokens", {"user": user, "team": team, "role": role, "lasts_s": lasts_s})
+
+    def tokens(self) -> list[Json]:
+        """Every token that was not revoked, without its text."""
+        return list(self._call("GET", "/v1/tokens")["items"])
+
+    def revoke_token(self, token: str) -> None:
+        """Make a token void at once."""
+        self._call("DELETE", f"/v1/tokens/{quote(token, safe='')}")
+
     # --- inventories of machines ---
 
     def import_machines(self, machines: list[Json]) -> list[Json]:

@@ -7,7 +7,20 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from caravan_cli import catalogue, cloud, clusters, deadletters, demo, leases, machines, pools, requests, up, upkeep
+from caravan_cli import (
+    catalogue,
+    cloud,
+    clusters,
+    deadletters,
+    demo,
+    leases,
+    machines,
+    pools,
+    requests,
+    tokens,
+    up,
+    upkeep,
+)
 from caravan_cli.artifacts import command as artifacts
 from caravan_cli.complain import complain
 from caravan_cli.errors import EXIT_CODES, CliError
@@ -71,6 +84,7 @@ app.command()(catalogue.clouds)
 app.command()(catalogue.whoami)
 app.add_typer(pools.app, name="pool")
 app.add_typer(leases.app, name="lease")
+app.add_typer(tokens.app, name="token")
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")
 app.add_typer(deadletters.app, name="dead-letters")

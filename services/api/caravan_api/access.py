@@ -9,6 +9,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,6 +27,7 @@ from caravan_api.store import Token
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 
+_USE_NOTED_EVERY = timedelta(minutes=1)
 FIRST_TEAM = "default"
 FIRST_ADMIN = "admin"
 
@@ -66,24 +69,38 @@ class Access:
         self._db, self._clock = db, clock
         self._first_admin = _sha256(first_admin) if first_admin else ""
 
-    async def issue(self, tx: AsyncSession, user: str, team: str, role: Role) -> tuple[Token, str]:
-        """Make a token; its text is known only now."""
+    async def issue(
+        self, tx: AsyncSession, user: str, team: str, role: Role, lasts: timedelta | None
+    ) -> tuple[Token, str]:
+        """Make a token, void after `lasts` if that is given; its text is known only now."""
         text = f"caravan_{secrets.token_urlsafe(32)}"
+        now = self._clock.now()
         token = Token(
-            sha256=_sha256(text), id=uuid4(), user=user, team=team, role=role.value, created_at=self._clock.now()
+            sha256=_sha256(text),
+            id=uuid4(),
+            user=user,
+            team=team,
+            role=role.value,
+            created_at=now,
+            expires_at=now + lasts if lasts else None,
         )
         tx.add(token)
         return token, text
 
     async def recognise(self, token: str) -> Caller | None:
-        """Whose token this is; None for one that was never issued or is revoked."""
-        sha256 = _sha256(token)
+        """Whose token this is; None for one that was never issued, has expired or is revoked."""
+        sha256, now = _sha256(token), self._clock.now()
         if hmac.compare_digest(sha256, self._first_admin):
             return Caller(FIRST_ADMIN, FIRST_TEAM, Role.ADMIN)
         async with self._db.reading() as session:
             statement = select(Token).where(Token.sha256 == sha256, col(Token.revoked_at).is_(None))
             known = (await session.exec(statement)).one_or_none()
-        return Caller(known.user, known.team, Role(known.role)) if known else None
+        if known is None or (known.expires_at and known.expires_at <= now):
+            return None
+        if known.last_used_at is None or now - known.last_used_at >= _USE_NOTED_EVERY:
+            async with self._db.transaction() as tx:
+                await tx.exec(update(Token).where(col(Token.sha256) == sha256).values(last_used_at=now))
+        return Caller(known.user, known.team, Role(known.role))
 
 
 def _sha256(token: str) -> str:

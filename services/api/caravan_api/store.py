@@ -158,6 +158,9 @@ class Token(Table, table=True):
     team: str
     role: str
     created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """To the minute: a write for each request would cost more than most requests."""
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 

@@ -1,16 +1,20 @@
 """What REST promises of any request: safe to repeat, paged, refused clearly, and apart from other teams."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import col
 from tests.integration.api.conftest import Stack, fresh, running
 from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
 from caravan_api.doors.rest.app import ROUTERS, api_routes
+from caravan_api.store import Token
 from caravan_shared.contracts.spec import ClusterSpec
 
 UNKNOWN = "0190f6f0-0000-7000-8000-00000000dead"
@@ -176,6 +180,32 @@ async def test_a_revoked_token_opens_nothing(stack: Stack) -> None:
     listed = (await stack.http.get("/v1/tokens")).text
     assert issued["id"] not in listed
     assert "token" not in (await stack.http.get("/v1/tokens")).json()["items"][0]
+
+
+async def test_a_token_that_has_expired_opens_nothing(stack: Stack) -> None:
+    body = {"user": "eve", "team": "default", "lasts_s": 60}
+    issued = (await stack.http.post("/v1/tokens", json=body)).json()
+    async with stack.client(issued["token"]) as eve:
+        assert (await eve.get("/v1/whoami")).status_code == 200
+        async with stack.service.db.transaction() as tx:
+            await tx.exec(update(Token).where(col(Token.user) == "eve").values(expires_at=datetime.now(UTC)))
+        assert (await eve.get("/v1/whoami")).status_code == 401
+
+
+async def test_a_token_tells_when_it_was_last_used(stack: Stack) -> None:
+    issued = (await stack.http.post("/v1/tokens", json={"user": "eve", "team": "default"})).json()
+
+    async def last_used() -> str | None:
+        listed = (await stack.http.get("/v1/tokens")).json()["items"]
+        return next(str(each["last_used_at"]) for each in listed if each["id"] == issued["id"])
+
+    assert await last_used() == "None"
+    async with stack.client(issued["token"]) as eve:
+        await eve.get("/v1/whoami")
+        first = await last_used()
+        await eve.get("/v1/whoami")
+    assert first != "None"
+    assert await last_used() == first, "noted once a minute"
 
 
 async def test_before_the_offers_are_known_a_retry_is_advised(tmp_path: Path, nats_server: NatsServer) -> None:

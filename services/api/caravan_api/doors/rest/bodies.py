@@ -1,6 +1,7 @@
 """Request bodies. Where admission must see the whole request, the shape is documented here and judged there."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -159,6 +160,9 @@ class NewToken(Body):
     user: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", description="Who it is for; shown in timelines.")
     team: TeamName
     role: Role = Role.DEVELOPER
+    lasts_s: int | None = Field(
+        None, ge=60, le=10 * 365 * 86_400, description="Seconds after which it is void. Default: it is until revoked."
+    )
 
 
 class TokenView(BaseModel):
@@ -168,6 +172,9 @@ class TokenView(BaseModel):
     user: str
     team: TeamName
     role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute; null: never.")
 
 
 class IssuedToken(TokenView):

@@ -1,11 +1,12 @@
 """Bearer tokens: an admin gives people in a team theirs, and takes them back."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from fastapi import APIRouter
 from sqlmodel import col, select
 
-from caravan_api.access import Admin, Role
+from caravan_api.access import Admin
 from caravan_api.doors.rest.bodies import IssuedToken, NewToken, TokenView
 from caravan_api.doors.rest.context import Page, Parts, Team
 from caravan_api.errors import NotFound
@@ -24,13 +25,14 @@ class Tokens(Page):
 async def issue(body: NewToken, _caller: Admin, api: Parts, team: Team = None) -> IssuedToken:
     """Make a token. Its text is in this answer and nowhere else."""
     async with api.db.transaction() as tx:
-        token, text = await api.access.issue(tx, body.user, body.team, body.role)
+        lasts = timedelta(seconds=body.lasts_s) if body.lasts_s else None
+        token, text = await api.access.issue(tx, body.user, body.team, body.role, lasts)
         return IssuedToken(**_view(token).model_dump(), token=text)
 
 
 @router.get("")
 async def list_tokens(_caller: Admin, api: Parts, team: Team = None) -> Tokens:
-    """Whose tokens open this api."""
+    """Whose tokens open this api, those that have expired included."""
     statement = select(Token).where(col(Token.revoked_at).is_(None)).order_by(col(Token.created_at))
     async with api.db.reading() as session:
         rows = (await session.exec(statement.where(Token.team == team) if team else statement)).all()
@@ -51,4 +53,4 @@ async def revoke(token_id: UUID, _caller: Admin, api: Parts, team: Team = None) 
 
 
 def _view(token: Token) -> TokenView:
-    return TokenView(id=token.id, user=token.user, team=token.team, role=Role(token.role))
+    return TokenView.model_validate(token, from_attributes=True)

@@ -1,0 +1,52 @@
+"""`caravan token`, against an API of laid-down answers."""
+
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+from tests.support.rest import FakeApi
+from typer.testing import CliRunner
+
+from caravan_cli.main import app
+
+ISSUED = {
+    "id": "0190f6f0-5b7c-7000-8000-000000000001",
+    "user": "alice",
+    "team": "builds",
+    "role": "viewer",
+    "created_at": "2026-01-01T00:00:00Z",
+    "expires_at": "2026-01-31T00:00:00Z",
+    "last_used_at": None,
+}
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+def caravan(api: FakeApi, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["--url", "http://caravan.test", "--token", "t", "token", *arguments], obj=api)
+
+
+def test_a_new_token_alone_is_on_standard_output(api: FakeApi) -> None:
+    api.on("POST /v1/tokens", {**ISSUED, "token": "caravan_secret"})
+    made = caravan(api, "create", "alice", "--team", "builds", "--role", "viewer", "--expires", "30d")
+    assert made.stdout == "caravan_secret\n"
+    asked: dict[str, Any] = {"user": "alice", "team": "builds", "role": "viewer", "lasts_s": 30 * 86_400}
+    assert api.bodies("POST /v1/tokens") == [asked]
+    assert "until 2026-01-31" in made.stderr
+
+
+def test_the_list_tells_who_when_and_until_when(api: FakeApi) -> None:
+    api.on("GET /v1/tokens", {"items": [ISSUED], "next": None})
+    row = caravan(api, "list").stdout.splitlines()[1].split()
+    assert row == [ISSUED["id"], "alice", "builds", "viewer", ISSUED["expires_at"], "never"]
+    assert caravan(api, "list", "-o", "name").stdout == f"{ISSUED['id']}\n"
+
+
+def test_a_token_is_revoked(api: FakeApi) -> None:
+    api.on(f"DELETE /v1/tokens/{ISSUED['id']}", httpx.Response(204))
+    assert caravan(api, "revoke", str(ISSUED["id"])).exit_code == 0
+    assert len(api.requests) == 1
