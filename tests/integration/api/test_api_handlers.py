@@ -45,7 +45,7 @@ class Store:
 
     def __init__(self, db: Database) -> None:
         self.db, self.clock = db, SetClock()
-        recorder = Recorder(self.clock, lambda _cluster_id: None)
+        recorder = Recorder(self.clock, lambda _cluster: None, lambda: None)
         self.desired = Desired(recorder, Limits(5000), self.clock)
         self.handlers = Handlers(recorder, self.clock)
 
