@@ -6,9 +6,14 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url
 from tests.support.nats import NatsServer
 from tests.support.postgres import postgres
+
+# No example has a time limit: machines are shared, and a slow moment is no finding.
+settings.register_profile("caravan", deadline=None)
+settings.load_profile("caravan")
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ _requests = st.fixed_dictionaries({}, optional=dict.fromkeys(("request_id", "nam
 async def test_any_payload_is_answered_or_put_aside_and_none_blocks_the_door(stack: Stack) -> None:
     payloads: list[bytes] = [b"", b"{", b"[]", b"null", b"\xff", b'{"request_id": "a\\u0000", "name": 1}']
 
-    @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), database=None)
     @given(body=_json | _requests)
     def collect(body: Any) -> None:
         payloads.append(json.dumps(body).encode())

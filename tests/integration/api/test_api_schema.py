@@ -53,7 +53,7 @@ def probe(url: str, cluster_id: str) -> None:
 def send(cases: st.SearchStrategy[schemathesis.Case]) -> None:
     """Send some of the cases, and check each answer."""
 
-    @settings(max_examples=CASES_A_ROUTE, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=CASES_A_ROUTE, suppress_health_check=list(HealthCheck), database=None)
     @given(case=cases)
     def check(case: schemathesis.Case) -> None:
         case.call_and_validate(headers=HEADERS, checks=list(CHECKS))

@@ -193,7 +193,7 @@ _json = st.recursive(
 _fields = st.sampled_from(["version", "cloud", "topology", "control_plane", "etcd", "workers", "network", "x"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(changes=st.dictionaries(_fields, _json, max_size=4), name=_json)
 def test_any_shape_is_either_admitted_or_refused_with_problems(changes: dict[str, Any], name: object) -> None:
     found = problems(spec(**changes), name=name)
@@ -204,7 +204,7 @@ def test_any_shape_is_either_admitted_or_refused_with_problems(changes: dict[str
         assert ClusterSpec.model_validate(admitted.model_dump(mode="json")) == admitted
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(raw=_json)
 def test_what_is_no_object_is_no_spec(raw: object) -> None:
     if not isinstance(raw, dict):

@@ -18,7 +18,7 @@ def test_a_cursor_holds_its_position() -> None:
     assert decode_cursor(encode_cursor(*position), str, int, UUID, datetime) == position
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(text=st.text(max_size=80))
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(Malformed):

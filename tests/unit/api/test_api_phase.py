@@ -135,7 +135,7 @@ _events: st.SearchStrategy[Event] = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(told=st.lists(_events, max_size=14), seed=st.integers(0, 2**32), deletion=st.sampled_from([None, 3]))
 def test_doubled_and_shuffled_facts_say_the_same(told: list[Event], seed: int, deletion: int | None) -> None:
     in_order = tellings(*told)
@@ -147,7 +147,7 @@ def test_doubled_and_shuffled_facts_say_the_same(told: list[Event], seed: int, d
 _steps = st.lists(_events | st.sampled_from(["change", "retry", "delete"]), max_size=25)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps=_steps)
 def test_the_phase_only_makes_moves_that_the_table_names(steps: list[Any]) -> None:
     wanted, facts, phase = Wanted(1), Facts(), ClusterPhase.REQUESTED

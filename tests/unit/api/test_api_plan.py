@@ -68,7 +68,7 @@ def test_quota_that_does_not_fit_is_told() -> None:
 _counts = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 50), max_size=4)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(before=_counts, after=_counts)
 def test_following_a_plan_leads_to_what_is_wanted(before: dict[str, int], after: dict[str, int]) -> None:
     old, new = (spec(workers=[{"name": n, "count": c} for n, c in counts.items()]) for counts in (before, after))

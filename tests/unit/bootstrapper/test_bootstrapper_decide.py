@@ -247,7 +247,7 @@ views = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seen=views)
 def test_a_step_is_always_allowed_by_what_is_seen(seen: ClusterView) -> None:
     step = next_step(seen)

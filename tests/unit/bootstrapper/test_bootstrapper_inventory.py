@@ -125,7 +125,7 @@ def test_nodes_of_a_set_that_is_no_longer_asked_for_can_still_leave() -> None:
     assert hosts["vars"]["caravan_manager_machine_id"] == "m-cp-1"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(text=st.text())
 def test_any_text_comes_back_from_the_yaml_and_is_never_a_template(text: str) -> None:
     hostile = NodeSet(

@@ -54,7 +54,7 @@ def test_join_configuration_registers_labels_and_taints() -> None:
     assert registration["taints"] == [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(text=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1))
 def test_user_text_stays_one_yaml_string(text: str) -> None:
     rendered = kubeadm.join_configuration(TEMPLATE, node_set=node_set(labels={"team": text}), **JOIN)

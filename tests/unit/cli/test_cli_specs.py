@@ -55,7 +55,7 @@ def test_flags_that_contradict_each_other_are_refused(flags: SpecFlags) -> None:
         from_flags(flags)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     control_planes=st.none() | st.integers(1, 9),
     workers=st.lists(st.integers(0, 20), max_size=4),

@@ -149,7 +149,7 @@ def test_garbage_after_a_header_is_a_format_error_under_the_same_id() -> None:
     assert dns.message.from_wire(answer).rcode() == dns.rcode.FORMERR
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     wire=st.binary(max_size=80) | st.binary(max_size=40).map(lambda rest: b"\x00\x01\x01\x00\x00\x01" + bytes(6) + rest)
 )
@@ -158,7 +158,7 @@ def test_no_input_breaks_the_server(wire: bytes) -> None:
     assert answer is None or answer[:2] == wire[:2]
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(position=st.integers(0, 42), value=st.integers(0, 255))
 def test_no_flipped_byte_breaks_the_server(position: int, value: int) -> None:
     wire = bytearray(dns.message.make_query(DEMO, "A", use_edns=0).to_wire())
@@ -167,7 +167,7 @@ def test_no_flipped_byte_breaks_the_server(position: int, value: int) -> None:
     assert answer is None or len(answer) <= 1232
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     cluster=st.text("abcdef0123456789-", min_size=1, max_size=36),
     installation=st.text("abcXYZ._-", min_size=1, max_size=64),

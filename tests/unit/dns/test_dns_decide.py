@@ -58,21 +58,21 @@ def test_monitor_in_doubt_changes_nothing() -> None:
     assert endpoint_addresses([replace(joined(1), verdict=Verdict.UNKNOWN)], None) == ("10.0.0.1",)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(nodes=NODES, first=FIRST)
 def test_health_alone_never_empties_the_endpoint(nodes: list[ControlPlaneNode], first: str | None) -> None:
     well = [replace(node, verdict=Verdict.HEALTHY) for node in nodes]
     assert bool(endpoint_addresses(nodes, first)) == bool(endpoint_addresses(well, first))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(nodes=NODES, first=FIRST)
 def test_only_nodes_that_serve_and_stay_are_listed(nodes: list[ControlPlaneNode], first: str | None) -> None:
     may_serve = {node.address for node in nodes if not node.leaving and (node.joined or node.name == first)}
     assert set(endpoint_addresses(nodes, first)) <= may_serve
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(nodes=NODES, first=FIRST, data=st.data())
 def test_order_of_what_is_known_means_nothing(
     nodes: list[ControlPlaneNode], first: str | None, data: st.DataObject
@@ -80,7 +80,7 @@ def test_order_of_what_is_known_means_nothing(
     assert endpoint_addresses(data.draw(st.permutations(nodes)), first) == endpoint_addresses(nodes, first)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(nodes=NODES, first=FIRST)
 def test_every_reachable_joined_control_plane_is_listed(nodes: list[ControlPlaneNode], first: str | None) -> None:
     well = {
@@ -91,7 +91,7 @@ def test_every_reachable_joined_control_plane_is_listed(nodes: list[ControlPlane
     assert well <= set(endpoint_addresses(nodes, first))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(nodes=NODES, first=FIRST)
 def test_name_stays_at_a_virtual_ip_and_else_follows_the_control_planes(
     nodes: list[ControlPlaneNode], first: str | None

@@ -52,7 +52,7 @@ def test_kubernetes_client_finds_certificates_and_key_inline() -> None:
             assert file.read() == pem
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(cluster=st.text(max_size=40), user=st.text(max_size=80))
 def test_hostile_names_stay_data(cluster: str, user: str) -> None:
     document = yaml.safe_load(render(cluster, user, UNRESOLVABLE, PKI.ca.public, KeyPair("public", "key")))

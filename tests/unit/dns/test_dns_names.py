@@ -48,7 +48,7 @@ def test_hostile_user_names_are_refused(user: str) -> None:
     assert not user or user not in refused.value.reason
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(user=st.text(max_size=80) | st.from_regex(r"(system|caravan):.*"))
 def test_what_passes_is_short_plain_and_nobodys_component(user: str) -> None:
     try:

@@ -73,7 +73,7 @@ async def test_nonsense_is_no_kube_apiserver(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 async def test_any_text_is_read_or_refused(text: str) -> None:
     for whole in (text, '{"items":[' + text, '{"items":[' + json.dumps(node()) + text):
         try:

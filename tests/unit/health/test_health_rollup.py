@@ -25,7 +25,7 @@ def test_outage_is_summed() -> None:
 
 
 @given(st.sampled_from(Verdict), changes)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_seconds_always_add_up_to_the_span(before: Verdict, raw: list[tuple[int, Verdict]]) -> None:
     at = sorted((NOON + timedelta(seconds=second), verdict) for second, verdict in raw)
     seconds = seconds_by_verdict(before, at, NOON, NOON + HOUR)

@@ -15,7 +15,7 @@ replica_sets = st.sets(st.text("abcdef-0123", min_size=1, max_size=8), min_size=
 
 
 @given(replica_sets)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_cluster_has_exactly_one_watcher(replicas: set[str]) -> None:
     whole = tuple(sorted(replicas))
     shares = [share_of(replica, CLUSTERS[:50], whole) for replica in whole]
@@ -24,7 +24,7 @@ def test_every_cluster_has_exactly_one_watcher(replicas: set[str]) -> None:
 
 
 @given(replica_sets, st.uuids())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_leaving_replica_moves_only_its_own_clusters(replicas: set[str], cluster_id: UUID) -> None:
     before = owner(cluster_id, sorted(replicas))
     for gone in replicas - {before}:

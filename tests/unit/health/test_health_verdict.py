@@ -154,7 +154,7 @@ def test_hung_cluster_is_found_within_ten_seconds_with_the_default_settings() ->
 
 
 @given(start=verdicts, seen=st.lists(looks, max_size=30))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_unreachable_takes_three_misses_in_a_row_as_the_latest_looks(start: Verdict, seen: list[Observation]) -> None:
     belief = believing(start)
     for count in range(len(seen)):
@@ -165,7 +165,7 @@ def test_unreachable_takes_three_misses_in_a_row_as_the_latest_looks(start: Verd
 
 
 @given(start=verdicts, gaps=st.lists(st.floats(0, 3600), max_size=30))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_looks_of_an_unfit_monitor_never_lead_anywhere_but_unknown(start: Verdict, gaps: list[float]) -> None:
     belief, now = believing(start), START
     for gap in gaps:
@@ -175,13 +175,13 @@ def test_looks_of_an_unfit_monitor_never_lead_anywhere_but_unknown(start: Verdic
 
 
 @given(verdicts, st.sampled_from([Verdict.HEALTHY, Verdict.DEGRADED, Verdict.UNREACHABLE]), looks)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_one_look_never_changes_a_settled_belief(start: Verdict, settled: Verdict, seen: Observation) -> None:
     assert judge(believing(settled), seen, ALL_WELL, START + timedelta(seconds=5), POLICY).verdict is settled
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_verdict_changes_far_less_often_than_the_answers(answers: list[bool]) -> None:
     belief, changes = believing(Verdict.HEALTHY), 0
     for count, answered in enumerate(answers):

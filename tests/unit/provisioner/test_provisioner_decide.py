@@ -318,7 +318,7 @@ def clusters(draw: st.DrawFn) -> tuple[dict[str, Node], dict[str, SetProgress]]:
 
 
 @given(clusters(), st.integers(0, 6), st.integers(1, 3))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_every_decision_makes_legal_moves_and_never_overfills(
     cluster: tuple[dict[str, Node], dict[str, SetProgress]], workers: int, control_plane: int
 ) -> None:
@@ -351,7 +351,7 @@ def test_every_decision_makes_legal_moves_and_never_overfills(
 
 
 @given(clusters(), st.integers(0, 6))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_obeyed_decisions_always_end_with_a_complete_cluster(
     cluster: tuple[dict[str, Node], dict[str, SetProgress]], workers: int
 ) -> None:

@@ -401,7 +401,7 @@ def voters(world: World, wants: Wanted) -> list[Node]:
 
 
 @given(troubled())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_quorum_is_never_given_away_and_one_member_leaves_at_a_time(case: tuple[World, Wanted]) -> None:
     world, wants = case
     for _ in range(25):
@@ -419,7 +419,7 @@ def test_quorum_is_never_given_away_and_one_member_leaves_at_a_time(case: tuple[
 
 
 @given(troubled())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_whatever_is_not_done_is_held_with_a_reason_and_all_else_ends_as_asked(case: tuple[World, Wanted]) -> None:
     world, wants = case
     world.settle(wants)

@@ -78,7 +78,7 @@ def test_other_installations_machines_are_never_touched() -> None:
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.booleans())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_no_fleet_loses_more_than_a_tenth_or_one(
     live: int, deleted: int, unknown: int, alien: int, trust: bool
 ) -> None:

@@ -31,7 +31,7 @@ def bound(role: str, group: str, namespace: str = "") -> dict[str, Any]:
 @given(
     verb=st.sampled_from(VERBS), resource=st.sampled_from(RESOURCES), role=st.sampled_from(["view", "edit", "admin"])
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_higher_roles_may_all_that_lower_ones_may(verb: str, resource: str, role: str) -> None:
     asked = Asked(verb, resource=resource, namespace="default")
     ladder = ["view", "edit", "admin", "cluster-admin"]
@@ -47,7 +47,7 @@ def test_higher_roles_may_all_that_lower_ones_may(verb: str, resource: str, role
     resource=st.sampled_from(RESOURCES),
     group=st.sampled_from(["h", "system:authenticated"]),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_nothing_is_allowed_without_a_binding(verb: str, resource: str, group: str) -> None:
     rules = read_rules(ROLES, [bound("cluster-admin", "g")])
     assert not rules.allow(User("g", (group,)), Asked(verb, resource=resource))
@@ -143,7 +143,7 @@ def test_paths() -> None:
 
 
 @given(st.lists(st.sampled_from(["api", "apis", "v1", "nodes", "namespaces", "x", "apps", "status"]), max_size=8))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_path_is_a_target_or_none(parts: list[str]) -> None:
     target = parse_path("/" + "/".join(parts))
     assert target is None or target.resource.plural in parts

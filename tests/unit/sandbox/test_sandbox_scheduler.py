@@ -17,7 +17,7 @@ class Clock:
 
 
 @given(dues=st.lists(st.integers(0, 50), max_size=40), looks=st.lists(st.integers(0, 60), max_size=10))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_everything_due_runs_once_in_order_and_nothing_runs_early(dues: list[int], looks: list[int]) -> None:
     clock, ran = Clock(), []
     scheduler = Scheduler(clock)

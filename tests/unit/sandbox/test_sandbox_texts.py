@@ -106,7 +106,7 @@ def test_protobuf_of_an_access_review_reads_like_its_json() -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_bytes_that_name_no_known_kind_are_unreadable(data: bytes) -> None:
     with pytest.raises(UnreadableProtobuf):
         decode(MAGIC + data)

@@ -189,7 +189,7 @@ def test_file_with_ca_keys_is_readable_by_its_owner_only(tmp_path: Path) -> None
 
 
 @given(moves=st.lists(st.booleans(), max_size=60), start=st.integers(0, 1000))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_no_address_is_in_use_twice(moves: list[bool], start: int) -> None:
     network = IPv4Network("127.64.0.0/28")
     pool, used = AddressPool(network, start), []

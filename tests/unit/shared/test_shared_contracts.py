@@ -94,7 +94,7 @@ def test_no_golden_payload_is_left_without_an_event() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == known
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_payload_is_either_an_event_or_refused(data: st.DataObject) -> None:
     event = data.draw(st.sampled_from(list(EVENTS.values())))

@@ -34,7 +34,7 @@ def test_sealed_text_does_not_open_in_another_place() -> None:
     assert error.value.who_can_fix is WhoCanFix.OPERATOR
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_altered_text_does_not_open(data: st.DataObject) -> None:
     sealed = KEYS.seal("secret", PLACE)

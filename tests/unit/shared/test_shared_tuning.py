@@ -122,7 +122,7 @@ def test_a_change_within_a_size_names_nothing() -> None:
 _sizes = st.integers(0, 5000)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     path=st.lists(_sizes, min_size=2, max_size=5), external=st.booleans(), cni=st.sampled_from(["cilium", "flannel"])
 )
