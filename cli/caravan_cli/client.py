@@ -47,9 +47,11 @@ class Client:
 
     # --- clusters ---
 
-    def create(self, name: str, spec: Json) -> Cluster:
+    def create(self, name: str, spec: Json, lifetime_s: int | None = None) -> Cluster:
         """Ask for a cluster. Tries again under one Idempotency-Key, so it is never made twice."""
-        body = {"name": name, "spec": spec, **self._team()}
+        body: Json = {"name": name, "spec": spec, **self._team()}
+        if lifetime_s is not None:
+            body["lifetime_s"] = lifetime_s
         return Cluster.model_validate(
             self._call("POST", "/v1/clusters", body, headers={"Idempotency-Key": str(uuid4())})
         )
@@ -111,6 +113,10 @@ class Client:
         """A new kubeconfig for the caller."""
         body = {"role": role, "ttl_s": ttl_s}
         return Kubeconfig.model_validate(self._call("POST", f"{_cluster(name)}/kubeconfig", body))
+
+    def limit_lifetime(self, name: str, lifetime_s: int | None) -> Cluster:
+        """Have a cluster deleted by itself in so many seconds from now; None: never."""
+        return Cluster.model_validate(self._call("PUT", f"{_cluster(name)}/lifetime", {"lifetime_s": lifetime_s}))
 
     # --- pools and leases ---
 
@@ -289,7 +295,7 @@ class Client:
         request = self._http.build_request(
             method, path, params=params, json=body, headers=dict(headers or {}), timeout=timeout_s
         )
-        repeatable = method in {"GET", "DELETE"} or "Idempotency-Key" in request.headers
+        repeatable = method in {"GET", "PUT", "DELETE"} or "Idempotency-Key" in request.headers
         response = self._send(request, PAUSES_S if repeatable else ())
         if response.is_error:
             raise _error(response)

@@ -58,6 +58,8 @@ def _facts(cluster: Cluster, now: datetime) -> Iterable[tuple[Cell, Cell]]:
         yield "Step", cluster.step.text
     if cluster.replacing:
         yield "Replacing", ", ".join(cluster.replacing)
+    if cluster.expires_at:
+        yield "Lives until", f"{cluster.expires_at:%Y-%m-%d %H:%M} UTC"
     yield "Health", verdict_text(cluster.health.verdict if cluster.health else None)
     if cluster.health and cluster.health.reason:
         yield "", cluster.health.reason

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from caravan_cli import options, specs
+from caravan_cli import durations, options, specs
 from caravan_cli.client import Client, Json
 from caravan_cli.errors import NotFound, Unavailable, UsageProblem
 from caravan_cli.outcome import settle, tell
@@ -39,6 +39,9 @@ def create(
     drain_timeout: options.DrainTimeout = None,
     force_drain: options.ForceDrain = None,
     file: options.SpecFile = None,
+    lifetime_s: Annotated[
+        int | None, durations.option("--lifetime", "Have it deleted after so long. Default: it stays.")
+    ] = None,
     wait: options.Wait = False,
     timeout: options.Timeout = 1800,
     dry_run: DryRun = False,
@@ -49,6 +52,8 @@ def create(
     Examples:
 
       caravan cluster create demo --wait
+
+      caravan cluster create try --lifetime 8h
 
       caravan cluster create big --control-planes 3 --workers 10 --workers gpu=2 --machine-type gpu=large
 
@@ -76,7 +81,7 @@ def create(
         if dry_run:
             _show_plan(api.plan("create", name=name, spec=spec), output)
             return
-        cluster = api.create(name, spec)
+        cluster = api.create(name, spec, lifetime_s)
         tell(f"Cluster {cluster.name} is asked for.")
         settle(api, cluster, output, wait=wait, timeout=timeout)
 

@@ -4,13 +4,15 @@ from typing import Annotated
 
 import typer
 
-from caravan_cli import options, specs
+from caravan_cli import durations, options, specs
 from caravan_cli.client import Json
 from caravan_cli.errors import UsageProblem
 from caravan_cli.outcome import settle, show, tell
 from caravan_cli.render import Output
 from caravan_cli.session import client
 from caravan_cli.views import Cluster
+
+FOREVER = "forever"
 
 
 def replace_node(
@@ -35,6 +37,27 @@ def replace_node(
         cluster = api.replace_node(name, node, reason)
         tell(f"Node {node} of cluster {cluster.name} shall be replaced.")
         settle(api, cluster, output, wait=wait, timeout=timeout)
+
+
+def lifetime(
+    ctx: typer.Context,
+    name: options.Name,
+    lasts: Annotated[str, typer.Argument(metavar="DURATION|forever", help="From now on: 90m, 8h, 2d.")],
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Say how long a cluster lives from now on; then it is deleted. A timeline and an event warn before the end.
+
+    Examples:
+
+      caravan cluster lifetime demo 8h
+
+      caravan cluster lifetime demo forever
+    """
+    lifetime_s = None if lasts == FOREVER else durations.parse(lasts)
+    with client(ctx) as api:
+        cluster = api.limit_lifetime(name, lifetime_s)
+    tell(f"Cluster {cluster.name} {f'is deleted at {cluster.expires_at}' if cluster.expires_at else 'stays'}.")
+    show(cluster, output)
 
 
 def pause(ctx: typer.Context, name: options.Name, output: options.OutputForm = Output.TABLE) -> None:

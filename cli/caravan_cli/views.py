@@ -101,6 +101,7 @@ class Cluster(View):
     step: Step | None = None
     replacing: tuple[str, ...] = ()
     simulated: bool = False
+    expires_at: datetime | None = None
     created_at: datetime
     created_by: str | None = None
     updated_at: datetime | None = None

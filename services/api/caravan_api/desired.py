@@ -4,6 +4,7 @@ Each is one transaction with its outgoing event: what was acknowledged is stored
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from caravan_api.offers import surroundings
 from caravan_api.recorder import Recorder, node_sets, recount
 from caravan_api.store import Cluster
 from caravan_api.timeline import Entry, change_sentence
-from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterRequested
+from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterExpiring, ClusterRequested
 from caravan_shared.contracts.facts import ClusterEvent, FieldProblem, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import ClusterPhase
@@ -57,9 +58,16 @@ class Desired:
         self._recorder, self._limits, self._clock = recorder, limits, clock
 
     async def create(
-        self, tx: AsyncSession, team: str, user: str, request: Mapping[str, Any], *, pool_id: UUID | None = None
+        self,
+        tx: AsyncSession,
+        team: str,
+        user: str,
+        request: Mapping[str, Any],
+        *,
+        pool_id: UUID | None = None,
+        lifetime_s: int | None = None,
     ) -> Cluster:
-        """Admit `{"name", "spec"}` and want that cluster, of a pool if one is named.
+        """Admit `{"name", "spec"}` and want that cluster, of a pool if one is named, for so long if that is limited.
 
         Raises `NotAdmitted`, `NothingOfferedYet`.
         """
@@ -69,6 +77,7 @@ class Desired:
         spec = admit(request, around)
         cluster = self._new(team, user, str(name), spec, simulated=around.clouds[spec.cloud].simulated)
         cluster.pool_id = pool_id
+        self._set_lifetime(cluster, lifetime_s)
         tx.add(cluster)
         try:
             await tx.flush()
@@ -109,6 +118,26 @@ class Desired:
         )
         return True
 
+    async def limit_lifetime(self, tx: AsyncSession, cluster: Cluster, user: str, lifetime_s: int | None) -> None:
+        """Have it deleted in so many seconds, whatever was said before; None: never. Raises `BeingDeleted`."""
+        if cluster.deletion_asked_at:
+            raise BeingDeleted(cluster)
+        self._set_lifetime(cluster, lifetime_s)
+        cluster.revision += 1
+        until = f"until {cluster.expires_at:%Y-%m-%d %H:%M} UTC" if cluster.expires_at else "without an end"
+        await self._recorder.record(
+            tx, cluster, SOURCE, Entry("lifetime", f"{user} lets it live {until}", {"user": user})
+        )
+
+    async def warn_of_end(self, tx: AsyncSession, cluster: Cluster) -> None:
+        """Tell its owners that it ends soon, once."""
+        assert cluster.expires_at is not None, "only what ends is warned of"
+        cluster.expiry_told = True
+        text = f"It is deleted at {cluster.expires_at:%Y-%m-%d %H:%M} UTC unless someone extends its life"
+        await self._recorder.record(tx, cluster, SOURCE, Entry("lifetime", text))
+        about = {"cluster_id": cluster.id, "team": cluster.team, "name": cluster.name}
+        await say(tx, ClusterExpiring(**about, expires_at=cluster.expires_at))
+
     async def retry(self, tx: AsyncSession, cluster: Cluster, user: str) -> None:
         """Lift the failures so far, and tell every service to try again."""
         if cluster.deleted_at:
@@ -124,6 +153,11 @@ class Desired:
         cluster.deletion_asked_at = self._clock.now()
         text = f"{user} asked to delete the cluster{f': {why}' if why else ''}"
         await self._tell(tx, cluster, Entry("deletion", text, {"user": user}))
+
+    def _set_lifetime(self, cluster: Cluster, lifetime_s: int | None) -> None:
+        now = self._clock.now()
+        cluster.expires_at = None if lifetime_s is None else now + timedelta(seconds=lifetime_s)
+        cluster.lifetime_said_at, cluster.expiry_told = now, False
 
     async def _tell(self, tx: AsyncSession, cluster: Cluster, entry: Entry) -> None:
         cluster.revision += 1

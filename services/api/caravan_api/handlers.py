@@ -44,6 +44,7 @@ OWN: Sequence[type] = (
     e.ClusterRequested,
     e.ClusterDeletionRequested,
     e.ClusterDeleted,
+    e.ClusterExpiring,
     e.ClusterAccepted,
     e.ClusterRejected,
     e.LeaseQueued,

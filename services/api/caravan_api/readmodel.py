@@ -99,6 +99,7 @@ class ClusterView(BaseModel):
     replacing: list[str] = Field(description="Nodes that are to be replaced, each until it is gone.")
     simulated: bool
     pool_id: UUID | None = Field(description="The pool that it was made for.")
+    expires_at: datetime | None = Field(description="When it is deleted by itself.")
     created_at: datetime
     created_by: str
     updated_at: datetime
@@ -192,6 +193,7 @@ def cluster_view(cluster: Cluster) -> ClusterView:
         replacing=cluster.replacing,
         simulated=cluster.simulated,
         pool_id=cluster.pool_id,
+        expires_at=cluster.expires_at,
         created_at=cluster.created_at,
         created_by=cluster.created_by,
         updated_at=cluster.updated_at,

@@ -2,6 +2,7 @@
 
 one cluster
 ├── deletion is complete    → say `cluster.deleted`, free the name, forget the nodes
+├── its lifetime ends       → warn its owners in time, then want it no more
 ├── it has been quiet       → announce the desired state again, under a higher number
 └── otherwise               → come back when the next announcement would be due
 """
@@ -14,6 +15,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.decide.announce import Pauses, Silence, announce_at
+from caravan_api.decide.endings import Lifetime
 from caravan_api.desired import SOURCE, Desired
 from caravan_api.nodes import forget_all, forget_removed
 from caravan_api.recorder import Recorder, lock_cluster
@@ -49,9 +51,9 @@ class ClusterReconciler:
             cluster = await session.get(Cluster, UUID(turn.key))
         if cluster is None or cluster.deleted_at:
             return None
-        if cluster.phase == ClusterPhase.DELETED or self._announcement_due(cluster) <= turn.now():
+        if cluster.phase == ClusterPhase.DELETED or self._due(cluster) <= turn.now():
             cluster = await self._act(turn)
-        due_in_s = (self._announcement_due(cluster) - turn.now()).total_seconds()
+        due_in_s = (self._due(cluster) - turn.now()).total_seconds()
         return None if cluster.deleted_at else max(due_in_s, 0.0)
 
     async def _act(self, turn: Turn) -> Cluster:
@@ -61,6 +63,10 @@ class ClusterReconciler:
             assert cluster is not None, "clusters are never dropped"
             if cluster.phase == ClusterPhase.DELETED and not cluster.deleted_at:
                 await self._finish_deletion(tx, cluster, turn.now())
+            elif (lifetime := _lifetime(cluster)) and lifetime.is_over(turn.now()):
+                await self.desired.delete(tx, cluster, "its lifetime", "it ended")
+            elif lifetime and lifetime.warns(turn.now()):
+                await self.desired.warn_of_end(tx, cluster)
             elif self._announcement_due(cluster) <= turn.now():
                 await self._announce_again(tx, cluster, turn.now())
         return cluster
@@ -68,6 +74,10 @@ class ClusterReconciler:
     async def give_up(self, turn: Turn, error: GiveUp) -> None:
         """Saying again what was admitted cannot fail for good: if it does, that is a defect, and loud."""
         raise RuntimeError(f"announcing {turn.key} failed: {error.reason}") from error
+
+    def _due(self, cluster: Cluster) -> datetime:
+        lifetime = _lifetime(cluster)
+        return min([self._announcement_due(cluster), *([lifetime.next_look()] if lifetime else [])])
 
     def _announcement_due(self, cluster: Cluster) -> datetime:
         silence = Silence(cluster.announced_at, cluster.heard_at, cluster.unanswered)
@@ -86,3 +96,10 @@ class ClusterReconciler:
         await self.recorder.record(tx, cluster, SOURCE, Entry("deleted", "Nothing of the cluster is left"))
         await say(tx, ClusterDeleted(cluster_id=cluster.id, team=cluster.team, name=cluster.name))
         log.info("cluster deleted", cluster=str(cluster.id), name=cluster.name)
+
+
+def _lifetime(cluster: Cluster) -> Lifetime | None:
+    """When it ends by itself; None for one that does not, or is to be deleted already."""
+    if cluster.expires_at is None or cluster.lifetime_said_at is None or cluster.deletion_asked_at:
+        return None
+    return Lifetime(cluster.lifetime_said_at, cluster.expires_at, cluster.expiry_told)

@@ -48,6 +48,10 @@ class Cluster(Table, table=True):
     """Names of nodes that someone wants replaced, each until it is gone."""
     deletion_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it is deleted by itself; None: never."""
+    lifetime_said_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expiry_told: bool = False
     # How it is announced.
     announcement: int = 1
     announced_at: datetime = Field(sa_type=UtcDateTime)

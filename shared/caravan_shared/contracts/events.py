@@ -85,6 +85,21 @@ class ClusterDeleted(ClusterEvent):
     name: ClusterName
 
 
+class ClusterExpiring(ClusterEvent):
+    """The cluster is deleted soon, its lifetime being over: extend it, or have what matters out by `expires_at`."""
+
+    subject: ClassVar[str] = "cluster.expiring"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "team": "default",
+        "name": "demo",
+        "expires_at": "2026-01-01T08:00:00Z",
+    }
+    team: TeamName
+    name: ClusterName
+    expires_at: datetime
+
+
 class ClusterAccepted(ClusterEvent):
     """A request that came in as an event was admitted."""
 

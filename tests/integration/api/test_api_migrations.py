@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from caravan_api.app import MIGRATIONS
-from caravan_api.store import Cluster, Table
+from caravan_api.store import Table
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.migrations import upgrade
 
@@ -51,4 +51,6 @@ async def _insert_cluster(
         "node_sets": [],
         "spec": ClusterSpec.model_validate({**ClusterSpec.example, "cloud": cloud, **spec}).model_dump(mode="json"),
     }
-    await connection.execute(sa.insert(Cluster).values(row))
+    now = Table.metadata.tables["cluster"].columns
+    then = sa.table("cluster", *(sa.column(column, now[column].type) for column in row))
+    await connection.execute(sa.insert(then).values(row))

@@ -233,6 +233,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/clusters/{cluster}"): {"spec": {}},
     ("PATCH", "/v1/clusters/{cluster}/node-sets/{name}"): {"count": 1},
     ("POST", "/v1/clusters/{cluster}/kubeconfig"): {},
+    ("PUT", "/v1/clusters/{cluster}/lifetime"): {"lifetime_s": None},
     ("POST", "/v1/pools"): {"name": "x", "spec": {}},
     ("PATCH", "/v1/pools/{pool}"): {"spec": {}},
     ("POST", "/v1/pools/{pool}/leases"): {},

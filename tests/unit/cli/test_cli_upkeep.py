@@ -77,6 +77,24 @@ def test_command_changes_the_spec_and_nothing_else(
     assert api.requests[-1].headers["If-Match"] == cluster()["etag"]
 
 
+@pytest.mark.parametrize(
+    ("lasts", "asked", "told"),
+    [("8h", 28_800, "is deleted at 2026-01-01 08:00"), ("90", 90, "is deleted at"), ("forever", None, "stays")],
+)
+def test_lifetime_counts_from_now_and_may_have_no_end(api: FakeApi, lasts: str, asked: int | None, told: str) -> None:
+    route = f"PUT {PATH}/lifetime"
+    api.on(route, cluster(expires_at=asked and "2026-01-01T08:00:00Z"))
+    done = caravan(api, "lifetime", "demo", lasts)
+    assert done.exit_code == 0, done.output
+    assert api.bodies(route) == [{"lifetime_s": asked}]
+    assert told in done.stderr
+
+
+def test_what_is_no_duration_is_refused_before_anything_is_sent(api: FakeApi) -> None:
+    assert caravan(api, "lifetime", "demo", "soon").exit_code == 2
+    assert api.requests == []
+
+
 def test_drain_wants_to_know_how(api: FakeApi) -> None:
     done = caravan(api, "drain", "demo")
     assert (done.exit_code, "How?" in done.stderr) == (2, True)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from caravan_api.decide.endings import warning_at
 from caravan_shared.contracts.states import LeaseState
-
-_LONGEST_WARNING_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,6 @@ def _silent_at(lease: Live) -> datetime | None:
 
 
 def _warned_at(lease: Live) -> datetime | None:
-    """Ten minutes before the end, or a quarter of the time where that is less."""
     if lease.state is not LeaseState.HELD or lease.warned or lease.granted_at is None or lease.ends_at is None:
         return None
-    quarter_s = (lease.ends_at - lease.granted_at).total_seconds() / 4
-    return lease.ends_at - timedelta(seconds=min(_LONGEST_WARNING_S, quarter_s))
+    return warning_at(lease.granted_at, lease.ends_at)

@@ -37,6 +37,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+LifetimeS = Annotated[int, Field(ge=60, le=10 * 365 * 86_400)]
+
+
 class CreateCluster(Body):
     """A new cluster."""
 
@@ -46,6 +49,14 @@ class CreateCluster(Body):
     name: Annotated[Any, LooksLike(ClusterName)]
     team: TeamName | None = Field(None, description="Default: your own.")
     spec: Annotated[Any, LooksLike(ClusterSpec)]
+    lifetime_s: LifetimeS | None = Field(None, description="Seconds after which it is deleted. Default: never.")
+
+
+class LimitLifetime(Body):
+    """How long a cluster lives from now on."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lifetime_s": 14_400}]})
+    lifetime_s: LifetimeS | None = Field(description="Seconds from now until it is deleted; null: never.")
 
 
 class ChangeCluster(Body):

@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Developer, Viewer
-from caravan_api.doors.rest.bodies import ChangeCluster, CreateCluster, merged
+from caravan_api.doors.rest.bodies import ChangeCluster, CreateCluster, LimitLifetime, merged
 from caravan_api.doors.rest.context import (
     IdempotencyKeyHeader,
     IfMatch,
@@ -82,7 +82,8 @@ async def create(
     owner = team_of(caller, body.team or team)
 
     async def work(tx: AsyncSession) -> Answer:
-        cluster = await api.desired.create(tx, owner, caller.user, {"name": body.name, "spec": body.spec})
+        asked = {"name": body.name, "spec": body.spec}
+        cluster = await api.desired.create(tx, owner, caller.user, asked, lifetime_s=body.lifetime_s)
         return answer_with(cluster, 202)
 
     return await once(request, caller, key, body.model_dump(), work)
@@ -195,6 +196,28 @@ async def retry(
         return answer_with(found, 202)
 
     return await once(request, caller, key, None, work)
+
+
+@router.put(
+    "/{cluster}/lifetime", response_model=ClusterView, responses={**cluster_response(200, "It lives so long from now")}
+)
+async def limit_lifetime(
+    cluster: str,
+    body: LimitLifetime,
+    request: Request,
+    caller: Developer,
+    api: Parts,
+    key: IdempotencyKeyHeader = None,
+    team: Team = None,
+) -> JSONResponse:
+    """Say how long the cluster lives from now on: its owners are warned in time, then it is deleted."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        await api.desired.limit_lifetime(tx, found, caller.user, body.lifetime_s)
+        return answer_with(found, 200)
+
+    return await once(request, caller, key, body.model_dump(), work)
 
 
 def check_etag(cluster: Cluster, if_match: str | None) -> None:
