@@ -14,7 +14,6 @@ Goals: p50 <= 10 ms, p99 <= 50 ms, >= 300 leases a second, no doubles.
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -32,10 +31,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import aiohttp
 import psutil
 from tests.support import spares
-from tests.support.nats import NatsServer, free_port
+from tests.support.api_process import TOKEN, ApiProcess
+from tests.support.nats import NatsServer
 from tests.support.postgres import postgres
 
-TOKEN = "bench"  # of a server on loopback that ends with the bench
 TAKERS = 100
 POOLS = 10
 OFFERED_A_SECOND = 50  # half of what two busy cores carry: a queue that grows for ever has no median
@@ -104,38 +103,19 @@ class _Taker:
 
 @asynccontextmanager
 async def _api(folder: Path, url: str) -> AsyncIterator[tuple[psutil.Process, aiohttp.ClientSession]]:
-    nats, port = NatsServer(folder / "nats"), free_port()
+    nats = NatsServer(folder / "nats")
     nats.start()
-    variables = {
-        "STATE_DIR": str(folder),
-        "NATS_URL": nats.url,
-        "HTTP_PORT": str(port),
-        "BOOTSTRAP_TOKEN": TOKEN,
-        "DATABASE_URL": url,
-        "LOG_LEVEL": "ERROR",
-    }
-    env = os.environ | {f"CARAVAN_API_{name}": value for name, value in variables.items()}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "caravan_api", env=env)
+    api = ApiProcess(folder, nats, url)
+    await api.start()
     headers = {"Authorization": f"Bearer {TOKEN}"}
     connector = aiohttp.TCPConnector(limit=TAKERS)
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers, connector=connector) as session:
-            await _until_it_answers(session)
-            yield psutil.Process(process.pid), session
+        async with aiohttp.ClientSession(api.url, headers=headers, connector=connector) as session:
+            yield psutil.Process(api.pid), session
     finally:
-        process.terminate()
-        await process.wait()
+        await api.kill()
+        await api.http.aclose()
         nats.stop()
-
-
-async def _until_it_answers(session: aiohttp.ClientSession) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                async with session.get("/v1/leases"):
-                    return
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.1)
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -1,76 +1,20 @@
 """A hundred takers at once, and an api that is killed among them: no spare goes to two, and no lease is lost."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from tests.integration.api.conftest import ADMIN
 from tests.support import spares
+from tests.support.api_process import ApiProcess
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
 
 TAKERS = 100
 Json = dict[str, Any]
-
-
-class ApiProcess:
-    """An api that may be killed. `http` speaks as the first admin."""
-
-    def __init__(self, folder: Path, nats: NatsServer, database_url: str) -> None:
-        self._port = free_port()
-        variables = {
-            "STATE_DIR": str(folder),
-            "NATS_URL": nats.url,
-            "HTTP_PORT": str(self._port),
-            "BOOTSTRAP_TOKEN": ADMIN,
-            "DATABASE_URL": database_url,
-        }
-        self._env = os.environ | {f"CARAVAN_API_{name}": value for name, value in variables.items()}
-        self._log = folder / "api.log"
-        self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self._port}/v1", headers={"Authorization": f"Bearer {ADMIN}"}, timeout=60
-        )
-
-    async def start(self) -> None:
-        """Start, and wait until it answers."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "caravan_api", env=self._env, stdout=log, stderr=log
-            )
-        await eventually(self._answers, within=60, saying=f"the api answers; {self._log}")
-
-    async def kill(self) -> None:
-        """As a crash ends it."""
-        self._process.send_signal(signal.SIGKILL)
-        await self._process.wait()
-
-    async def insist(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One request, sent again while nobody answers, as a careful client would."""
-        answers: list[httpx.Response] = []
-
-        async def answered() -> bool:
-            try:
-                answers.append(await self.http.request(method, path, **arguments))
-            except httpx.TransportError:
-                return False
-            return True
-
-        await eventually(answered, within=60, every=0.1)
-        return answers[0]
-
-    async def _answers(self) -> bool:
-        try:
-            return (await self.http.get("/leases")).status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 @asynccontextmanager
