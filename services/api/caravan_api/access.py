@@ -61,6 +61,10 @@ class Caller:
         """True for those who run the installation."""
         return self.role is Role.ADMIN
 
+    def sees(self, team: str) -> bool:
+        """True if what belongs to that team exists for the caller."""
+        return team == self.team or self.is_admin
+
 
 class Access:
     """Makes tokens and recognises them. `first_admin` comes from the settings and is never stored."""

@@ -16,7 +16,7 @@ from caravan_api.decide.facts import Facts
 from caravan_api.offers import surroundings
 from caravan_api.recorder import Recorder, node_sets, recount
 from caravan_api.store import Cluster
-from caravan_api.timeline import Entry, change_sentence
+from caravan_api.timeline import Entry, change_sentence, utc
 from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterExpiring, ClusterRequested
 from caravan_shared.contracts.facts import ClusterEvent, FieldProblem, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
@@ -30,11 +30,11 @@ SOURCE = "api"
 
 def announcement(cluster: Cluster) -> ClusterEvent:
     """The cluster's desired state as the other services hear it."""
-    common = {"cluster_id": cluster.id, "team": cluster.team, "name": cluster.name}
+    about = _about(cluster)
     if cluster.deletion_asked_at:
-        return ClusterDeletionRequested(**common, announcement=cluster.announcement)
+        return ClusterDeletionRequested(**about, announcement=cluster.announcement)
     return ClusterRequested(
-        **common,
+        **about,
         generation=cluster.generation,
         announcement=cluster.announcement,
         spec=ClusterSpec.model_validate(cluster.spec),
@@ -124,7 +124,7 @@ class Desired:
             raise BeingDeleted(cluster)
         self._set_lifetime(cluster, lifetime_s)
         cluster.revision += 1
-        until = f"until {cluster.expires_at:%Y-%m-%d %H:%M} UTC" if cluster.expires_at else "without an end"
+        until = f"until {utc(cluster.expires_at)}" if cluster.expires_at else "without an end"
         await self._recorder.record(
             tx, cluster, SOURCE, Entry("lifetime", f"{user} lets it live {until}", {"user": user})
         )
@@ -133,10 +133,9 @@ class Desired:
         """Tell its owners that it ends soon, once."""
         assert cluster.expires_at is not None, "only what ends is warned of"
         cluster.expiry_told = True
-        text = f"It is deleted at {cluster.expires_at:%Y-%m-%d %H:%M} UTC unless someone extends its life"
+        text = f"It is deleted at {utc(cluster.expires_at)} unless someone extends its life"
         await self._recorder.record(tx, cluster, SOURCE, Entry("lifetime", text))
-        about = {"cluster_id": cluster.id, "team": cluster.team, "name": cluster.name}
-        await say(tx, ClusterExpiring(**about, expires_at=cluster.expires_at))
+        await say(tx, ClusterExpiring(**_about(cluster), expires_at=cluster.expires_at))
 
     async def retry(self, tx: AsyncSession, cluster: Cluster, user: str) -> None:
         """Lift the failures so far, and tell every service to try again."""
@@ -192,6 +191,10 @@ class Desired:
             nodes_wanted=spec.node_count(),
             node_sets=node_sets(spec, {}),
         )
+
+
+def _about(cluster: Cluster) -> dict[str, Any]:
+    return {"cluster_id": cluster.id, "team": cluster.team, "name": cluster.name}
 
 
 def _virtual_ip(spec: ClusterSpec) -> dict[str, Any]:

@@ -7,6 +7,7 @@ adds none.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import singledispatch
 from typing import Any
 
@@ -22,6 +23,11 @@ class Entry:
     kind: str
     text: str
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def utc(moment: datetime) -> str:
+    """A moment for people, to the minute."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def how_many(nodes: Sequence[Any]) -> str:
@@ -156,7 +162,7 @@ def _(_event: e.NodesHealthChanged, news: Sequence[Any]) -> Entry | None:
 
 @_on
 def _(event: e.KubeconfigIssued, _news: Sequence[Any]) -> Entry | None:
-    text = f"{event.user} was granted access as {event.role} until {event.expires_at:%Y-%m-%d %H:%M} UTC"
+    text = f"{event.user} was granted access as {event.role} until {utc(event.expires_at)}"
     return Entry("access", text, {"grant_id": str(event.grant_id), "user": event.user, "role": event.role})
 
 

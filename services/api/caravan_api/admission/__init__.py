@@ -58,12 +58,12 @@ def name_problems(name: object, around: Surroundings) -> Iterator[FieldProblem]:
         yield name_taken(name)
 
 
-def name_taken(name: str) -> FieldProblem:
-    """The problem of a name that another live cluster of the team has."""
+def name_taken(name: str, kind: str = "cluster") -> FieldProblem:
+    """The problem of a name that another live thing of its kind has in the team."""
     return FieldProblem(
         field="name",
-        problem=f"your team has a cluster named {name} already",
-        remedy="choose another name, or delete that cluster and wait until it is gone",
+        problem=f"your team has a {kind} named {name} already",
+        remedy=f"choose another name, or delete that {kind} and wait until it is gone",
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.admission import Limits, NotAdmitted
+from caravan_api.admission import Limits, NotAdmitted, name_taken
 from caravan_api.errors import Conflict
 from caravan_api.offers import surroundings
 from caravan_api.pools.spec import LONGEST_NAME, PoolName, admit_pool
@@ -38,23 +38,22 @@ class DesiredPools:
         try:
             await tx.flush()
         except IntegrityError as error:
-            raise NotAdmitted((_name_taken(pool.name),)) from error
+            raise NotAdmitted((name_taken(pool.name, "pool"),)) from error
         self._tell(tx, pool)
         return pool
 
-    async def change(self, tx: AsyncSession, pool: Pool, spec: Mapping[str, Any]) -> bool:
-        """Admit a new spec and want that; False if it is wanted already. Raises `NotAdmitted`, `Conflict`."""
+    async def change(self, tx: AsyncSession, pool: Pool, spec: Mapping[str, Any]) -> None:
+        """Admit a new spec and want that, unless it is wanted already. Raises `NotAdmitted`, `Conflict`."""
         if pool.deletion_asked_at:
             raise Conflict(f"the pool {pool.name} is being deleted")
         admitted = await self._admitted(tx, pool.team, spec)
         if admitted == pool.spec:
-            return False
+            return
         pool.template_revision += admitted["template"] != pool.spec["template"]
         pool.spec, pool.revision = admitted, pool.revision + 1
         # Whoever changes it believes to have mended what was wrong.
-        pool.failures, pool.trouble, pool.holds_off_until = 0, None, None
+        pool.forget_failures()
         self._touch(tx, pool)
-        return True
 
     async def delete(self, tx: AsyncSession, pool: Pool) -> None:
         """Want no spares any more; leases that are held run to their end. Asking twice is once."""
@@ -95,11 +94,3 @@ def _name_problem(name: object) -> FieldProblem | None:
         problem = f"it is not a DNS label of at most {LONGEST_NAME} characters"
         return FieldProblem(field="name", problem=problem, remedy=remedy)
     return None
-
-
-def _name_taken(name: str) -> FieldProblem:
-    return FieldProblem(
-        field="name",
-        problem=f"your team has a pool named {name} already",
-        remedy="choose another name, or delete that pool and wait until it is gone",
-    )

@@ -20,7 +20,7 @@ from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool, PoolCluster
 from caravan_api.recorder import Recorder, lock_cluster
 from caravan_api.store import Cluster
-from caravan_api.timeline import Entry
+from caravan_api.timeline import Entry, utc
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.states import LEASE_MOVES, ClusterPhase, LeaseState, Verdict, move
@@ -67,15 +67,15 @@ class Leases:
         spec = PoolSpec.model_validate(pool.spec)
         lease = self._new(pool, holder, wish, _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s))
         comes_first = not await waiting(tx, pool, most=1)
-        if not comes_first or await self.serve(tx, pool, lease) is not Outcome.SERVED:
+        if not comes_first or await self.serve(tx, pool, spec, lease) is not Outcome.SERVED:
             tx.add(lease)
             await say(tx, e.LeaseQueued(**_about(lease)))
             self._tell(tx, lease)
         return lease
 
-    async def serve(self, tx: AsyncSession, pool: Pool, lease: Lease) -> Outcome:
-        """Give a waiting lease a spare if one is ready."""
-        spec, now = PoolSpec.model_validate(pool.spec), self._clock.now()
+    async def serve(self, tx: AsyncSession, pool: Pool, spec: PoolSpec, lease: Lease) -> Outcome:
+        """Give a waiting lease a spare if one is ready. `spec` is the pool's."""
+        now = self._clock.now()
         if spec.max_leases_per_holder and await _held_by(tx, pool, lease.holder) >= spec.max_leases_per_holder:
             return Outcome.AT_LIMIT
         found = await _ready_spare(tx, pool, now - timedelta(seconds=spec.smoke_max_age_s))
@@ -89,7 +89,7 @@ class Leases:
         tx.add_all((spare, lease))
         granted = e.LeaseGranted(**_about(lease), cluster_id=cluster.id, cluster=cluster.name, ends_at=lease.ends_at)
         await say(tx, granted)
-        text = f"{lease.holder} leased it until {_utc(lease.ends_at)}{_for(lease)}"
+        text = f"{lease.holder} leased it until {utc(lease.ends_at)}{_for(lease)}"
         await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
         self._tell(tx, lease, _REPLACED_IN_S)
         return Outcome.SERVED
@@ -100,7 +100,7 @@ class Leases:
         latest = granted_at + timedelta(seconds=PoolSpec.model_validate(pool.spec).max_lease_s)
         most_s = int((latest - ends_at).total_seconds())
         if most_s <= 0:
-            raise Conflict(f"the lease is as long already as the pool {pool.name} allows: it ends at {_utc(ends_at)}")
+            raise Conflict(f"the lease is as long already as the pool {pool.name} allows: it ends at {utc(ends_at)}")
         more_s = min(lease.lasts_s, most_s) if for_s is None else _within("for_s", for_s, most_s)
         lease.ends_at, lease.warned = ends_at + timedelta(seconds=more_s), False
         tx.add(lease)
@@ -148,7 +148,7 @@ class Leases:
         await say(tx, e.LeaseKept(**_about(lease), ends_at=lease.ends_at))
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
-        text = f"{user} gave it back and keeps it until {_utc(lease.ends_at)} to look at it"
+        text = f"{user} gave it back and keeps it until {utc(lease.ends_at)} to look at it"
         await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
         self._tell(tx, lease)
 
@@ -260,7 +260,3 @@ def _about(lease: Lease) -> dict[str, object]:
 
 def _for(lease: Lease) -> str:
     return f", for: {lease.purpose}" if lease.purpose else ""
-
-
-def _utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -25,7 +25,7 @@ from caravan_api.decide.pools import LetGo, Steps, decide, pause_s
 from caravan_api.desired import Desired
 from caravan_api.pools.keys import id_of
 from caravan_api.pools.leases import Leases, Outcome, lock_lease, waiting
-from caravan_api.pools.sight import LiveLease, live, live_leases, look, rules_of
+from caravan_api.pools.sight import LiveLease, live, live_leases, look, next_try_at, rules_of
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Pool, PoolCluster
 from caravan_api.recorder import lock_cluster
@@ -109,11 +109,12 @@ class PoolReconciler:
         """First come, first served; whoever holds as many as one may is passed over until then."""
         async with turn.reading() as session:
             queue = await waiting(session, pool)
+        spec = PoolSpec.model_validate(pool.spec)
         for lease in queue:
             async with turn.transaction() as tx:
                 locked = await lock_lease(tx, lease.id)
                 is_waiting = locked is not None and locked.state == LeaseState.WAITING
-                if locked and is_waiting and await self.leases.serve(tx, pool, locked) is Outcome.NO_SPARE:
+                if locked and is_waiting and await self.leases.serve(tx, pool, spec, locked) is Outcome.NO_SPARE:
                     return  # one that gets ready at this moment is not the next one's
 
     # --- clusters ---
@@ -122,7 +123,7 @@ class PoolReconciler:
         now = turn.now()
         async with turn.reading() as session:
             clusters, queue = await look(session, pool), await waiting(session, pool)
-        holds_off = pool.holds_off_until is not None and pool.holds_off_until > now
+        holds_off = next_try_at(pool, now) is not None
         return decide(rules_of(pool, now), clusters, len(queue), now, holds_off=holds_off)
 
     async def _let_go(self, turn: Turn, pool: Pool, going: LetGo) -> None:
@@ -149,12 +150,10 @@ class PoolReconciler:
     async def _make(self, turn: Turn, pool: Pool) -> bool:
         """Ask for one cluster more; False if that is not admitted now."""
         name = f"{pool.name}-{''.join(secrets.choice(_SUFFIX) for _ in range(_SUFFIX_LENGTH))}"
-        template = PoolSpec.model_validate(pool.spec).template.model_dump(mode="json", exclude_none=True)
         try:
             async with turn.transaction() as tx:
-                cluster = await self.desired.create(
-                    tx, pool.team, f"pool:{pool.name}", {"name": name, "spec": template}, pool_id=pool.id
-                )
+                asked = {"name": name, "spec": pool.spec["template"]}
+                cluster = await self.desired.create(tx, pool.team, f"pool:{pool.name}", asked, pool_id=pool.id)
                 tx.add(
                     PoolCluster(
                         cluster_id=cluster.id,
@@ -213,7 +212,6 @@ async def _pool(turn: Turn) -> Pool | None:
 
 
 def _next_look_in(pool: Pool, leases: Sequence[LiveLease], now: datetime) -> float:
-    moments = [next_look(lease.live) for lease in leases]
-    moments += [pool.holds_off_until] if pool.holds_off_until and pool.holds_off_until > now else []
+    moments = [next_try_at(pool, now), *(next_look(lease.live) for lease in leases)]
     soonest = min(((moment - now).total_seconds() for moment in moments if moment), default=_LOOK_AGAIN_S)
     return min(max(soonest, 0.0), _LOOK_AGAIN_S)

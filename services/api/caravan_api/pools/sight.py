@@ -32,6 +32,12 @@ def rules_of(pool: Pool, now: datetime) -> Rules:
     )
 
 
+def next_try_at(pool: Pool, now: datetime) -> datetime | None:
+    """Until when no cluster is made after some that did not come to be; None where the pool does not hold off."""
+    until = pool.holds_off_until
+    return until if until and until > now else None
+
+
 # Columns, not rows: a pool may have a thousand of either.
 _OF_A_CLUSTER: tuple[Any, ...] = (
     PoolCluster.cluster_id,

@@ -94,5 +94,5 @@ async def _note_success(tx: AsyncSession, spare: PoolCluster, took_s: float) -> 
     pool = await tx.get_one(Pool, spare.pool_id, with_for_update=True)
     usual = pool.usual_making_s
     pool.usual_making_s = took_s if usual is None else usual + _WEIGHT * (took_s - usual)
-    pool.failures, pool.trouble, pool.holds_off_until = 0, None, None
+    pool.forget_failures()
     tx.add(pool)

@@ -19,6 +19,7 @@ LONGEST_NAME = 26
 PoolName = Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=LONGEST_NAME)]
 
 _HOUR, _DAY = 3600, 86_400
+LONGEST_LEASE_S = 30 * _DAY
 
 
 class Weekday(StrEnum):
@@ -87,12 +88,14 @@ class PoolSpec(SpecModel):
     smoke_max_age_s: int = Field(
         600, ge=10, le=_DAY, description="A spare is handed out only if its last smoke test is no older than this."
     )
-    lease_s: int = Field(_HOUR, ge=60, le=30 * _DAY, description="How long a lease lasts that says nothing else.")
-    max_lease_s: int = Field(8 * _HOUR, ge=60, le=30 * _DAY, description="How long a lease may last, extended or not.")
+    lease_s: int = Field(_HOUR, ge=60, le=LONGEST_LEASE_S, description="How long a lease lasts that says nothing else.")
+    max_lease_s: int = Field(
+        8 * _HOUR, ge=60, le=LONGEST_LEASE_S, description="How long a lease may last, extended or not."
+    )
     max_keep_s: int = Field(
         4 * _HOUR,
         ge=0,
-        le=30 * _DAY,
+        le=LONGEST_LEASE_S,
         description="How long a cluster may be kept for debugging after it was given back.",
     )
     max_leases_per_holder: int | None = Field(

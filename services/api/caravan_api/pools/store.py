@@ -42,6 +42,10 @@ class Pool(Table, table=True):
     usual_making_s: float | None = None
     """From the request to the first passed smoke test, a moving average."""
 
+    def forget_failures(self) -> None:
+        """Clusters are made again as if none had failed."""
+        self.failures, self.trouble, self.holds_off_until = 0, None, None
+
 
 class PoolCluster(Table, table=True):
     """A cluster of a pool, from its request until it is gone."""

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.decide.pools import Bucket, Queue, bucket, estimate_s
 from caravan_api.pools.leases import waiting
-from caravan_api.pools.sight import look, rules_of
+from caravan_api.pools.sight import look, next_try_at, rules_of
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool
 from caravan_shared.contracts.states import LeaseState
@@ -82,7 +82,6 @@ async def pool_view(session: AsyncSession, pool: Pool, now: datetime) -> PoolVie
     """A pool's JSON."""
     rules = rules_of(pool, now)
     count = Counter(bucket(seen, rules, now) for seen in await look(session, pool))
-    holds_off = pool.holds_off_until if pool.holds_off_until and pool.holds_off_until > now else None
     return PoolView(
         id=pool.id,
         name=pool.name,
@@ -93,7 +92,7 @@ async def pool_view(session: AsyncSession, pool: Pool, now: datetime) -> PoolVie
         waiting=len(await waiting(session, pool)),
         usual_making_s=pool.usual_making_s,
         trouble=pool.trouble,
-        next_try_at=holds_off,
+        next_try_at=next_try_at(pool, now),
         deleting=pool.deletion_asked_at is not None,
         created_at=pool.created_at,
         created_by=pool.created_by,

@@ -11,12 +11,15 @@ from pydantic_core import CoreSchema
 
 from caravan_api.access import Role
 from caravan_api.errors import Malformed
-from caravan_api.pools.spec import PoolName, PoolSpec
+from caravan_api.pools.spec import LONGEST_LEASE_S, PoolName, PoolSpec
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
 
 # Specs are four levels deep; deeper patches are mistakes or attacks on the stack.
 _DEEPEST_PATCH = 12
+LONGEST_ACCESS_S = 8 * 3600
+_TEN_YEARS_S = 10 * 365 * 86_400
+_LINE = r"^[^\x00-\x1f\x7f]{1,200}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-LifetimeS = Annotated[int, Field(ge=60, le=10 * 365 * 86_400)]
+LifetimeS = Annotated[int, Field(ge=60, le=_TEN_YEARS_S)]
 
 
 class CreateCluster(Body):
@@ -77,7 +80,7 @@ class ReplaceNode(Body):
     """A node to be replaced."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "its disk is slow"}]})
-    reason: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")] | None = Field(
+    reason: Annotated[str, StringConstraints(pattern=_LINE)] | None = Field(
         None, description="Why, for the timeline: one line of at most 200 characters."
     )
 
@@ -101,7 +104,7 @@ class AskAccess(Body):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "viewer", "ttl_s": 3600}]})
     role: Literal["viewer", "editor", "admin"] = "viewer"
-    ttl_s: int = Field(3600, ge=60, le=8 * 3600, description="Lifetime in seconds, at most 8 h.")
+    ttl_s: int = Field(3600, ge=60, le=LONGEST_ACCESS_S, description="Lifetime in seconds, at most 8 h.")
 
 
 class CreatePool(Body):
@@ -122,10 +125,8 @@ class ChangePool(Body):
     spec: dict[str, Any]
 
 
-_LINE = r"^[^\x00-\x1f\x7f]{1,200}$"
 LeaseLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LeaseLabelValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,500}$")]
-_LONGEST_LEASE_S = 30 * 24 * 3600
 
 
 class TakeLease(Body):
@@ -136,7 +137,7 @@ class TakeLease(Body):
         json_schema_extra={"examples": [{"lasts_s": 3600, "purpose": "e2e of main", "kubeconfig": "admin"}]},
     )
     lasts_s: int | None = Field(
-        None, ge=60, le=_LONGEST_LEASE_S, description="From the moment that you get it. Default: the pool's."
+        None, ge=60, le=LONGEST_LEASE_S, description="From the moment that you get it. Default: the pool's."
     )
     purpose: Annotated[str, StringConstraints(pattern=_LINE)] | None = Field(
         None, description="What for: one line of at most 200 characters."
@@ -160,7 +161,7 @@ class ExtendLease(Body):
     for_s: int | None = Field(
         None,
         ge=1,
-        le=_LONGEST_LEASE_S,
+        le=LONGEST_LEASE_S,
         description="By how long. Default: by as long as it was taken for, or up to the pool's cap.",
     )
 
@@ -172,7 +173,7 @@ class NewToken(Body):
     team: TeamName
     role: Role = Role.DEVELOPER
     lasts_s: int | None = Field(
-        None, ge=60, le=10 * 365 * 86_400, description="Seconds after which it is void. Default: it is until revoked."
+        None, ge=60, le=_TEN_YEARS_S, description="Seconds after which it is void. Default: it is until revoked."
     )
 
 

@@ -88,7 +88,7 @@ class Page(BaseModel):
 
 def team_of(caller: Caller, team: str | None) -> str:
     """The team that a caller means. Raises `Forbidden` for another than the own, but for admins."""
-    if team is None or team == caller.team or caller.is_admin:
+    if team is None or caller.sees(team):
         return team or caller.team
     raise Forbidden(f"you belong to the team {caller.team}")
 
@@ -98,7 +98,7 @@ async def find_cluster(
 ) -> Cluster:
     """The cluster of that id, or the live one of that name. Raises `NotFound`, for another team's cluster too."""
     found = None
-    if (team is None or team == caller.team or caller.is_admin) and could_exist(ref):
+    if (team is None or caller.sees(team)) and could_exist(ref):
         statement = select(Cluster)
         if is_id(ref):
             statement = statement.where(Cluster.id == UUID(ref))
@@ -107,7 +107,7 @@ async def find_cluster(
                 Cluster.team == (team or caller.team), Cluster.name == ref, col(Cluster.deleted_at).is_(None)
             )
         found = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
-    if found is None or not (found.team == caller.team or caller.is_admin):
+    if found is None or not caller.sees(found.team):
         raise NotFound("there is no such cluster in your team")
     return found
 
@@ -131,11 +131,17 @@ def is_id(ref: str) -> bool:
 
 
 async def once(
-    request: Request, caller: Caller, key: str | None, body: Any, work: Callable[[AsyncSession], Awaitable[Answer]]
+    request: Request,
+    caller: Caller,
+    key: str | None,
+    body: Any,
+    work: Callable[[AsyncSession], Awaitable[Answer]],
+    *,
+    among: str = "/v1/clusters",
 ) -> JSONResponse:
-    """`answered_once` for a cluster: its answer says where it is found and in which state it is."""
+    """`answered_once` for a thing `among` others: the answer says where it is found and in which state it is."""
     answer = await answered_once(request, caller, key, body, work)
-    headers = {"ETag": answer.etag, "Location": f"/v1/clusters/{answer.body['id']}"}
+    headers = {"ETag": answer.etag, "Location": f"{among}/{answer.body['id']}"}
     return JSONResponse(answer.body, answer.status, headers)
 
 

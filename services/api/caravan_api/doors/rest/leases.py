@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.access import Caller, Developer, Viewer
 from caravan_api.doors.rest.bodies import ExtendLease
 from caravan_api.doors.rest.context import Api, IdempotencyKeyHeader, Page, Parts, Team, answered_once, team_of
-from caravan_api.doors.rest.timeline import streamed
+from caravan_api.doors.rest.timeline import stream_response, streamed
 from caravan_api.errors import NotFound
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
@@ -28,12 +28,7 @@ from caravan_shared.plumbing.waiting import is_set_within
 router = APIRouter(prefix="/v1/leases", tags=["leases"])
 
 _LOOK_AGAIN_S = 2.0  # of those who wait: what another replica did is seen so soon
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events: `lease` with the lease's JSON, first as it is, then whenever it changes.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
+_STREAM = stream_response("`lease` with the lease's JSON, first as it is, then whenever it changes.")
 
 
 class LeasePage(Page):
@@ -158,7 +153,7 @@ async def _locked(tx: AsyncSession, caller: Caller, lease_id: UUID) -> tuple[Lea
 
 
 def _visible(lease: Lease | None, caller: Caller) -> Lease:
-    if lease is None or not (lease.team == caller.team or caller.is_admin):
+    if lease is None or not caller.sees(lease.team):
         raise NotFound("there is no such lease in your team")
     return lease
 

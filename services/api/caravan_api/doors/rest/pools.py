@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Caller, Developer, Viewer
-from caravan_api.doors.rest.bodies import AskAccess, ChangePool, CreatePool, TakeLease, merged
+from caravan_api.doors.rest.bodies import LONGEST_ACCESS_S, AskAccess, ChangePool, CreatePool, TakeLease, merged
 from caravan_api.doors.rest.context import (
     Api,
     IdempotencyKeyHeader,
@@ -21,6 +21,7 @@ from caravan_api.doors.rest.context import (
     could_exist,
     is_id,
     must_match,
+    once,
     team_of,
 )
 from caravan_api.doors.rest.kubeconfigs import IssuedKubeconfig, granted
@@ -35,7 +36,6 @@ from caravan_shared.plumbing.errors import CaravanError
 
 router = APIRouter(prefix="/v1/pools", tags=["pools"])
 
-_LONGEST_KUBECONFIG_S = 8 * 3600
 _HEADER: dict[str, Any] = {"headers": {"ETag": {"schema": {"type": "string"}}}}
 
 
@@ -69,7 +69,7 @@ async def create(
         pool = await api.pools.create(tx, owner, caller.user, {"name": body.name, "spec": body.spec})
         return await _answer(tx, api, pool, 201)
 
-    return _told(await answered_once(request, caller, key, body.model_dump(), work))
+    return await once(request, caller, key, body.model_dump(), work, among=router.prefix)
 
 
 @router.get("")
@@ -125,7 +125,7 @@ async def change(
         await api.pools.change(tx, found, merged(found.spec, body.spec))
         return await _answer(tx, api, found, 200)
 
-    return _told(await answered_once(request, caller, key, body.model_dump(), work))
+    return await once(request, caller, key, body.model_dump(), work, among=router.prefix)
 
 
 @router.delete("/{pool}", status_code=202, response_model=PoolView, responses={202: _HEADER})
@@ -146,7 +146,7 @@ async def delete(
         await api.pools.delete(tx, found)
         return await _answer(tx, api, found, 202)
 
-    return _told(await answered_once(request, caller, key, None, work))
+    return await once(request, caller, key, None, work, among=router.prefix)
 
 
 @router.post("/{pool}/leases", status_code=201)
@@ -184,14 +184,14 @@ async def find_pool(
 ) -> Pool:
     """The live pool of that id or name. Raises `NotFound`, for another team's pool too."""
     found = None
-    if (team is None or team == caller.team or caller.is_admin) and could_exist(ref):
+    if (team is None or caller.sees(team)) and could_exist(ref):
         statement = select(Pool).where(col(Pool.deleted_at).is_(None))
         if is_id(ref):
             statement = statement.where(Pool.id == UUID(ref))
         else:
             statement = statement.where(Pool.team == (team or caller.team), Pool.name == ref)
         found = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
-    if found is None or not (found.team == caller.team or caller.is_admin):
+    if found is None or not caller.sees(found.team):
         raise NotFound("there is no such pool in your team")
     return found
 
@@ -207,14 +207,9 @@ async def _add_kubeconfig(api: Api, caller: Caller, taken: TakenLease, wish: Ask
 
 
 def _ttl_s(taken: TakenLease) -> int:
-    return min(taken.lasts_s, _LONGEST_KUBECONFIG_S)
+    return min(taken.lasts_s, LONGEST_ACCESS_S)
 
 
 async def _answer(tx: AsyncSession, api: Api, pool: Pool, status: int) -> Answer:
     view = await pool_view(tx, pool, api.clock.now())
     return Answer(status, view.model_dump(mode="json"), pool_etag(pool))
-
-
-def _told(answer: Answer) -> JSONResponse:
-    headers = {"ETag": answer.etag, "Location": f"/v1/pools/{answer.body['id']}"}
-    return JSONResponse(answer.body, answer.status, headers)

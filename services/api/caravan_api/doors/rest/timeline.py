@@ -17,12 +17,15 @@ from caravan_api.store import TimelineEntry
 router = APIRouter(prefix="/v1", tags=["timeline"])
 
 _LONGEST_NUMBER = 18  # digits of a change's number: below 2**63
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events: `cluster` with a cluster's JSON, `timeline` with an entry.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
+
+
+def stream_response(description: str) -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI describes server-sent events."""
+    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {200: {"description": f"Server-sent events: {description}", "content": content}}
+
+
+_STREAM = stream_response("`cluster` with a cluster's JSON, `timeline` with an entry.")
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Go on after this event.")]
 
 
