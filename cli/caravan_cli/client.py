@@ -49,7 +49,7 @@ class Client:
 
     def create(self, name: str, spec: Json, lifetime_s: int | None = None) -> Cluster:
         """Ask for a cluster. Tries again under one Idempotency-Key, so it is never made twice."""
-        body: Json = {"name": name, "spec": spec, **self._team()}
+        body: Json = {"name": name, "spec": spec}
         if lifetime_s is not None:
             body["lifetime_s"] = lifetime_s
         return Cluster.model_validate(
@@ -58,7 +58,7 @@ class Client:
 
     def clusters(self, filters: Mapping[str, str]) -> Iterator[Cluster]:
         """Every cluster that the filters (`phase`, `health`, `version`, `cloud`, `q`, `sort`) let through."""
-        for item in self._pages("/v1/clusters", {**self._team(), **filters}):
+        for item in self._pages("/v1/clusters", filters):
             yield Cluster.model_validate(item)
 
     def cluster(self, name: str) -> Cluster:
@@ -92,7 +92,7 @@ class Client:
         self, action: Action, *, name: str | None = None, cluster: str | None = None, spec: Json | None = None
     ) -> Plan:
         """What creating `name`, or changing or deleting `cluster`, would do."""
-        body = {"action": action, "name": name, "cluster": cluster, "spec": spec, **self._team()}
+        body = {"action": action, "name": name, "cluster": cluster, "spec": spec}
         told = {key: value for key, value in body.items() if value is not None}
         return Plan.model_validate(self._call("POST", "/v1/plans", told))
 
@@ -122,7 +122,7 @@ class Client:
 
     def create_pool(self, name: str, spec: Json) -> Pool:
         """Ask for a pool. Tries again under one Idempotency-Key, so it is never made twice."""
-        body = {"name": name, "spec": spec, **self._team()}
+        body = {"name": name, "spec": spec}
         return Pool.model_validate(self._call("POST", "/v1/pools", body, headers={"Idempotency-Key": str(uuid4())}))
 
     def pools(self) -> Iterator[Pool]:
@@ -175,11 +175,43 @@ class Client:
         query = {"keep_s": str(keep_s)} if keep_s else None
         return Lease.model_validate(self._call("DELETE", _lease(lease), query=query, timeout_s=BRIEF_S))
 
-    # --- tokens ---
+    # --- teams, members, tokens, the audit ---
 
-    def issue_token(self, user: str, team: str, role: str, lasts_s: int | None) -> Json:
+    def create_team(self, name: str, quota: Json) -> Json:
+        """Make a team; `quota` holds `max_clusters`, `max_nodes`, `max_leases` as far as they are limited."""
+        return self._call("POST", "/v1/teams", {"name": name, **quota})
+
+    def teams(self) -> list[Json]:
+        """Every team that the caller belongs to; an admin's: all."""
+        return list(self._pages("/v1/teams", {}))
+
+    def team(self, name: str) -> Json:
+        """One team, and what it has of its quota."""
+        return self._call("GET", _team(name))
+
+    def change_team(self, name: str, quota: Json) -> Json:
+        """Change what is named of a team's quota; None lifts a limit."""
+        return self._call("PATCH", _team(name), quota)
+
+    def delete_team(self, name: str) -> None:
+        """Dissolve a team that has nothing any more."""
+        self._call("DELETE", _team(name))
+
+    def members(self) -> list[Json]:
+        """Who belongs to the team."""
+        return list(self._call("GET", "/v1/members")["items"])
+
+    def place_member(self, kind: str, name: str, role: str) -> Json:
+        """Add somebody to the team, or change what they may do."""
+        return self._call("PUT", f"/v1/members/{kind}/{quote(name, safe='')}", {"role": role})
+
+    def remove_member(self, kind: str, name: str) -> None:
+        """Take somebody out of the team."""
+        self._call("DELETE", f"/v1/members/{kind}/{quote(name, safe='')}")
+
+    def issue_token(self, wish: Json, team: str | None) -> Json:
         """A new bearer token. Never repeated: a lost answer would leave one that nobody knows."""
-        return self._call("POST", "/v1/tokens", {"user": user, "team": team, "role": role, "lasts_s": lasts_s})
+        return self._call("POST", "/v1/tokens", wish, query={"team": team} if team else None)
 
     def tokens(self) -> list[Json]:
         """Every token that was not revoked, without its text."""
@@ -188,6 +220,10 @@ class Client:
     def revoke_token(self, token: str) -> None:
         """Make a token void at once."""
         self._call("DELETE", f"/v1/tokens/{quote(token, safe='')}")
+
+    def audit(self, filters: Mapping[str, str], *, cluster: str | None = None) -> Iterator[Json]:
+        """Who changed what, newest first: in the team, or of one cluster."""
+        yield from self._pages(f"{_cluster(cluster)}/audit" if cluster else "/v1/audit", filters)
 
     # --- inventories of machines ---
 
@@ -332,6 +368,10 @@ def _cluster(name: str) -> str:
 
 def _machine(name: str) -> str:
     return f"/v1/machines/{quote(name, safe='')}"
+
+
+def _team(name: str) -> str:
+    return f"/v1/teams/{quote(name, safe='')}"
 
 
 def _pool(name: str) -> str:

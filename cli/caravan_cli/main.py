@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from caravan_cli import (
+    audit,
     catalogue,
     cloud,
     clusters,
@@ -15,8 +16,10 @@ from caravan_cli import (
     demo,
     leases,
     machines,
+    members,
     pools,
     requests,
+    teams,
     tokens,
     up,
     upkeep,
@@ -85,7 +88,10 @@ app.command()(catalogue.clouds)
 app.command()(catalogue.whoami)
 app.add_typer(pools.app, name="pool")
 app.add_typer(leases.app, name="lease")
+app.add_typer(teams.app, name="team")
+app.add_typer(members.app, name="member")
 app.add_typer(tokens.app, name="token")
+app.command("audit")(audit.audit)
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")
 app.add_typer(deadletters.app, name="dead-letters")

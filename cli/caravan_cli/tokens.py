@@ -7,29 +7,35 @@ from typing import Annotated
 import typer
 
 from caravan_cli import durations, options
+from caravan_cli.members import ROLES, Role
 from caravan_cli.outcome import tell
 from caravan_cli.render import Output, age, document, stdout, table
 from caravan_cli.session import client
 
+
+class Scope(StrEnum):
+    """What a token may be limited to."""
+
+    CLUSTERS = "clusters"
+    ACCESS = "access"
+    POOLS = "pools"
+    LEASES = "leases"
+    MACHINES = "machines"
+    TEAMS = "teams"
+
+
 app = typer.Typer(no_args_is_help=True, help="Bearer tokens: give people and jobs theirs, and take them back.")
-
-
-class Role(StrEnum):
-    """What a token may do; each includes the one before."""
-
-    VIEWER = "viewer"
-    DEVELOPER = "developer"
-    ADMIN = "admin"
 
 
 @app.command()
 def create(
     ctx: typer.Context,
-    user: Annotated[str, typer.Argument(help="Who it is for; shown wherever it is used.", show_default=False)],
-    team: Annotated[str, typer.Option(help="Whose clusters, pools and leases it opens.")] = "default",
-    role: Annotated[
-        Role, typer.Option(help="viewer reads, developer also changes, admin runs Caravan.")
-    ] = Role.DEVELOPER,
+    user: Annotated[str | None, typer.Argument(help="Whom it is for. Default: yourself.", show_default=False)] = None,
+    team: Annotated[str | None, typer.Option(help="Whose clusters, pools and leases it opens. Default: yours.")] = None,
+    role: Annotated[Role, typer.Option(help=ROLES)] = Role.DEVELOPER,
+    scopes: Annotated[
+        list[Scope] | None, typer.Option("--scope", help="Limit it to an area of the API. Repeat it for several.")
+    ] = None,
     lasts_s: Annotated[
         int | None, durations.option("--expires", "Have it be void after so long. Default: it never is.")
     ] = None,
@@ -37,19 +43,23 @@ def create(
 ) -> None:
     """Make a token and print it: it is shown this once.
 
+    Who is not in the team yet is added to it, if you may do that.
+
     Examples:
 
       caravan token create alice --expires 90d
 
-      caravan token create ci-runner --team builds --expires 30d > token
+      caravan token create service:builds/ci --team builds --scope leases --expires 30d > token
     """
+    wish = {"role": role.value, "scopes": [scope.value for scope in scopes or ()], "lasts_s": lasts_s}
     with client(ctx) as api:
-        issued = api.issue_token(user, team, role.value, lasts_s)
+        issued = api.issue_token({**wish, "user": user} if user else wish, team)
     if output in {Output.JSON, Output.YAML}:
         document(issued, output)
         return
     until = f"until {issued['expires_at']}" if issued["expires_at"] else "until it is revoked"
-    tell(f"A {issued['role']} of the team {issued['team']} is {issued['user']} {until}. This is shown once:")
+    limits = f", for {', '.join(issued['scopes'])} only" if issued["scopes"] else ""
+    tell(f"A {issued['role']} of the team {issued['team']} is {issued['user']} {until}{limits}. This is shown once:")
     typer.echo(issued["token"])
 
 
@@ -70,12 +80,13 @@ def list_tokens(ctx: typer.Context, output: options.OutputForm = Output.TABLE) -
             token["user"],
             token["team"],
             token["role"],
+            ",".join(token["scopes"]) or "all",
             token["expires_at"] or "never",
             age(datetime.fromisoformat(token["last_used_at"])) if token["last_used_at"] else "never",
         )
         for token in found
     ]
-    table(stdout(), ("ID", "USER", "TEAM", "ROLE", "EXPIRES", "LAST USED"), rows)
+    table(stdout(), ("ID", "USER", "TEAM", "ROLE", "SCOPES", "EXPIRES", "LAST USED"), rows)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api import offers, reconcile
 from caravan_api.access import Access
 from caravan_api.admission import Limits
+from caravan_api.audit import recording
 from caravan_api.decide.announce import Pauses
 from caravan_api.desired import Desired
 from caravan_api.doors.intake import Intake
@@ -36,6 +37,7 @@ def build(settings: Settings) -> Service:
     """The api as a service, not yet running."""
     service = Service("api", settings, metadata=Table.metadata, migrations=MIGRATIONS)
     db, clock = service.db, service.clock
+    recording.watch()
     feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
 
     def changed(cluster: Cluster) -> None:

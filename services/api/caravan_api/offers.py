@@ -1,15 +1,16 @@
 """The copies of what provisioner and bootstrapper offer, and what admission must know of the world."""
 
+from dataclasses import replace
 from ipaddress import ip_address
-from uuid import UUID
 
-from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.admission import Current, Limits, Surroundings
 from caravan_api.decide.facts import Facts
 from caravan_api.store import CloudOffer, Cluster, KubernetesOffer
+from caravan_api.teams.quotas import locked_team, use_of
+from caravan_api.teams.store import Team
 from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.contracts.events import CloudOffered, KubernetesOffered
 from caravan_shared.contracts.spec import ClusterSpec
@@ -65,7 +66,9 @@ async def offered_clouds(session: AsyncSession) -> dict[str, CloudOffered]:
 async def surroundings(
     session: AsyncSession, limits: Limits, team: str, *, name: str | None = None, cluster: Cluster | None = None
 ) -> Surroundings:
-    """What admission must know to judge a new cluster named `name`, or a change of `cluster`."""
+    """What admission must know to judge a new cluster named `name`, or a change of `cluster`. Raises `NotFound`."""
+    quota, use = await locked_team(session, team), await use_of(session, team)
+    counts = cluster is not None and cluster.deletion_asked_at is None
     current = None
     if cluster:
         facts = Facts.model_validate(cluster.facts)
@@ -75,10 +78,11 @@ async def surroundings(
     return Surroundings(
         versions=await offered_versions(session),
         clouds=await offered_clouds(session),
-        limits=limits,
+        limits=_team_limits(limits, quota),
         names_taken=frozenset({name} if name is not None and taken else ()),
         virtual_ips_taken=frozenset() if cluster else await _virtual_ips(session),
-        team_nodes=await _team_nodes(session, team, cluster.id if cluster else None),
+        team_nodes=use.nodes - (cluster.nodes_wanted if cluster and counts else 0),
+        team_clusters=use.clusters - counts,
         current=current,
     )
 
@@ -96,10 +100,7 @@ async def _virtual_ips(session: AsyncSession) -> frozenset[tuple[str, IPAddress]
     return frozenset((cloud, ip_address(address)) for cloud, address in found if cloud and address)
 
 
-async def _team_nodes(session: AsyncSession, team: str, but: UUID | None) -> int:
-    statement = select(func.coalesce(func.sum(Cluster.nodes_wanted), 0)).where(
-        Cluster.team == team, col(Cluster.deletion_asked_at).is_(None)
-    )
-    if but:
-        statement = statement.where(Cluster.id != but)
-    return int((await session.exec(statement)).one())
+def _team_limits(limits: Limits, team: Team) -> Limits:
+    """The installation's limits, with the team's own where it has some."""
+    nodes = limits.max_nodes_per_team if team.max_nodes is None else team.max_nodes
+    return replace(limits, max_nodes_per_team=nodes, max_clusters_per_team=team.max_clusters)

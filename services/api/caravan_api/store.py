@@ -161,6 +161,8 @@ class Token(Table, table=True):
     user: str
     team: str
     role: str
+    scopes: list[str] = Field(default_factory=list, sa_type=JSON)
+    """The areas that it is limited to; empty: to none."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

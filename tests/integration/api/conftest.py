@@ -81,11 +81,17 @@ class Stack:
 
     @asynccontextmanager
     async def speaking_as(self, role: Role, team: str = "default") -> AsyncIterator[httpx.AsyncClient]:
-        """A client with a token of its own."""
-        body = {"user": f"{role}-of-{team}", "team": team, "role": role}
-        token = (await self.http.post("/v1/tokens", json=body)).json()["token"]
-        async with self.client(token) as client:
+        """A client with a token of its own, of a member of a team that is there from now on."""
+        async with self.client(await self.token(f"{role}-of-{team}", team, role=role)) as client:
             yield client
+
+    async def token(self, user: str, team: str = "default", **wish: Any) -> str:
+        """A token for a member of a team that is there from now on."""
+        await self.http.post("/v1/teams", json={"name": team})
+        answer = await self.http.post("/v1/tokens", json={"user": user, **wish}, params={"team": team})
+        assert answer.status_code == 201, answer.text
+        text: str = answer.json()["token"]
+        return text
 
     def client(self, token: str | None) -> httpx.AsyncClient:
         """A client with that token, or none."""
@@ -211,6 +217,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) 
         folder, api_nats, reannounce_after_s=0.5, heartbeat_s=0.2, intake_teams=["default", "builds"]
     ) as one:
         await one.offer()
+        await one.http.post("/v1/teams", json={"name": "builds"})
         yield one
 
 

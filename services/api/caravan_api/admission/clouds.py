@@ -46,11 +46,19 @@ def size_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProb
             f"{nodes} nodes beside the {around.team_nodes} of your other clusters are more than your team may have",
             max(limits.max_nodes_per_team - around.team_nodes, 0),
         )
+    if around.current is None and limits.max_clusters_per_team is not None:
+        yield from _one_more(around.team_clusters, limits.max_clusters_per_team)
     for cloud in spec.clouds():
         on_it = sum(node_set.count for node_set in spec.node_sets() if node_set.cloud == cloud)
         offer = around.clouds.get(cloud)
         if offer and offer.quota.machines_limit is not None and on_it > offer.quota.machines_limit:
             yield _too_many(f"{on_it} nodes are more than the cloud {cloud} grants", offer.quota.machines_limit)
+
+
+def _one_more(has: int, may_have: int) -> Iterator[FieldProblem]:
+    if has >= may_have:
+        problem = f"your team has {has} clusters and may have {may_have}"
+        yield FieldProblem(field="name", problem=problem, remedy="delete a cluster, or ask an admin for a larger quota")
 
 
 def _too_many(problem: str, limit: int) -> FieldProblem:

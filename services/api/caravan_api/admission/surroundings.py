@@ -10,10 +10,12 @@ from caravan_shared.contracts.spec import ClusterSpec
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How big things may get, in nodes; None is no limit."""
+    """How big things may get; None is no limit."""
 
     max_nodes: int
+    """In one cluster."""
     max_nodes_per_team: int | None = None
+    max_clusters_per_team: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +46,7 @@ class Surroundings:
     """(control plane's cloud, address) of all live clusters, whosever they are."""
     team_nodes: int = 0
     """Nodes wanted by the team's other clusters."""
+    team_clusters: int = 0
+    """The team's other clusters."""
     current: Current | None = field(default=None)
     """None for a new cluster."""

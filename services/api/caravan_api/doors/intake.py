@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.admission import NotAdmitted
+from caravan_api.audit.actor import Actor, Door, acting_as
 from caravan_api.desired import Desired
 from caravan_api.store import IntakeRequest
 from caravan_shared.contracts.events import ClusterAccepted, ClusterRejected
@@ -62,14 +63,15 @@ class Intake:
             if await tx.get(IntakeRequest, (team, wanted.request_id)):
                 log.info("request known already", team=team, request_id=wanted.request_id)
                 return
-            await self._answer(tx, team, wanted)
+            with acting_as(Actor(_user(wanted), Door.EVENT)):
+                await self._answer(tx, team, wanted)
 
     async def _answer(self, tx: AsyncSession, team: str, wanted: ClusterWanted) -> None:
         request = IntakeRequest(team=team, request_id=wanted.request_id, received_at=self._clock.now())
         try:
             async with tx.begin_nested():
                 asked = {"name": wanted.name, "spec": wanted.spec}
-                cluster = await self._desired.create(tx, team, f"event:{wanted.request_id}", asked)
+                cluster = await self._desired.create(tx, team, _user(wanted), asked)
         except NotAdmitted as refused:
             await _reject(tx, team, wanted.request_id, refused)
         else:
@@ -79,6 +81,10 @@ class Intake:
             )
             await say(tx, accepted)
         tx.add(request)
+
+
+def _user(wanted: ClusterWanted) -> str:
+    return f"event:{wanted.request_id}"
 
 
 async def _reject(tx: AsyncSession, team: str, request_id: str, refused: NotAdmitted) -> None:

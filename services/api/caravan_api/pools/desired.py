@@ -1,6 +1,7 @@
 """What people want of pools: make one, change it, let it go. Callers hold the pool's lock and commit."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -62,7 +63,8 @@ class DesiredPools:
             self._touch(tx, pool)
 
     async def _admitted(self, tx: AsyncSession, team: str, spec: object, *problems: FieldProblem) -> dict[str, Any]:
-        around = await surroundings(tx, self._limits, team)
+        # Whether a cluster fits beside the team's others is asked when it is made.
+        around = replace(await surroundings(tx, self._limits, team), team_nodes=0, team_clusters=0)
         if not isinstance(spec, Mapping):
             raise NotAdmitted((*problems, FieldProblem(field="spec", problem="a spec is missing", remedy=_REMEDY)))
         try:

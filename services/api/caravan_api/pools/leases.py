@@ -20,6 +20,7 @@ from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool, PoolCluster
 from caravan_api.recorder import Recorder, lock_cluster
 from caravan_api.store import Cluster
+from caravan_api.teams.quotas import check_lease_fits
 from caravan_api.timeline import Entry, utc
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import FieldProblem
@@ -64,6 +65,7 @@ class Leases:
         """A lease: Held where a spare is ready and nobody came first, else Waiting. Raises `Malformed`, `Conflict`."""
         if pool.deletion_asked_at:
             raise Conflict(f"the pool {pool.name} is being deleted")
+        await check_lease_fits(tx, pool.team)
         spec = PoolSpec.model_validate(pool.spec)
         lease = self._new(pool, holder, wish, _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s))
         comes_first = not await waiting(tx, pool, most=1)

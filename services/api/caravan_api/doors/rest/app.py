@@ -8,17 +8,20 @@ from fastapi.routing import APIRoute
 
 from caravan_api.access import routes_open_to_all
 from caravan_api.doors.rest import (
+    audit,
     clouds,
     clusters,
     dead_letters,
     kubeconfigs,
     leases,
     machines,
+    members,
     node_sets,
     nodes,
     offers,
     plans,
     pools,
+    teams,
     timeline,
     tokens,
 )
@@ -42,7 +45,10 @@ ROUTERS: Sequence[APIRouter] = tuple(
         clouds,
         machines,
         dead_letters,
+        teams,
+        members,
         tokens,
+        audit,
     )
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringC
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from caravan_api.access import Role
+from caravan_api.access import Role, Scope
 from caravan_api.errors import Malformed
 from caravan_api.pools.spec import LONGEST_LEASE_S, PoolName, PoolSpec
+from caravan_api.teams.names import ServiceUser, UserName
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
 
@@ -50,7 +51,6 @@ class CreateCluster(Body):
         extra="forbid", json_schema_extra={"examples": [{"name": "demo", "spec": ClusterSpec.example}]}
     )
     name: Annotated[Any, LooksLike(ClusterName)]
-    team: TeamName | None = Field(None, description="Default: your own.")
     spec: Annotated[Any, LooksLike(ClusterSpec)]
     lifetime_s: LifetimeS | None = Field(None, description="Seconds after which it is deleted. Default: never.")
 
@@ -95,7 +95,6 @@ class AskPlan(Body):
     action: Literal["create", "change", "delete"]
     name: Annotated[Any, LooksLike(ClusterName | None)] = None
     cluster: str | None = None
-    team: TeamName | None = None
     spec: dict[str, Any] | None = Field(None, description="A whole spec to create, a merge patch to change.")
 
 
@@ -114,7 +113,6 @@ class CreatePool(Body):
         extra="forbid", json_schema_extra={"examples": [{"name": "ci", "spec": PoolSpec.example}]}
     )
     name: Annotated[Any, LooksLike(PoolName)]
-    team: TeamName | None = Field(None, description="Default: your own.")
     spec: Annotated[Any, LooksLike(PoolSpec)]
 
 
@@ -125,6 +123,7 @@ class ChangePool(Body):
     spec: dict[str, Any]
 
 
+Quota = Annotated[int | None, Field(ge=0)]
 LeaseLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LeaseLabelValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,500}$")]
 
@@ -166,12 +165,44 @@ class ExtendLease(Body):
     )
 
 
-class NewToken(Body):
-    """A bearer token for someone."""
+class NewTeam(Body):
+    """A team, and how much it may have; what is left out has no limit of the team's own."""
 
-    user: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", description="Who it is for; shown in timelines.")
-    team: TeamName
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "payments", "max_nodes": 200}]})
+    name: TeamName
+    max_clusters: Quota = Field(None, description="Clusters, those kept ready in pools included.")
+    max_nodes: Quota = Field(None, description="Nodes of all clusters. Default: the installation's limit, if any.")
+    max_leases: Quota = Field(None, description="Leases, held or waited for.")
+
+
+class ChangeTeam(Body):
+    """A merge patch (RFC 7396) of a team's quota: null lifts a limit."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"max_nodes": 400}]})
+    max_clusters: Quota = None
+    max_nodes: Quota = None
+    max_leases: Quota = None
+
+
+class PlaceMember(Body):
+    """What a member may do in the team."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "developer"}]})
     role: Role = Role.DEVELOPER
+
+
+class NewToken(Body):
+    """A bearer token for someone of the team."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"user": "alice", "role": "viewer", "lasts_s": 86_400, "scopes": ["clusters"]}]
+        },
+    )
+    user: UserName | ServiceUser | None = Field(None, description="Whose; shown in timelines. Default: your own.")
+    role: Role = Field(Role.DEVELOPER, description="What it may do at most; never more than its user.")
+    scopes: list[Scope] = Field([], description="Areas of this API that it is limited to. Default: to none.")
     lasts_s: int | None = Field(
         None, ge=60, le=_TEN_YEARS_S, description="Seconds after which it is void. Default: it is until revoked."
     )
@@ -184,6 +215,7 @@ class TokenView(BaseModel):
     user: str
     team: TeamName
     role: Role
+    scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None = Field(description="To the minute; null: never.")

@@ -8,7 +8,7 @@ from caravan_api.doors.rest.context import Parts, Team
 from caravan_shared.contracts.facts import Finding
 from caravan_shared.contracts.requests import AskCloudCheck, AskSweepReport, CloudCheck, SweepReport, SweepSighted
 
-router = APIRouter(prefix="/v1/clouds/{cloud}", tags=["clouds"])
+router = APIRouter(prefix="/v1/clouds/{cloud}", tags=["machines"])
 
 
 class CloudCheckView(BaseModel):

@@ -79,7 +79,7 @@ async def create(
     team: Team = None,
 ) -> JSONResponse:
     """Ask for a cluster. It is admitted whole or refused with every problem; what was admitted is never lost."""
-    owner = team_of(caller, body.team or team)
+    owner = team_of(caller, team)
 
     async def work(tx: AsyncSession) -> Answer:
         asked = {"name": body.name, "spec": body.spec}

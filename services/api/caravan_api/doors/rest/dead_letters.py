@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from caravan_api.access import Admin
+from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.doors.rest.context import Page, Parts, Team
 from caravan_api.errors import NotFound
 from caravan_api.pages import decode_cursor, encode_cursor
@@ -59,6 +60,8 @@ async def replay_letter(
     letter = await replay(api.bus, letter_id)
     if letter is None:
         raise NotFound("there is no such dead letter")
+    async with api.db.transaction() as tx:
+        note(tx, Thing("dead letter", str(letter.id), letter.subject, None), Action.CHANGE, {"replayed": True})
     return _view(letter)
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from caravan_api.access import Admin
 from caravan_api.admission.shape import describe, shown
+from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.doors.rest.bodies import Body, LooksLike, merged
 from caravan_api.doors.rest.context import (
     WORD,
@@ -48,6 +49,13 @@ from caravan_shared.contracts.spec import DNS_LABEL
 from caravan_shared.contracts.states import InventoryState
 
 router = APIRouter(prefix="/v1", tags=["machines"])
+
+_ACTIONS: Mapping[type[Question], Action] = {
+    AskMachineImport: Action.CREATE,
+    AskMachineChange: Action.CHANGE,
+    AskMachineRelease: Action.CHANGE,
+    AskMachineRemoval: Action.DELETE,
+}
 
 _LONGEST_NAME = 63
 
@@ -301,7 +309,21 @@ async def _ask(api: Api, question: Question) -> Machines:
             raise Stale(f"{answer.reason}: read it again, then change it")
         case Refusal.STATE:
             raise Conflict(answer.reason)
+    await _note(api, question, answer)
     return answer
+
+
+async def _note(api: Api, question: Question, answer: Machines) -> None:
+    """The machines are the provisioner's; who changed them is ours to write down."""
+    entries = {machine.entry.name: machine.entry.model_dump(mode="json") for machine in answer.items}
+    match question:
+        case AskMachineImport(only_look=True):
+            return
+        case AskMachineRemoval(name=name):
+            entries = {name: {}}
+    async with api.db.transaction() as tx:
+        for name, entry in entries.items():
+            note(tx, Thing("machine", name, name, None), _ACTIONS[type(question)], entry)
 
 
 def _check_etag(machine: MachineView, if_match: str | None) -> None:

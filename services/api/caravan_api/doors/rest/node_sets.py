@@ -23,7 +23,7 @@ from caravan_api.idempotency import Answer
 from caravan_api.readmodel import ClusterView, NodeSetView, cluster_view
 from caravan_shared.contracts.spec import CONTROL_PLANE_SET, ETCD_SET, ClusterSpec
 
-router = APIRouter(prefix="/v1/clusters/{cluster}/node-sets", tags=["node sets"])
+router = APIRouter(prefix="/v1/clusters/{cluster}/node-sets", tags=["clusters"])
 
 
 class NodeSets(BaseModel):

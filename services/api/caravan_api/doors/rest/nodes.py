@@ -27,7 +27,7 @@ from caravan_api.readmodel import ClusterView, NodeView, node_view
 from caravan_api.store import Cluster, Node
 from caravan_shared.contracts.spec import NodeSetName
 
-router = APIRouter(prefix="/v1/clusters/{cluster}/nodes", tags=["nodes"])
+router = APIRouter(prefix="/v1/clusters/{cluster}/nodes", tags=["clusters"])
 
 
 class NodePage(Page):

@@ -1,9 +1,9 @@
 """What can be asked for, and who is asking."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from caravan_api.access import Role, Viewer
+from caravan_api.access import Identified, Role, Scope, Viewer
 from caravan_api.doors.rest.context import Parts, Team
 from caravan_api.offers import offered_clouds, offered_versions
 from caravan_shared.contracts.events import CloudOffered
@@ -27,8 +27,10 @@ class WhoAmI(BaseModel):
     """The caller as the api knows them."""
 
     user: str
-    team: str
-    role: Role
+    team: str | None = Field(description="The team that a request of yours is about; null: you have to name one.")
+    role: Role | None
+    teams: dict[str, Role] = Field(description="All that you belong to, and what you may do there.")
+    scopes: list[Scope] = Field(description="What your token is limited to; empty: to nothing.")
 
 
 @router.get("/versions")
@@ -46,6 +48,13 @@ async def clouds(_caller: Viewer, api: Parts, team: Team = None) -> Clouds:
 
 
 @router.get("/whoami")
-async def whoami(caller: Viewer, team: Team = None) -> WhoAmI:
+async def whoami(known: Identified, team: Team = None) -> WhoAmI:
     """Whom your token stands for."""
-    return WhoAmI(user=caller.user, team=caller.team, role=caller.role)
+    caller = known.within(team)
+    return WhoAmI(
+        user=known.user,
+        team=caller.team if caller else None,
+        role=caller.role if caller else None,
+        teams=known.roles,
+        scopes=sorted(known.scopes),
+    )

@@ -17,7 +17,7 @@ from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.upgrades import hops
 
-router = APIRouter(prefix="/v1/plans", tags=["plans"])
+router = APIRouter(prefix="/v1/plans", tags=["clusters"])
 
 # A name for plans that are asked before one is chosen.
 _ANY_NAME = "unnamed"
@@ -26,7 +26,7 @@ _ANY_NAME = "unnamed"
 @router.post("")
 async def make_plan(body: AskPlan, caller: Viewer, api: Parts, team: Team = None) -> Plan:
     """Nodes created, changed and removed, against quota, with an estimate of the time."""
-    owner = team_of(caller, body.team or team)
+    owner = team_of(caller, team)
     async with api.db.reading() as session:
         if body.action == "create":
             return await _creation(session, api, owner, body)

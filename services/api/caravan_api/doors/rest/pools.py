@@ -63,7 +63,7 @@ async def create(
     team: Team = None,
 ) -> JSONResponse:
     """Keep clusters of one template ready. The pool is admitted whole or refused with every problem."""
-    owner = team_of(caller, body.team or team)
+    owner = team_of(caller, team)
 
     async def work(tx: AsyncSession) -> Answer:
         pool = await api.pools.create(tx, owner, caller.user, {"name": body.name, "spec": body.spec})
@@ -149,7 +149,7 @@ async def delete(
     return await once(request, caller, key, None, work, among=router.prefix)
 
 
-@router.post("/{pool}/leases", status_code=201)
+@router.post("/{pool}/leases", status_code=201, tags=["leases"])
 async def take(
     pool: str,
     body: TakeLease,

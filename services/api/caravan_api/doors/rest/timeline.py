@@ -14,7 +14,7 @@ from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.readmodel import TimelineView, timeline_view
 from caravan_api.store import TimelineEntry
 
-router = APIRouter(prefix="/v1", tags=["timeline"])
+router = APIRouter(prefix="/v1", tags=["clusters"])
 
 _LONGEST_NUMBER = 18  # digits of a change's number: below 2**63
 

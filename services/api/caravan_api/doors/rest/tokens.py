@@ -1,18 +1,24 @@
-"""Bearer tokens: an admin gives people in a team theirs, and takes them back."""
+"""Bearer tokens: everybody makes their own, an owner those of their team's members, and both take them back."""
 
 from datetime import timedelta
 from uuid import UUID
 
 from fastapi import APIRouter
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.access import Admin
+from caravan_api.access import Caller, Role, Viewer
 from caravan_api.doors.rest.bodies import IssuedToken, NewToken, TokenView
-from caravan_api.doors.rest.context import Page, Parts, Team
-from caravan_api.errors import NotFound
+from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
+from caravan_api.errors import Forbidden, Malformed, NotFound
 from caravan_api.store import Token
+from caravan_api.teams.directory import member_named
+from caravan_api.teams.names import kind_of
+from caravan_api.teams.quotas import locked_team
+from caravan_api.teams.store import Member, MemberKind
+from caravan_shared.contracts.facts import FieldProblem
 
-router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
+router = APIRouter(prefix="/v1/tokens", tags=["teams"])
 
 
 class Tokens(Page):
@@ -22,34 +28,75 @@ class Tokens(Page):
 
 
 @router.post("", status_code=201)
-async def issue(body: NewToken, _caller: Admin, api: Parts, team: Team = None) -> IssuedToken:
-    """Make a token. Its text is in this answer and nowhere else."""
+async def issue(body: NewToken, caller: Viewer, api: Parts, team: Team = None) -> IssuedToken:
+    """Make a token. Its text is in this answer and nowhere else.
+
+    An owner's token for somebody who is not in the team yet adds them to it.
+    """
+    owner, user = team_of(caller, team), body.user or caller.user
+    _check(caller, owner, user, body)
     async with api.db.transaction() as tx:
+        member = await member_named(tx, owner, user) or await _added(tx, api, caller, owner, user, body.role)
         lasts = timedelta(seconds=body.lasts_s) if body.lasts_s else None
-        token, text = await api.access.issue(tx, body.user, body.team, body.role, lasts)
+        token, text = await api.access.issue(tx, member, body.role, lasts, body.scopes)
         return IssuedToken(**_view(token).model_dump(), token=text)
 
 
 @router.get("")
-async def list_tokens(_caller: Admin, api: Parts, team: Team = None) -> Tokens:
-    """Whose tokens open this api, those that have expired included."""
+async def list_tokens(caller: Viewer, api: Parts, team: Team = None) -> Tokens:
+    """Your tokens, an owner's: the team's, an admin's: all; those that have expired included."""
     statement = select(Token).where(col(Token.revoked_at).is_(None)).order_by(col(Token.created_at))
+    if team or not caller.is_admin:
+        statement = statement.where(Token.team == team_of(caller, team))
+    if not caller.role.includes(Role.OWNER):
+        statement = statement.where(Token.user == caller.user)
     async with api.db.reading() as session:
-        rows = (await session.exec(statement.where(Token.team == team) if team else statement)).all()
+        rows = (await session.exec(statement)).all()
     return Tokens(items=[_view(row) for row in rows])
 
 
 @router.delete("/{token_id}", status_code=204)
-async def revoke(token_id: UUID, _caller: Admin, api: Parts, team: Team = None) -> None:
+async def revoke(token_id: UUID, caller: Viewer, api: Parts, team: Team = None) -> None:
     """Make a token void at once."""
     async with api.db.transaction() as tx:
-        token = (
+        found = (
             await tx.exec(select(Token).where(Token.id == token_id, col(Token.revoked_at).is_(None)))
         ).one_or_none()
-        if token is None:
-            raise NotFound("there is no such token")
-        token.revoked_at = api.clock.now()
-        tx.add(token)
+        if found is None or not caller.sees(found.team) or not _governs(caller, found.user):
+            raise NotFound("there is no such token of yours")
+        found.revoked_at = api.clock.now()
+        tx.add(found)
+
+
+def _check(caller: Caller, team: str, user: str, body: NewToken) -> None:
+    if kind_of(user) is MemberKind.SERVICE and not user.startswith(f"service:{team}/"):
+        problem, remedy = f"it is no service account of the team {team}", f"use service:{team}/<name>"
+        raise Malformed([FieldProblem(field="user", problem=problem, remedy=remedy)])
+    if not _governs(caller, user):
+        raise Forbidden(f"a token for somebody else needs the role {Role.OWNER}, and yours is {caller.role}")
+    if not caller.role.includes(body.role):
+        raise Forbidden(f"your role is {caller.role}: you cannot give the role {body.role}")
+    if caller.scopes and not (body.scopes and caller.scopes.issuperset(body.scopes)):
+        raise Forbidden(f"your own token is for {', '.join(sorted(caller.scopes))} only: name scopes among those")
+
+
+def _governs(caller: Caller, user: str) -> bool:
+    return user == caller.user or caller.role.includes(Role.OWNER)
+
+
+async def _added(tx: AsyncSession, api: Api, caller: Caller, team: str, user: str, role: Role) -> Member:
+    await locked_team(tx, team)
+    member = Member(
+        team=team,
+        kind=kind_of(user),
+        user=user,
+        role=role,
+        added_by=caller.user,
+        added_at=api.clock.now(),
+    )
+    tx.add(member)
+    await tx.flush()
+    return member
 
 
 def _view(token: Token) -> TokenView:

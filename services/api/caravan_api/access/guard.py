@@ -1,0 +1,86 @@
+"""What stands before every route: who is it, may they do that, and did no route forget to ask.
+
+It also says on whose behalf whatever follows is done, for the audit.
+"""
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from caravan_api.access.recognition import Access
+from caravan_api.access.roles import Caller, Known, Role, Scope
+from caravan_api.audit.actor import Actor, Door, act_as
+from caravan_api.errors import Forbidden, Malformed, Unauthenticated
+from caravan_shared.contracts.facts import FieldProblem
+
+_ANYBODYS = "offers"
+_bearer = HTTPBearer(auto_error=False, description="A token of your team.")
+
+
+async def identify(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Known:
+    """The dependency that lets in everybody whom a valid token names. Raises `Unauthenticated`, `Forbidden`."""
+    access: Access = request.app.state.api.access
+    known = await access.recognise(credentials.credentials) if credentials else None
+    if known is None:
+        raise Unauthenticated
+    _check_scopes(known.scopes, request.scope["route"].tags)
+    return known
+
+
+identify.needed_role = Role.VIEWER  # type: ignore[attr-defined]  # what `routes_open_to_all` looks for
+Identified = Annotated[Known, Depends(identify)]
+
+
+def needs(role: Role) -> Callable[..., Coroutine[Any, Any, Caller]]:
+    """The dependency that lets in callers of at least this role in the team that the query names, or in their own."""
+
+    async def caller(request: Request, known: Identified) -> Caller:
+        found = known.within(request.query_params.get("team"))
+        if found is None:
+            raise _which_team(known)
+        if not found.role.includes(role):
+            raise Forbidden(f"this needs the role {role}, and yours in the team {found.team} is {found.role}")
+        act_as(Actor(found.user, Door.REST, str(request.state.trace_id)))
+        return found
+
+    caller.needed_role = role  # type: ignore[attr-defined]  # what `routes_open_to_all` looks for
+    return caller
+
+
+Viewer = Annotated[Caller, Depends(needs(Role.VIEWER))]
+Developer = Annotated[Caller, Depends(needs(Role.DEVELOPER))]
+Owner = Annotated[Caller, Depends(needs(Role.OWNER))]
+Admin = Annotated[Caller, Depends(needs(Role.ADMIN))]
+
+
+def routes_open_to_all(routes: Iterable[APIRoute]) -> list[str]:
+    """The routes that name no role; anything in this list is a defect."""
+    return [f"{sorted(route.methods or ())} {route.path}" for route in routes if needed_role(route) is None]
+
+
+def needed_role(route: APIRoute) -> Role | None:
+    """The role that a route lets in at least; None if it names none."""
+    return _needed_role(route.dependant)
+
+
+def _needed_role(dependant: Dependant) -> Role | None:
+    named: Role | None = getattr(dependant.call, "needed_role", None)
+    return named or next(filter(None, (_needed_role(part) for part in dependant.dependencies)), None)
+
+
+def _check_scopes(scopes: frozenset[Scope], tags: list[str]) -> None:
+    if scopes and not scopes.intersection([*tags]) and _ANYBODYS not in tags:
+        raise Forbidden(f"your token is for {', '.join(sorted(scopes))} only")
+
+
+def _which_team(known: Known) -> Malformed:
+    teams = ", ".join(sorted(known.roles))
+    return Malformed(
+        [FieldProblem(field="team", problem=f"you belong to {teams}", remedy="name the one that is meant: `?team=…`")]
+    )

@@ -1,0 +1,1 @@
+"""Teams: who belongs to them, and how much they may have."""

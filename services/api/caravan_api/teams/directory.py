@@ -1,0 +1,51 @@
+"""Who belongs to which team. Callers commit."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.access.roles import Role
+from caravan_api.store import Token
+from caravan_api.teams.store import Member, MemberKind, Team
+
+
+async def roles_of(session: AsyncSession, user: str, groups: Collection[str]) -> dict[str, Role]:
+    """A person's role by team: the highest of those given to them and to their groups."""
+    is_theirs = (col(Member.kind) == MemberKind.USER) & (col(Member.user) == user)
+    if groups:
+        is_theirs |= (col(Member.kind) == MemberKind.GROUP) & col(Member.user).in_(groups)
+    roles: dict[str, Role] = {}
+    for member in (await session.exec(select(Member).where(is_theirs))).all():
+        role = Role(member.role)
+        if member.team not in roles or role.includes(roles[member.team]):
+            roles[member.team] = role
+    return roles
+
+
+async def member_named(session: AsyncSession, team: str, user: str) -> Member | None:
+    """The person or service account of that name."""
+    statement = select(Member).where(Member.team == team, Member.user == user, Member.kind != MemberKind.GROUP)
+    return (await session.exec(statement)).one_or_none()
+
+
+async def remove(tx: AsyncSession, member: Member, now: datetime) -> None:
+    """End a membership and the tokens that rest on it."""
+    if member.kind != MemberKind.GROUP:
+        await _revoke_tokens(tx, now, Token.team == member.team, Token.user == member.user)
+    await tx.delete(member)
+
+
+async def dissolve(tx: AsyncSession, team: Team, now: datetime) -> None:
+    """End a team, all memberships and all tokens."""
+    await _revoke_tokens(tx, now, Token.team == team.name)
+    for member in (await tx.exec(select(Member).where(Member.team == team.name))).all():
+        await tx.delete(member)
+    await tx.delete(team)
+
+
+async def _revoke_tokens(tx: AsyncSession, now: datetime, *whose: bool) -> None:
+    for token in (await tx.exec(select(Token).where(col(Token.revoked_at).is_(None), *whose))).all():
+        token.revoked_at = now
+        tx.add(token)

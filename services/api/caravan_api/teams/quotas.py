@@ -1,0 +1,61 @@
+"""How much a team may have, and how much it has.
+
+Whoever is about to add something holds the team's row locked until it is counted, so that two requests at once do not
+each fit by themselves. Teams without a quota wait for nobody.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.errors import Conflict, NotFound
+from caravan_api.pools.store import Lease
+from caravan_api.store import Cluster
+from caravan_api.teams.store import Team
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a team has: clusters and nodes wanted, leases held or waited for."""
+
+    clusters: int
+    nodes: int
+    leases: int
+
+
+async def locked_team(tx: AsyncSession, name: str) -> Team:
+    """The team, locked until the transaction ends if it has a quota. Raises `NotFound`."""
+    team = await tx.get(Team, name)
+    if team is None:
+        raise NotFound(f"there is no team {name}")
+    if team.has_quota:
+        await tx.refresh(team, with_for_update=True)
+    return team
+
+
+async def use_of(session: AsyncSession, team: str) -> Use:
+    """What the team has now."""
+    clusters, nodes = (
+        await session.exec(
+            select(func.count(), func.coalesce(func.sum(Cluster.nodes_wanted), 0)).where(
+                Cluster.team == team, col(Cluster.deletion_asked_at).is_(None)
+            )
+        )
+    ).one()
+    return Use(clusters, int(nodes), await _open_leases(session, team))
+
+
+async def check_lease_fits(tx: AsyncSession, name: str) -> None:
+    """Raise `Conflict` if the team has as many leases as it may."""
+    team = await locked_team(tx, name)
+    if team.max_leases is not None and await _open_leases(tx, name) >= team.max_leases:
+        raise Conflict(
+            f"your team has {team.max_leases} leases, held or waited for, and may have no more: give one back"
+        )
+
+
+async def _open_leases(session: AsyncSession, team: str) -> int:
+    statement = select(func.count()).where(Lease.team == team, col(Lease.ended_at).is_(None))
+    return (await session.exec(statement)).one()

@@ -1,0 +1,74 @@
+"""Every route of the API, from its own table, with something to fill it with: a new one cannot be forgotten."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from caravan_api.access import Role
+from caravan_api.access.guard import needed_role
+from caravan_api.doors.rest.app import ROUTERS, api_routes
+
+PLACES = {
+    "cluster": "x",
+    "cloud": "x",
+    "name": "workers",
+    "node": "x",
+    "grant_id": str(uuid4()),
+    "letter_id": "1",
+    "token_id": str(uuid4()),
+    "pool": "x",
+    "lease": str(uuid4()),
+    "kind": "user",
+}
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/v1/clusters"): {"name": "x", "spec": {}},
+    ("PATCH", "/v1/clusters/{cluster}"): {"spec": {}},
+    ("PATCH", "/v1/clusters/{cluster}/node-sets/{name}"): {"count": 1},
+    ("POST", "/v1/clusters/{cluster}/kubeconfig"): {},
+    ("PUT", "/v1/clusters/{cluster}/lifetime"): {"lifetime_s": None},
+    ("POST", "/v1/pools"): {"name": "x", "spec": {}},
+    ("PATCH", "/v1/pools/{pool}"): {"spec": {}},
+    ("POST", "/v1/pools/{pool}/leases"): {},
+    ("POST", "/v1/leases/{lease}/extend"): {},
+    ("POST", "/v1/machines"): {"machines": []},
+    ("PATCH", "/v1/machines/{name}"): {},
+    ("POST", "/v1/machines/{name}/release"): {},
+    ("POST", "/v1/plans"): {"action": "create"},
+    ("POST", "/v1/tokens"): {"user": "x"},
+    ("POST", "/v1/teams"): {"name": "x"},
+    ("PATCH", "/v1/teams/{name}"): {},
+    ("PUT", "/v1/members/{kind}/{name:path}"): {},
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path."""
+
+    method: str
+    path: str
+    needs: Role
+    tags: frozenset[str]
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """A body of the right shape."""
+        return BODIES.get((self.method, self.path))
+
+    def filled(self, **places: str) -> str:
+        """The path, naming these things, and nothing that exists for the rest."""
+        return re.sub(r"\{(\w+)(:path)?\}", lambda place: {**PLACES, **places}[place[1]], self.path)
+
+
+def _routes() -> list[Route]:
+    found = [route for router in ROUTERS for route in api_routes(router)]
+    return [
+        Route(method, route.path, needs, frozenset(map(str, route.tags)))
+        for route in found
+        for method in sorted(route.methods or ())
+        if (needs := needed_role(route))
+    ]
+
+
+ROUTES = _routes()
