@@ -49,7 +49,7 @@ def create(
 
       caravan token create alice --expires 90d
 
-      caravan token create service:builds/ci --team builds --scope leases --expires 30d > token
+      caravan token create service:builds/ci --team builds --scope leases --scope access > token
     """
     wish = {"role": role.value, "scopes": [scope.value for scope in scopes or ()], "lasts_s": lasts_s}
     with client(ctx) as api:

@@ -17,8 +17,8 @@ raise SystemExit(7)
 """
 
 
-async def _caravan(stack: Stack, *arguments: str) -> tuple[int, str, str]:
-    command = (sys.executable, "-m", "caravan_cli", "--url", stack.url, "--token", stack.token, *arguments)
+async def _caravan(stack: Stack, token: str, *arguments: str) -> tuple[int, str, str]:
+    command = (sys.executable, "-m", "caravan_cli", "--url", stack.url, "--token", token, *arguments)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()
@@ -44,8 +44,10 @@ async def _pool(api: Api, name: str, met: Any) -> Json:
 async def test_job_gets_a_fresh_cluster_and_gives_it_back_to_be_deleted(stack: Stack, api: Api) -> None:
     await api.call("POST", "/pools", {"name": "ci", "spec": {"template": SMALL, "spares": 1}})
     await _pool(api, "ci", lambda pool: pool["clusters"]["ready"] == 1)
+    job = {"user": "service:default/ci", "scopes": ["leases", "access"]}
+    token = (await api.call("POST", "/tokens", job))["token"]
     ran = await _caravan(
-        stack, "lease", "run", "--pool", "ci", "--label", "commit=1a2b", "--", sys.executable, "-c", LIST_NODES
+        stack, token, "lease", "run", "--pool", "ci", "--label", "commit=1a2b", "--", sys.executable, "-c", LIST_NODES
     )
     code, out, err = ran
     assert code == 7, err

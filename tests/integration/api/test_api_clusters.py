@@ -127,7 +127,11 @@ async def test_a_failure_says_who_can_fix_it_and_a_retry_lifts_it(stack: Stack) 
     answer = await stack.http.post(f"/v1/clusters/{cluster['id']}/retry", json={})
     assert answer.status_code == 202
     assert (answer.json()["phase"], answer.json()["failure"]) == ("Requested", None)
-    assert (await announced(stack, cluster))["retry"] == 1
+
+    async def told() -> bool:
+        return bool((await announced(stack, cluster))["retry"] == 1)
+
+    await eventually(told)
 
 
 async def test_an_unsettled_cluster_is_announced_again_with_a_higher_number(stack: Stack) -> None:
