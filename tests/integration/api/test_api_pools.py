@@ -390,7 +390,7 @@ async def _falls_silent(stack: Stack, lease: Json, seconds: float) -> None:
     """As if its holder was last heard of so long ago."""
     async with stack.service.db.transaction() as tx:
         row = await tx.get_one(Lease, UUID(lease["id"]))
-        row.heard_at = datetime.now(UTC) - timedelta(seconds=seconds)
+        row.heard_at = row.due_at = datetime.now(UTC) - timedelta(seconds=seconds)
         tx.add(row)
     stack.service.wake(pool_key(row.pool_id))
 
