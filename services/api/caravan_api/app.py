@@ -19,6 +19,7 @@ from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
 from caravan_api.pools import keys
+from caravan_api.pools.bells import Bells
 from caravan_api.pools.desired import DesiredPools
 from caravan_api.pools.leases import Leases
 from caravan_api.pools.reconcile import PoolReconciler
@@ -40,6 +41,8 @@ def build(settings: Settings) -> Service:
     recording.watch()
     feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
 
+    bells = Bells()
+
     def changed(cluster: Cluster) -> None:
         service.wake(str(cluster.id))
         if cluster.pool_id:
@@ -47,7 +50,7 @@ def build(settings: Settings) -> Service:
             service.wake(keys.pool_key(cluster.pool_id))
 
     def pool_changed(pool_id: UUID, look_in_s: float = 0.0) -> None:
-        feed.wake()
+        bells.ring(pool_id)
         service.wake(keys.pool_key(pool_id), look_in_s)
 
     recorder = Recorder(clock, changed, feed.wake)
@@ -61,7 +64,7 @@ def build(settings: Settings) -> Service:
     reconciler = keys.ByKind(
         {
             keys.CLUSTER: reconcile.ClusterReconciler(recorder, desired, pauses, settings.forget_nodes_s),
-            keys.POOL: PoolReconciler(desired, leases, clock.now()),
+            keys.POOL: PoolReconciler(desired, leases),
             keys.SPARE: SpareReconciler(service.ask, pool_changed),
         }
     )
@@ -91,6 +94,7 @@ def build(settings: Settings) -> Service:
         limits,
         pools,
         leases,
+        bells,
     )
     service.serves(cast("AsgiApp", build_rest(api)))  # the same protocol, with starlette's names for its types
     return service

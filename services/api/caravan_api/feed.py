@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, timeline_view
 from caravan_api.recorder import CHANGES
 from caravan_api.store import Cluster, Counter, TimelineEntry
@@ -25,7 +26,7 @@ _FUTURE = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which clusters a stream is about: one, a team's, or (both None) all."""
+    """Which clusters a stream is about: one, a team's with those that it leases, or (both None) all."""
 
     team: str | None = None
     cluster_id: UUID | None = None
@@ -104,7 +105,7 @@ async def _clusters(session: AsyncSession, scope: Scope, since: int) -> Sequence
     elif since == 0:
         statement = statement.where(col(Cluster.deleted_at).is_(None))
     if scope.team:
-        statement = statement.where(Cluster.team == scope.team)
+        statement = statement.where(is_within_reach(scope.team, owner=Cluster.team, cluster=Cluster.id))
     return (await session.exec(statement)).all()
 
 
@@ -113,7 +114,9 @@ async def _entries(session: AsyncSession, scope: Scope, since: int) -> Sequence[
     if scope.cluster_id:
         statement = statement.where(TimelineEntry.cluster_id == scope.cluster_id)
     if scope.team:
-        statement = statement.where(TimelineEntry.team == scope.team)
+        statement = statement.where(
+            is_within_reach(scope.team, owner=TimelineEntry.team, cluster=TimelineEntry.cluster_id)
+        )
     return (await session.exec(statement)).all()
 
 

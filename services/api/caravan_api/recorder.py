@@ -54,16 +54,17 @@ class Recorder:
         news = [*entries, *_conclude(cluster)]
         last = await _next_numbers(tx, len(news) + 1)
         for number, entry in enumerate(news, start=last - len(news)):
-            tx.add(_row(cluster, number, now, source, entry))
+            tx.add(_row(cluster.id, cluster.team, number, now, source, entry))
         cluster.change, cluster.updated_at = last, now
         tx.add(cluster)
         await tx.flush()
         after_commit(tx, lambda: self._wake(cluster))
         after_commit(tx, self._told)
 
-    async def note(self, tx: AsyncSession, cluster: Cluster, source: str, entry: Entry) -> None:
-        """Add to the timeline what changes nothing about the cluster itself."""
-        tx.add(_row(cluster, await _next_numbers(tx, 1), self._clock.now(), source, entry))
+    async def note(self, tx: AsyncSession, cluster_id: UUID, team: str, source: str, entry: Entry) -> None:
+        """Add to the timeline of a team's cluster what changes nothing about the cluster itself."""
+        await tx.flush()  # all else first: the counter stays locked from here to the commit
+        tx.add(_row(cluster_id, team, await _next_numbers(tx, 1), self._clock.now(), source, entry))
         after_commit(tx, self._told)
 
 
@@ -129,11 +130,11 @@ def _conclude(cluster: Cluster) -> Sequence[Entry]:
     return (Entry("phase", f"The cluster is {new}{why}", {"phase": new.value, "before": old.value}),)
 
 
-def _row(cluster: Cluster, number: int, now: datetime, source: str, entry: Entry) -> TimelineEntry:
+def _row(cluster_id: UUID, team: str, number: int, now: datetime, source: str, entry: Entry) -> TimelineEntry:
     return TimelineEntry(
         id=number,
-        cluster_id=cluster.id,
-        team=cluster.team,
+        cluster_id=cluster_id,
+        team=team,
         at=now,
         kind=entry.kind,
         text=entry.text,

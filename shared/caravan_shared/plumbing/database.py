@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import MetaData
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import upgrade
+from caravan_shared.plumbing.postgresql import postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import plumbing_tables
 from caravan_shared.plumbing.utc import UtcDateTime
@@ -55,7 +56,7 @@ class Database:
             self._engine = sqlite_engine(self.url)
             self._writer = GroupCommit(self._engine)
         else:
-            self._engine = create_async_engine(self.url, pool_pre_ping=True)
+            self._engine = postgresql_engine(self.url)
         # The write lock from the start: of services that start together on SQLite, each waits for the one before.
         await upgrade(self._engine.execution_options(**{WRITES: True}), self.metadata, self._migrations)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)

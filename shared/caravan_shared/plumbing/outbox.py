@@ -139,5 +139,6 @@ class Relay:
 
 
 def _waiting(epoch: str, most: int):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select of a Core table has no useful type
-    other_life = or_(OUTBOX.c.stream_epoch.is_(None), OUTBOX.c.stream_epoch != epoch)
+    # Not `!=`: no database looks that up in an index, and a day's events would be read to find one.
+    other_life = or_(OUTBOX.c.stream_epoch.is_(None), OUTBOX.c.stream_epoch < epoch, OUTBOX.c.stream_epoch > epoch)
     return select(OUTBOX).where(other_life).order_by(OUTBOX.c.id).limit(most)

@@ -386,11 +386,120 @@ async def test_pools_and_leases_of_another_team_do_not_exist(stack: Stack, healt
         assert (await viewer.post(f"{pool.path}/leases", json={})).status_code == 403
 
 
+async def test_a_shared_pool_is_found_and_taken_from_by_its_teams_and_changed_by_its_own_alone(
+    stack: Stack, health: Health, dns: list[AskKubeconfig | AskRevoke]
+) -> None:
+    team = fresh()
+    pool = await pool_of(stack, spares=2, shared_with=[team])
+    await pool.ready(2)
+    async with stack.speaking_as(Role.DEVELOPER, team) as app, stack.speaking_as(Role.DEVELOPER, fresh()) as others:
+        assert pool.name in await _pools_of(app)
+        assert pool.name not in await _pools_of(others)
+        assert (await others.post(f"{pool.path}/leases", json={})).status_code == 404
+        for method, body in [("PATCH", {"spec": {"spares": 9}}), ("DELETE", None)]:
+            answer = await app.request(method, pool.path, json=body, headers={"If-Match": "*"})
+            assert (answer.status_code, "belongs to the team default" in answer.json()["detail"]) == (403, True)
+        lease = await pool.take(app, kubeconfig="admin")
+        assert (lease["state"], lease["team"], lease["holder"]) == ("Held", team, f"developer-of-{team}")
+        assert lease["kubeconfig"]["kubeconfig"] == "kind: Config"
+        assert (await others.get(f"/v1/leases/{lease['id']}")).status_code == 404
+
+
+async def test_a_leased_cluster_is_within_its_holders_teams_reach_while_the_lease_lasts(
+    stack: Stack, health: Health, dns: list[AskKubeconfig | AskRevoke]
+) -> None:
+    team, other = fresh(), fresh()
+    pool = await pool_of(stack, spares=1, shared_with=[team, other])
+    await pool.ready(1)
+    async with stack.speaking_as(Role.DEVELOPER, team) as app, stack.speaking_as(Role.DEVELOPER, other) as others:
+        lease = await pool.take(app)
+        paths = [f"/v1/clusters/{lease[name]}" for name in ("cluster_id", "cluster")]
+        for path in paths:
+            for part in ("", "/timeline", "/nodes", "/grants"):
+                await ok(app.get(path + part))
+                assert (await others.get(path + part)).status_code == 404, path + part
+            assert (await others.post(f"{path}/kubeconfig", json={})).status_code == 404
+            assert (await ok(app.post(f"{path}/kubeconfig", json={"role": "admin"})))["kubeconfig"] == "kind: Config"
+            refused = await app.delete(path)
+            assert (refused.status_code, "only leases" in refused.json()["detail"]) == (403, True)
+        assert [each["id"] for each in (await ok(app.get("/v1/clusters")))["items"]] == [lease["cluster_id"]]
+        assert (await ok(others.get("/v1/clusters")))["items"] == []
+        assert lease["cluster"] in await _first_of_stream(app)
+        assert lease["cluster"] not in await _first_of_stream(others)
+        await ok(app.delete(f"/v1/leases/{lease['id']}"))
+        assert (await app.get(paths[0])).status_code == 404
+
+
+async def test_the_next_spare_goes_to_the_team_that_has_the_fewest(stack: Stack, health: Health) -> None:
+    pool = await pool_of(stack, spares=0, max_making=1, shared_with=["*"])
+    async with stack.speaking_as(Role.DEVELOPER, fresh()) as app, stack.speaking_as(Role.DEVELOPER, fresh()) as others:
+        first, second, third = [await pool.take(app) for _ in range(3)]
+        late = await pool.take(others)
+        assert (late["position"], (await ok(app.get(f"/v1/leases/{second['id']}")))["position"]) == (2, 3)
+        for served in (first, late, second, third):
+            (cluster,) = await pool.made(1)
+            await stack.make_ready(cluster)
+            assert (await pool.lease_in(served, "Held"))["cluster_id"] == cluster["id"]
+
+
+async def test_a_team_has_no_more_than_the_pool_allows_kept_ones_included(stack: Stack, health: Health) -> None:
+    pool = await pool_of(stack, spares=3, max_making=3, max_leases_per_team=1, shared_with=["*"])
+    await pool.ready(3)
+    async with stack.speaking_as(Role.DEVELOPER, fresh()) as app, stack.speaking_as(Role.DEVELOPER, fresh()) as others:
+        first, second = [await pool.take(app) for _ in range(2)]
+        assert (first["state"], second["state"]) == ("Held", "Waiting")
+        await pool.lease_in(await pool.take(others), "Held")
+        await ok(app.delete(f"/v1/leases/{first['id']}", params={"keep_s": "600"}))
+        assert (await pool.lease(second))["state"] == "Waiting"
+        await ok(app.delete(f"/v1/leases/{first['id']}"))
+        await pool.lease_in(second, "Held")
+
+
+async def test_who_waits_for_a_pool_that_is_shared_no_more_is_told_and_leases_run_on(
+    stack: Stack, health: Health
+) -> None:
+    team = fresh()
+    pool = await pool_of(stack, spares=1, max_size=1, shared_with=[team])
+    await pool.ready(1)
+    async with stack.speaking_as(Role.DEVELOPER, team) as app:
+        held, waits = [await pool.take(app) for _ in range(2)]
+        own = await pool.take()
+        etag = (await pool.get())["etag"]
+        await ok(stack.http.patch(pool.path, json={"spec": {"shared_with": []}}, headers={"If-Match": etag}))
+        ended = await pool.lease_in(waits, "Ended")
+        assert ended["end_reason"] == "the pool is shared with its team no more"
+        assert (await app.get(pool.path)).status_code == 404
+        await ok(app.post(f"/v1/leases/{held['id']}/extend", json={}))
+    assert (await pool.lease(own))["state"] == "Waiting"
+
+
+async def test_a_name_that_several_teams_share_has_to_be_told_by_id(stack: Stack, health: Health) -> None:
+    team = fresh()
+    async with stack.speaking_as(Role.DEVELOPER, team) as app, stack.speaking_as(Role.DEVELOPER, fresh()) as others:
+        body = {"name": fresh("p"), "spec": {"template": ClusterSpec.example, "spares": 0, "shared_with": ["*"]}}
+        theirs = [await ok(http.post("/v1/pools", json=body)) for http in (app, others)]
+        path = f"/v1/pools/{body['name']}"
+        refused = await stack.http.get(path)
+        assert (refused.status_code, "by its id" in refused.json()["detail"]) == (409, True)
+        assert (await ok(stack.http.get(f"/v1/pools/{theirs[0]['id']}")))["team"] == team
+        assert (await ok(app.get(path)))["team"] == team, "the own one"
+
+
+async def _pools_of(http: httpx.AsyncClient) -> set[str]:
+    return {each["name"] for each in (await ok(http.get("/v1/pools", params={"limit": "500"})))["items"]}
+
+
+async def _first_of_stream(http: httpx.AsyncClient) -> str:
+    """What a team's stream of events begins with."""
+    async with http.stream("GET", "/v1/events") as answer:
+        return await anext(answer.aiter_text())
+
+
 async def _falls_silent(stack: Stack, lease: Json, seconds: float) -> None:
     """As if its holder was last heard of so long ago."""
     async with stack.service.db.transaction() as tx:
         row = await tx.get_one(Lease, UUID(lease["id"]))
-        row.heard_at = datetime.now(UTC) - timedelta(seconds=seconds)
+        row.heard_at = row.due_at = datetime.now(UTC) - timedelta(seconds=seconds)
         tx.add(row)
     stack.service.wake(pool_key(row.pool_id))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan_api.decide.pools import Bucket, Queue, Rules, Seen, bucket, decide, estimate_s, pause_s
+from caravan_api.decide.pools import Bucket, Others, Queue, Rules, Seen, bucket, count, decide, estimate_s, pause_s
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,6 +22,7 @@ RULES = Rules(
     max_spare_age_s=3600,
     smoke_max_age_s=60,
 )
+NONE = Others()
 
 
 def ago(seconds: float) -> datetime:
@@ -66,9 +67,6 @@ BROKEN = {"failing_since": ago(130), "problem": "no DNS"}
         (ready(**BROKEN, **STALE), Bucket.BROKEN),
         (ready(failing_since=ago(20)), Bucket.READY),
         (making(made_at=ago(601)), Bucket.BROKEN),
-        (ready(leased=True, **OLD), Bucket.LEASED),
-        (ready(leased=True, phase=ClusterPhase.FAILED), Bucket.LEASED),
-        (ready(deleting=True, leased=True), Bucket.LEAVING),
     ],
 )
 def test_every_cluster_is_in_one_bucket(seen: Seen, expected: Bucket) -> None:
@@ -76,30 +74,33 @@ def test_every_cluster_is_in_one_bucket(seen: Seen, expected: Bucket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clusters", "waiting", "made"),
+    ("clusters", "others", "waiting", "made"),
     [
-        ([], 0, 2),
-        ([ready()], 0, 1),
-        ([ready(), making()], 0, 0),
-        ([ready(), ready()], 1, 1),
-        ([making(), making()], 5, 0),
-        ([ready(leased=True)] * 4, 0, 1),
-        ([ready(leased=True)] * 5, 3, 0),
-        ([ready(deleting=True)] * 5, 0, 2),
-        ([ready(**BROKEN)] * 5, 0, 2),
-        ([ready(**STALE), ready(**STALE)], 0, 2),
+        ([], NONE, 0, 2),
+        ([ready()], NONE, 0, 1),
+        ([ready(), making()], NONE, 0, 0),
+        ([ready(), ready()], NONE, 1, 1),
+        ([making(), making()], NONE, 5, 0),
+        ([], Others(leased=4), 0, 1),
+        ([], Others(leased=5), 3, 0),
+        ([], Others(leaving=5), 0, 2),
+        ([ready(**BROKEN)] * 5, NONE, 0, 2),
+        ([ready(**STALE), ready(**STALE)], NONE, 0, 2),
     ],
 )
-def test_what_is_missing_is_made_within_the_pools_bounds(clusters: list[Seen], waiting: int, made: int) -> None:
-    assert decide(RULES, clusters, waiting, NOW).make == made
+def test_what_is_missing_is_made_within_the_pools_bounds(
+    clusters: list[Seen], others: Others, waiting: int, made: int
+) -> None:
+    assert decide(RULES, clusters, others, waiting, NOW).make == made
 
 
 def test_nothing_is_made_while_the_pool_holds_off() -> None:
-    assert decide(RULES, [], 3, NOW, holds_off=True).make == 0
+    assert decide(RULES, [], NONE, 3, NOW, holds_off=True).make == 0
 
 
 def left(*clusters: Seen, **rules: Any) -> dict[UUID, str]:
-    return {going.cluster_id: going.why for going in decide(replace(RULES, **rules), clusters, 0, NOW).let_go}
+    steps = decide(replace(RULES, **rules), clusters, NONE, 0, NOW)
+    return {going.cluster_id: going.why for going in steps.let_go}
 
 
 def test_broken_and_stale_ones_leave_at_once_with_their_reason() -> None:
@@ -112,7 +113,7 @@ def test_broken_and_stale_ones_leave_at_once_with_their_reason() -> None:
 
 
 def test_only_what_never_was_fit_counts_as_a_failure_to_make_one() -> None:
-    steps = decide(RULES, [ready(**BROKEN), making(made_at=ago(700))], 0, NOW)
+    steps = decide(RULES, [ready(**BROKEN), making(made_at=ago(700))], NONE, 0, NOW)
     assert sorted(going.never_fit for going in steps.let_go) == [False, True]
 
 
@@ -134,21 +135,28 @@ def test_surplus_leaves_from_those_in_the_making_first() -> None:
     assert len(left(ready(), ready(), ready(), spares=0)) == 3
 
 
-def test_leased_clusters_are_never_let_go() -> None:
-    assert left(*[ready(leased=True, **OLD)] * 9, ready(leased=True, **STALE), spares=0) == {}
+def test_an_old_spare_makes_room_also_where_leases_fill_the_pool() -> None:
+    steps = decide(RULES, [ready(**OLD)], Others(leased=4), 0, NOW)
+    assert (len(steps.let_go), steps.make) == (1, 1)
+
+
+def test_leased_and_leaving_clusters_are_counted_beside_the_others() -> None:
+    counted = count([ready(), making(), making()], Others(leased=3, leaving=2), RULES, NOW)
+    assert counted == {Bucket.READY: 1, Bucket.MAKING: 2, Bucket.LEASED: 3, Bucket.LEAVING: 2}
 
 
 @given(st.lists(st.builds(lambda make, **changes: make(**changes), st.sampled_from([ready, making]),
-       leased=st.booleans(), deleting=st.booleans(), template_revision=st.sampled_from([2, 3]),
-       made_at=st.integers(0, 9000).map(ago)), max_size=12), st.integers(0, 6))  # fmt: skip
-def test_a_pool_never_grows_beyond_its_bounds(clusters: list[Seen], waiting: int) -> None:
-    steps = decide(RULES, clusters, waiting, NOW)
+       template_revision=st.sampled_from([2, 3]), made_at=st.integers(0, 9000).map(ago)), max_size=12),
+       st.builds(Others, leased=st.integers(0, 6), leaving=st.integers(0, 6)), st.integers(0, 6))  # fmt: skip
+def test_a_pool_never_grows_beyond_its_bounds(clusters: list[Seen], others: Others, waiting: int) -> None:
+    steps = decide(RULES, clusters, others, waiting, NOW)
     gone = {going.cluster_id for going in steps.let_go}
-    staying = [seen for seen in clusters if not seen.deleting and seen.cluster_id not in gone]
+    staying = others.leased + sum(seen.cluster_id not in gone for seen in clusters)
+    buckets = count(clusters, others, RULES, NOW)
     assert steps.make >= 0
-    assert steps.make == 0 or len(staying) + steps.make <= RULES.max_size
-    assert steps.make == 0 or steps.buckets[Bucket.MAKING] + steps.make <= RULES.max_making
-    assert sum(steps.buckets.values()) == len(clusters)
+    assert steps.make == 0 or staying + steps.make <= RULES.max_size
+    assert steps.make == 0 or buckets[Bucket.MAKING] + steps.make <= RULES.max_making
+    assert sum(buckets.values()) == len(clusters) + others.leased + others.leaving
 
 
 def test_pauses_double_up_to_half_an_hour() -> None:

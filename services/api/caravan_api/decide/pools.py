@@ -40,6 +40,14 @@ class Bucket(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """Clusters of the pool that nothing is decided about, in numbers alone."""
+
+    leased: int = 0
+    leaving: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What the pool asks for at this moment; see `PoolSpec`."""
 
@@ -54,15 +62,13 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A cluster of the pool as far as the pool's decisions depend on it."""
+    """A cluster of the pool, neither leased nor leaving, as far as the pool's decisions depend on it."""
 
     cluster_id: UUID
     template_revision: int
     made_at: datetime
     phase: ClusterPhase
     verdict: Verdict | None = None
-    deleting: bool = False
-    leased: bool = False
     ready_at: datetime | None = None
     tested_at: datetime | None = None
     failing_since: datetime | None = None
@@ -84,15 +90,10 @@ class Steps:
 
     make: int
     let_go: tuple[LetGo, ...]
-    buckets: Mapping[Bucket, int]
 
 
 def bucket(seen: Seen, rules: Rules, now: datetime) -> Bucket:
     """The bucket that a cluster is in."""
-    if seen.deleting:
-        return Bucket.LEAVING
-    if seen.leased:
-        return Bucket.LEASED
     if why_broken(seen, rules, now):
         return Bucket.BROKEN
     if seen.template_revision != rules.template_revision:
@@ -119,25 +120,33 @@ def why_broken(seen: Seen, rules: Rules, now: datetime) -> str | None:
     return None
 
 
-def decide(rules: Rules, clusters: Sequence[Seen], waiting: int, now: datetime, *, holds_off: bool = False) -> Steps:
+def count(clusters: Sequence[Seen], others: Others, rules: Rules, now: datetime) -> Counter[Bucket]:
+    """How many clusters are in each bucket."""
+    counted = Counter(bucket(seen, rules, now) for seen in clusters)
+    return counted + Counter({Bucket.LEASED: others.leased, Bucket.LEAVING: others.leaving})
+
+
+def decide(
+    rules: Rules, clusters: Sequence[Seen], others: Others, waiting: int, now: datetime, *, holds_off: bool = False
+) -> Steps:
     """What a pool does now. `waiting`: leases in its queue, each of which needs a cluster beside the spares."""
     sorted_out: dict[Bucket, list[Seen]] = {each: [] for each in Bucket}
     for seen in sorted(clusters, key=lambda each: each.made_at):
         sorted_out[bucket(seen, rules, now)].append(seen)
-    count = Counter({each: len(found) for each, found in sorted_out.items()})
-    wanted = min(rules.spares + waiting, max(0, rules.max_size - count[Bucket.LEASED]))
+    ready, making = len(sorted_out[Bucket.READY]), len(sorted_out[Bucket.MAKING])
+    wanted = min(rules.spares + waiting, max(0, rules.max_size - others.leased))
     let_go = [
         *(_broken(seen, rules, now) for seen in sorted_out[Bucket.BROKEN]),
         *(LetGo(seen.cluster_id, "the pool's template changed") for seen in sorted_out[Bucket.STALE]),
-        *(LetGo(seen.cluster_id, "it was a spare for too long") for seen in _old(rules, sorted_out, wanted)),
+        *(LetGo(seen.cluster_id, "it was a spare for too long") for seen in _old(rules, sorted_out, others, wanted)),
         *(LetGo(seen.cluster_id, "the pool keeps fewer spares now") for seen in _surplus(sorted_out, wanted)),
     ]
-    staying = len(clusters) - count[Bucket.LEAVING] - len(let_go)
-    missing = wanted - count[Bucket.READY] - count[Bucket.MAKING]
-    room = min(rules.max_making - count[Bucket.MAKING], rules.max_size - staying)
+    staying = others.leased + len(clusters) - len(let_go)
+    missing = wanted - ready - making
+    room = min(rules.max_making - making, rules.max_size - staying)
     holds_off = holds_off or any(going.never_fit for going in let_go)  # it pauses before the next try
     make = 0 if holds_off else max(0, min(missing, room))
-    return Steps(make, tuple(let_go), count)
+    return Steps(make, tuple(let_go))
 
 
 def pause_s(failures: int) -> float:
@@ -175,11 +184,11 @@ def _broken(seen: Seen, rules: Rules, now: datetime) -> LetGo:
     return LetGo(seen.cluster_id, why_broken(seen, rules, now) or "", never_fit=seen.ready_at is None)
 
 
-def _old(rules: Rules, sorted_out: Mapping[Bucket, Sequence[Seen]], wanted: int) -> Sequence[Seen]:
+def _old(rules: Rules, sorted_out: Mapping[Bucket, Sequence[Seen]], others: Others, wanted: int) -> Sequence[Seen]:
     """Old spares go one for each that is ready, so that nobody finds the pool empty; one goes to make room."""
     old, ready, making = (sorted_out[each] for each in (Bucket.OLD, Bucket.READY, Bucket.MAKING))
     surplus = max(0, len(ready) + len(old) - wanted)
-    is_full = len(sorted_out[Bucket.LEASED]) + len(ready) + len(making) + len(old) >= rules.max_size
+    is_full = others.leased + len(ready) + len(making) + len(old) >= rules.max_size
     return old[: max(surplus, 1 if is_full and not making else 0)]
 
 

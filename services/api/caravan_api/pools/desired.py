@@ -6,14 +6,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.admission import Limits, NotAdmitted, name_taken
 from caravan_api.errors import Conflict
 from caravan_api.offers import surroundings
 from caravan_api.pools.spec import LONGEST_NAME, PoolName, admit_pool
-from caravan_api.pools.store import Pool
+from caravan_api.pools.store import Pool, PoolShare
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import after_commit
@@ -40,6 +42,7 @@ class DesiredPools:
             await tx.flush()
         except IntegrityError as error:
             raise NotAdmitted((name_taken(pool.name, "pool"),)) from error
+        await _share(tx, pool)
         self._tell(tx, pool)
         return pool
 
@@ -54,6 +57,7 @@ class DesiredPools:
         pool.spec, pool.revision = admitted, pool.revision + 1
         # Whoever changes it believes to have mended what was wrong.
         pool.forget_failures()
+        await _share(tx, pool)
         self._touch(tx, pool)
 
     async def delete(self, tx: AsyncSession, pool: Pool) -> None:
@@ -83,6 +87,12 @@ class DesiredPools:
     def _tell(self, tx: AsyncSession, pool: Pool) -> None:
         pool_id = pool.id
         after_commit(tx, lambda: self._changed(pool_id))
+
+
+async def _share(tx: AsyncSession, pool: Pool) -> None:
+    """Note who may take from it where lists look."""
+    await tx.exec(delete(PoolShare).where(col(PoolShare.pool_id) == pool.id))
+    tx.add_all(PoolShare(pool_id=pool.id, team=team) for team in set(pool.spec["shared_with"]))
 
 
 _REMEDY = "give a spec with at least a template"

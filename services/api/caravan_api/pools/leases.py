@@ -1,21 +1,24 @@
 """Leases: take one, wait for it, make it longer, give it back. A cluster is one holder's and then nobody's.
 
 No spare goes to two: whoever takes one holds its row locked and others pass it over, on PostgreSQL by SKIP LOCKED, on
-SQLite because it has one writer. Lock order: lease, cluster of the pool, cluster.
+SQLite because it has one writer. Lock order: lease, pool (only where it has quotas), cluster of the pool, cluster; the
+counter of changes last, as everybody waits for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, Update, bindparam, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_api.decide.leases import next_look, warns, why_over
 from caravan_api.desired import SOURCE, Desired
 from caravan_api.errors import Conflict, Malformed
+from caravan_api.pools.sight import live, shares, somebody_waits
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool, PoolCluster
 from caravan_api.recorder import Recorder, lock_cluster
@@ -47,8 +50,9 @@ class Outcome(StrEnum):
 
     SERVED = "served"
     NO_SPARE = "no spare"
+    """None is ready, or others came first."""
     AT_LIMIT = "at limit"
-    """Its holder has as many as one may: others may be served before."""
+    """Its holder or team has as many as one may: others may be served before."""
 
 
 Changed = Callable[[UUID, float], None]
@@ -56,43 +60,55 @@ Changed = Callable[[UUID, float], None]
 
 
 class Leases:
-    """Changes leases. Callers hold the lease's lock and commit; `changed` is called after each commit."""
+    """Changes leases. Callers hold the lease's lock and commit; `changed` is called after each commit.
+
+    Nobody counts as silent for a time in which no api listened, so at first from when this object was made.
+    """
 
     def __init__(self, desired: Desired, recorder: Recorder, clock: Clock, changed: Changed) -> None:
         self._desired, self._recorder, self._clock, self._changed = desired, recorder, clock, changed
+        self._listening_since = clock.now()
 
-    async def take(self, tx: AsyncSession, pool: Pool, holder: str, wish: Wish) -> Lease:
+    async def take(self, tx: AsyncSession, pool: Pool, team: str, holder: str, wish: Wish) -> Lease:
         """A lease: Held where a spare is ready and nobody came first, else Waiting. Raises `Malformed`, `Conflict`."""
         if pool.deletion_asked_at:
             raise Conflict(f"the pool {pool.name} is being deleted")
         await check_lease_fits(tx, pool.team)
         spec = PoolSpec.model_validate(pool.spec)
-        lease = self._new(pool, holder, wish, _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s))
-        comes_first = not await waiting(tx, pool, most=1)
-        if not comes_first or await self.serve(tx, pool, spec, lease) is not Outcome.SERVED:
-            tx.add(lease)
+        lasts_s = _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s)
+        lease = self._new(pool, team, holder, wish, lasts_s)
+        if await self._serve(tx, pool, spec, lease, _TAKE_UNLESS_SOMEBODY_WAITS) is not Outcome.SERVED:
+            self._put(tx, lease)
             await say(tx, e.LeaseQueued(**_about(lease)))
             self._tell(tx, lease)
         return lease
 
     async def serve(self, tx: AsyncSession, pool: Pool, spec: PoolSpec, lease: Lease) -> Outcome:
-        """Give a waiting lease a spare if one is ready. `spec` is the pool's."""
+        """Give a lease whose turn it is a spare if one is ready. `spec` is the pool's."""
+        return await self._serve(tx, pool, spec, lease, _TAKE)
+
+    async def _serve(self, tx: AsyncSession, pool: Pool, spec: PoolSpec, lease: Lease, take: Update) -> Outcome:
+        if spec.quotas.any:
+            await lock_pool(tx, pool)  # or two at once would both be the last that the quota allows
+            if not spec.quotas.allow(await shares(tx, pool), lease.team, lease.holder):
+                return Outcome.AT_LIMIT
         now = self._clock.now()
-        if spec.max_leases_per_holder and await _held_by(tx, pool, lease.holder) >= spec.max_leases_per_holder:
-            return Outcome.AT_LIMIT
-        found = await _ready_spare(tx, pool, now - timedelta(seconds=spec.smoke_max_age_s))
-        if found is None:
+        wanted = {
+            "pool": pool.id,
+            "revision": pool.template_revision,
+            "tested_since": now - timedelta(seconds=spec.smoke_max_age_s),
+            "lease": lease.id,
+        }
+        spare = (await tx.exec(take, params=wanted)).one_or_none()
+        if spare is None:
             return Outcome.NO_SPARE
-        spare, cluster = found
-        spare.lease_id = lease.id
         lease.state = move(LEASE_MOVES, LeaseState(lease.state), LeaseState.HELD).value
         lease.granted_at, lease.heard_at, lease.ends_at = now, now, now + timedelta(seconds=lease.lasts_s)
-        lease.cluster_id, lease.cluster = cluster.id, cluster.name
-        tx.add_all((spare, lease))
-        granted = e.LeaseGranted(**_about(lease), cluster_id=cluster.id, cluster=cluster.name, ends_at=lease.ends_at)
-        await say(tx, granted)
-        text = f"{lease.holder} leased it until {utc(lease.ends_at)}{_for(lease)}"
-        await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
+        lease.cluster_id, lease.cluster = spare.cluster_id, spare.name
+        self._put(tx, lease)
+        granted = {"cluster_id": spare.cluster_id, "cluster": spare.name, "ends_at": lease.ends_at}
+        await say(tx, e.LeaseGranted(**_about(lease), **granted))
+        await self._note(tx, lease, pool.team, f"{lease.holder} leased it until {utc(lease.ends_at)}{_for(lease)}")
         self._tell(tx, lease, _REPLACED_IN_S)
         return Outcome.SERVED
 
@@ -105,7 +121,7 @@ class Leases:
             raise Conflict(f"the lease is as long already as the pool {pool.name} allows: it ends at {utc(ends_at)}")
         more_s = min(lease.lasts_s, most_s) if for_s is None else _within("for_s", for_s, most_s)
         lease.ends_at, lease.warned = ends_at + timedelta(seconds=more_s), False
-        tx.add(lease)
+        self._put(tx, lease)
         await say(tx, e.LeaseExtended(**_about(lease), ends_at=lease.ends_at))
         self._tell(tx, lease)
 
@@ -114,7 +130,7 @@ class Leases:
         if lease.state != LeaseState.WAITING:
             _held(lease)
         lease.heard_at = self._clock.now()
-        tx.add(lease)
+        self._put(tx, lease)
 
     async def give_back(self, tx: AsyncSession, pool: Pool, lease: Lease, user: str, keep_s: int) -> None:
         """End it, or keep its cluster for `keep_s` to be looked at. Asking again is fine. Raises `Malformed`."""
@@ -124,6 +140,16 @@ class Leases:
         elif lease.state != LeaseState.ENDED and not (lease.state == LeaseState.KEPT and keep_s):
             how = "left the queue" if lease.state == LeaseState.WAITING else "gave it back"
             await self.end(tx, lease, f"{user} {how}")
+
+    async def tend(self, tx: AsyncSession, lease: Lease) -> None:
+        """Do what is due about it: end it, warn its holder, or only see when the next thing is."""
+        now, seen = self._clock.now(), live(lease, self._listening_since)
+        if why := why_over(seen, now):
+            await self.end(tx, lease, why)
+        elif warns(seen, now):
+            await self._warn(tx, lease)
+        else:
+            self._put(tx, lease)
 
     async def end(self, tx: AsyncSession, lease: Lease, reason: str) -> None:
         """It is over, and its cluster is deleted: nobody gets it again."""
@@ -135,23 +161,22 @@ class Leases:
             await self._delete_cluster(tx, lease, reason)
         self._tell(tx, lease)
 
-    async def warn(self, tx: AsyncSession, lease: Lease) -> None:
-        """Tell its holder that it ends soon, once."""
+    async def _warn(self, tx: AsyncSession, lease: Lease) -> None:
         assert lease.ends_at is not None, "only a lease that is held ends"
         lease.warned = True
-        tx.add(lease)
+        self._put(tx, lease)
         await say(tx, e.LeaseEnding(**_about(lease), ends_at=lease.ends_at))
         self._tell(tx, lease)
 
     async def _keep(self, tx: AsyncSession, lease: Lease, user: str, keep_s: int) -> None:
         lease.state = move(LEASE_MOVES, LeaseState(lease.state), LeaseState.KEPT).value
         lease.ends_at = self._clock.now() + timedelta(seconds=keep_s)
-        tx.add(lease)
+        self._put(tx, lease)
         await say(tx, e.LeaseKept(**_about(lease), ends_at=lease.ends_at))
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
         text = f"{user} gave it back and keeps it until {utc(lease.ends_at)} to look at it"
-        await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
+        await self._note(tx, lease, cluster.team, text)
         self._tell(tx, lease)
 
     async def _delete_cluster(self, tx: AsyncSession, lease: Lease, reason: str) -> None:
@@ -161,17 +186,16 @@ class Leases:
             tx.add(spare)
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
-        text = f"The lease of {lease.holder} ended: {reason}"
-        await self._recorder.note(tx, cluster, SOURCE, Entry("lease", text, {"lease_id": str(lease.id)}))
+        await self._note(tx, lease, cluster.team, f"The lease of {lease.holder} ended: {reason}")
         await self._desired.delete(tx, cluster, f"the pool {lease.pool}")
 
-    def _new(self, pool: Pool, holder: str, wish: Wish, lasts_s: int) -> Lease:
+    def _new(self, pool: Pool, team: str, holder: str, wish: Wish, lasts_s: int) -> Lease:
         now = self._clock.now()
         return Lease(
             id=uuid4(),
             pool_id=pool.id,
             pool=pool.name,
-            team=pool.team,
+            team=team,
             holder=holder,
             purpose=wish.purpose,
             labels=dict(wish.labels),
@@ -182,19 +206,19 @@ class Leases:
             heartbeat_s=wish.heartbeat_s,
         )
 
+    def _put(self, tx: AsyncSession, lease: Lease) -> None:
+        """Store it, with when something is next to be done about it."""
+        lease.due_at = next_look(live(lease, self._listening_since))
+        tx.add(lease)
+
+    async def _note(self, tx: AsyncSession, lease: Lease, team: str, text: str) -> None:
+        """Into the timeline of its cluster, which is that team's."""
+        entry = Entry("lease", text, {"lease_id": str(lease.id)})
+        await self._recorder.note(tx, _cluster_of(lease), team, SOURCE, entry)
+
     def _tell(self, tx: AsyncSession, lease: Lease, look_in_s: float = 0.0) -> None:
         pool_id = lease.pool_id
         after_commit(tx, lambda: self._changed(pool_id, look_in_s))
-
-
-async def waiting(session: AsyncSession, pool: Pool, *, most: int | None = None) -> Sequence[Lease]:
-    """A pool's queue, first come first."""
-    statement = (
-        select(Lease)
-        .where(Lease.pool_id == pool.id, col(Lease.ended_at).is_(None), Lease.state == LeaseState.WAITING.value)
-        .order_by(col(Lease.asked_at), col(Lease.id))
-    )
-    return (await session.exec(statement.limit(most))).all()
 
 
 async def lock_lease(tx: AsyncSession, lease_id: UUID) -> Lease | None:
@@ -202,34 +226,43 @@ async def lock_lease(tx: AsyncSession, lease_id: UUID) -> Lease | None:
     return (await tx.exec(select(Lease).where(Lease.id == lease_id).with_for_update())).one_or_none()
 
 
-async def _ready_spare(tx: AsyncSession, pool: Pool, tested_since: datetime) -> tuple[PoolCluster, Cluster] | None:
-    """The oldest spare that is fit, locked with its cluster."""
-    statement = (
-        select(PoolCluster, Cluster)
+async def lock_pool(tx: AsyncSession, pool: Pool) -> Pool:
+    """The pool's row as it is now, locked until the transaction ends."""
+    return await tx.get_one(Pool, pool.id, with_for_update=True, populate_existing=True)
+
+
+def _take(*conditions: ColumnElement[bool]) -> Update:
+    """The oldest spare that is fit becomes a lease's, in one statement: its id and its cluster's name, if there is one.
+
+    It and its cluster are locked as they are found, and spares that others have locked are passed over.
+    """
+    fit = (
+        select(PoolCluster.cluster_id)
         .join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id))
         .where(
-            PoolCluster.pool_id == pool.id,
-            PoolCluster.template_revision == pool.template_revision,
+            PoolCluster.pool_id == bindparam("pool"),
+            PoolCluster.template_revision == bindparam("revision"),
             col(PoolCluster.lease_id).is_(None),
             col(PoolCluster.leaving).is_(False),
-            col(PoolCluster.tested_at) >= tested_since,
+            col(PoolCluster.tested_at) >= bindparam("tested_since"),
             Cluster.phase == ClusterPhase.READY.value,
             Cluster.verdict == Verdict.HEALTHY.value,
             col(Cluster.deletion_asked_at).is_(None),
+            *conditions,
         )
         .order_by(col(PoolCluster.made_at))
         .limit(1)
         .with_for_update(skip_locked=True)
+        .correlate(None)
+        .scalar_subquery()
     )
-    found = (await tx.exec(statement)).one_or_none()
-    return (found[0], found[1]) if found else None
+    name = select(Cluster.name).where(Cluster.id == PoolCluster.cluster_id).scalar_subquery()
+    taken = update(PoolCluster).where(col(PoolCluster.cluster_id) == fit).values(lease_id=bindparam("lease"))
+    return taken.returning(col(PoolCluster.cluster_id), name.label("name")).execution_options(synchronize_session=False)
 
 
-async def _held_by(tx: AsyncSession, pool: Pool, holder: str) -> int:
-    held = select(func.count()).where(
-        Lease.pool_id == pool.id, Lease.holder == holder, Lease.state == LeaseState.HELD.value
-    )
-    return int((await tx.exec(held)).one())
+_TAKE = _take()
+_TAKE_UNLESS_SOMEBODY_WAITS = _take(~somebody_waits(bindparam("pool")))
 
 
 def _held(lease: Lease) -> tuple[datetime, datetime]:

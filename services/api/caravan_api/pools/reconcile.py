@@ -2,7 +2,7 @@
 
 one pool
 ├── leases       → warn, end what is over or lost its cluster
-├── queue        → whoever waits gets what is ready
+├── queue        → whoever's turn it is gets what is ready
 ├── clusters     → let go what nobody should get, make what is missing
 └── deletion     → forget the pool when nothing of it is left
 """
@@ -17,15 +17,15 @@ from uuid import UUID
 from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from caravan_api.admission import NotAdmitted
-from caravan_api.decide.leases import next_look, warns, why_over
-from caravan_api.decide.pools import LetGo, Steps, decide, pause_s
+from caravan_api.decide.pools import LetGo, decide, pause_s
+from caravan_api.decide.turns import Waiter
 from caravan_api.desired import Desired
+from caravan_api.pools import sight
 from caravan_api.pools.keys import id_of
-from caravan_api.pools.leases import Leases, Outcome, lock_lease, waiting
-from caravan_api.pools.sight import LiveLease, live, live_leases, look, next_try_at, rules_of
+from caravan_api.pools.leases import Leases, Outcome, lock_lease, lock_pool
+from caravan_api.pools.sight import Sight, next_try_at, rules_of
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Pool, PoolCluster
 from caravan_api.recorder import lock_cluster
@@ -48,24 +48,17 @@ class PoolReconciler:
 
     desired: Desired
     leases: Leases
-    listening_since: datetime
-    """When this process started: it says nothing about who was silent before."""
 
     async def reconcile(self, turn: Turn) -> float | None:
         """Do what is due for a pool; return the seconds until the next look, None when it is gone."""
         pool = await _pool(turn)
         if pool is None or pool.deleted_at:
             return None
-        leases = await self._tend_leases(turn, pool)
-        await self._serve_queue(turn, pool)
-        steps = await self._steps(turn, pool)
-        for going in steps.let_go:
-            await self._let_go(turn, pool, going)
-        for _ in range(steps.make):
-            if not await self._make(turn, pool):
-                break
-        await self._forget_what_is_gone(turn, pool)
-        return _next_look_in(pool, leases, turn.now())
+        await self._tend_leases(turn, pool)
+        await self._tend_queue(turn, pool)
+        seen = await self._tend_clusters(turn, pool)
+        await self._forget_what_is_gone(turn, pool, seen)
+        return await _next_look_in(turn, pool)
 
     async def give_up(self, turn: Turn, error: GiveUp) -> None:
         """Nothing here fails for good but admission, which is noted where it happens: this would be a defect."""
@@ -73,58 +66,55 @@ class PoolReconciler:
 
     # --- leases ---
 
-    async def _tend_leases(self, turn: Turn, pool: Pool) -> Sequence[LiveLease]:
+    async def _tend_leases(self, turn: Turn, pool: Pool) -> None:
         async with turn.reading() as session:
-            leases = await live_leases(session, pool, self.listening_since)
-        for lease in leases:
-            if lease.lost:
-                await self._end(turn, lease, "its cluster was deleted")
-            elif pool.deletion_asked_at and lease.live.state is LeaseState.WAITING:
-                await self._end(turn, lease, "the pool is being deleted")
-            else:
-                await self._tend(turn, lease)
-        return leases
-
-    async def _end(self, turn: Turn, lease: LiveLease, why: str) -> None:
-        async with turn.transaction() as tx:
-            locked = await lock_lease(tx, lease.id)
-            if locked and locked.state == lease.live.state:
-                await self.leases.end(tx, locked, why)
-
-    async def _tend(self, turn: Turn, lease: LiveLease) -> None:
-        """Decide again with the row locked: its holder may have been heard of since we looked."""
-        now, since = turn.now(), self.listening_since
-        if not (why_over(lease.live, now) or warns(lease.live, now)):
-            return
-        async with turn.transaction() as tx:
-            locked = await lock_lease(tx, lease.id)
-            if locked is None or locked.state == LeaseState.ENDED:
-                return
-            if why := why_over(live(locked, since), now):
-                await self.leases.end(tx, locked, why)
-            elif warns(live(locked, since), now):
-                await self.leases.warn(tx, locked)
-
-    async def _serve_queue(self, turn: Turn, pool: Pool) -> None:
-        """First come, first served; whoever holds as many as one may is passed over until then."""
-        async with turn.reading() as session:
-            queue = await waiting(session, pool)
-        spec = PoolSpec.model_validate(pool.spec)
-        for lease in queue:
+            lost, due = await sight.lost(session, pool), await sight.due(session, pool, turn.now())
+        for lease_id in lost:
+            await self._end(turn, lease_id, "its cluster was deleted", LeaseState.HELD, LeaseState.KEPT)
+        for lease_id in due:
             async with turn.transaction() as tx:
-                locked = await lock_lease(tx, lease.id)
-                is_waiting = locked is not None and locked.state == LeaseState.WAITING
-                if locked and is_waiting and await self.leases.serve(tx, pool, spec, locked) is Outcome.NO_SPARE:
+                lease = await lock_lease(tx, lease_id)
+                if lease and lease.state != LeaseState.ENDED:
+                    await self.leases.tend(tx, lease)
+
+    async def _end(self, turn: Turn, lease_id: UUID, why: str, *states: LeaseState) -> None:
+        """Unless it has left these states meanwhile."""
+        async with turn.transaction() as tx:
+            lease = await lock_lease(tx, lease_id)
+            if lease and lease.state in states:
+                await self.leases.end(tx, lease, why)
+
+    async def _tend_queue(self, turn: Turn, pool: Pool) -> None:
+        async with turn.reading() as session:
+            turns = await sight.turns_of(session, pool)
+        for each in (*turns.served, *turns.passed_over):
+            if why := _why_turned_away(each, pool):
+                await self._end(turn, each.lease_id, why, LeaseState.WAITING)
+        await self._serve(turn, pool, turns.served)
+
+    async def _serve(self, turn: Turn, pool: Pool, queue: Sequence[Waiter]) -> None:
+        spec = PoolSpec.model_validate(pool.spec)
+        for each in queue:
+            async with turn.transaction() as tx:
+                lease = await lock_lease(tx, each.lease_id)
+                is_waiting = lease is not None and lease.state == LeaseState.WAITING
+                if lease and is_waiting and await self.leases.serve(tx, pool, spec, lease) is Outcome.NO_SPARE:
                     return  # one that gets ready at this moment is not the next one's
 
     # --- clusters ---
 
-    async def _steps(self, turn: Turn, pool: Pool) -> Steps:
+    async def _tend_clusters(self, turn: Turn, pool: Pool) -> Sight:
         now = turn.now()
         async with turn.reading() as session:
-            clusters, queue = await look(session, pool), await waiting(session, pool)
+            seen, waiting = await sight.look(session, pool), await sight.how_many_wait(session, pool)
         holds_off = next_try_at(pool, now) is not None
-        return decide(rules_of(pool, now), clusters, len(queue), now, holds_off=holds_off)
+        steps = decide(rules_of(pool, now), seen.clusters, seen.others, waiting, now, holds_off=holds_off)
+        for going in steps.let_go:
+            await self._let_go(turn, pool, going)
+        for _ in range(steps.make):
+            if not await self._make(turn, pool):
+                break
+        return seen
 
     async def _let_go(self, turn: Turn, pool: Pool, going: LetGo) -> None:
         """Unless somebody takes it at this moment."""
@@ -170,32 +160,25 @@ class PoolReconciler:
 
     # --- the end ---
 
-    async def _forget_what_is_gone(self, turn: Turn, pool: Pool) -> None:
-        async with turn.reading() as session:
-            gone = (await session.exec(_gone(pool))).all()
-        if not gone and pool.deletion_asked_at is None:
+    async def _forget_what_is_gone(self, turn: Turn, pool: Pool, seen: Sight) -> None:
+        if not seen.gone and pool.deletion_asked_at is None:
             return
+        of_it = col(PoolCluster.pool_id) == pool.id
+        is_gone = (col(Cluster.id) == col(PoolCluster.cluster_id)) & col(Cluster.deleted_at).is_not(None)
         async with turn.transaction() as tx:
-            await tx.exec(delete(PoolCluster).where(col(PoolCluster.cluster_id).in_(gone)))
-            left = (await tx.exec(select(PoolCluster.cluster_id).where(PoolCluster.pool_id == pool.id))).first()
-            in_use = await live_leases(tx, pool, self.listening_since)
-            if pool.deletion_asked_at and left is None and not in_use:
+            await tx.exec(delete(PoolCluster).where(of_it, select(Cluster.id).where(is_gone).exists()))
+            left = (await tx.exec(select(PoolCluster.cluster_id).where(of_it).limit(1))).first()
+            if pool.deletion_asked_at and left is None and not await sight.are_open(tx, pool):
                 row = await lock_pool(tx, pool)
                 row.deleted_at = turn.now()
                 tx.add(row)
 
 
-def _gone(pool: Pool) -> "SelectOfScalar[UUID]":
-    """The pool's clusters that are wholly deleted."""
-    of_it = select(PoolCluster.cluster_id).where(PoolCluster.pool_id == pool.id)
-    return of_it.join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id)).where(
-        col(Cluster.deleted_at).is_not(None)
-    )
-
-
-async def lock_pool(tx: AsyncSession, pool: Pool) -> Pool:
-    """The pool's row as it is now, locked until the transaction ends."""
-    return await tx.get_one(Pool, pool.id, with_for_update=True, populate_existing=True)
+def _why_turned_away(waiter: Waiter, pool: Pool) -> str | None:
+    """Why somebody need not wait for the pool any more; None while that makes sense."""
+    if pool.deletion_asked_at:
+        return "the pool is being deleted"
+    return None if pool.is_for(waiter.team) else "the pool is shared with its team no more"
 
 
 async def _count_failure(tx: AsyncSession, pool: Pool, why: str, now: datetime) -> None:
@@ -211,7 +194,8 @@ async def _pool(turn: Turn) -> Pool | None:
         return await session.get(Pool, id_of(turn.key))
 
 
-def _next_look_in(pool: Pool, leases: Sequence[LiveLease], now: datetime) -> float:
-    moments = [next_try_at(pool, now), *(next_look(lease.live) for lease in leases)]
-    soonest = min(((moment - now).total_seconds() for moment in moments if moment), default=_LOOK_AGAIN_S)
+async def _next_look_in(turn: Turn, pool: Pool) -> float:
+    async with turn.reading() as session:
+        moments = (next_try_at(pool, turn.now()), await sight.next_due_at(session, pool))
+    soonest = min(((moment - turn.now()).total_seconds() for moment in moments if moment), default=_LOOK_AGAIN_S)
     return min(max(soonest, 0.0), _LOOK_AGAIN_S)

@@ -11,12 +11,17 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, Valid
 
 from caravan_api.admission import NotAdmitted, Surroundings, admit
 from caravan_api.admission.shape import describe
+from caravan_api.decide.turns import Quotas
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import DNS_LABEL, ClusterSpec, SpecModel
 
 LONGEST_NAME = 26
 """Of a pool: its clusters are called so and have five more letters and a dash, within a cluster name's 32."""
 PoolName = Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=LONGEST_NAME)]
+
+EVERY_TEAM = "*"
+"""In `shared_with`: whoever has a token."""
+Sharer = Annotated[str, StringConstraints(pattern=rf"^\*$|{DNS_LABEL}", max_length=32)]
 
 _HOUR, _DAY = 3600, 86_400
 LONGEST_LEASE_S = 30 * _DAY
@@ -104,6 +109,17 @@ class PoolSpec(SpecModel):
         le=1000,
         description="Leases that one person may hold at once; others wait meanwhile. Unset: no limit.",
     )
+    max_leases_per_team: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Clusters that one team may hold and keep at once; its others wait meanwhile. Unset: no limit.",
+    )
+    shared_with: tuple[Sharer, ...] = Field(
+        (),
+        max_length=200,
+        description='Teams that may take from it beside the one that owns it; `["*"]`: all. They cannot change it.',
+    )
 
     @model_validator(mode="after")
     def leases_fit_their_cap(self) -> "PoolSpec":
@@ -111,6 +127,11 @@ class PoolSpec(SpecModel):
         if self.lease_s > self.max_lease_s:
             raise ValueError("lease_s must not be more than max_lease_s")
         return self
+
+    @property
+    def quotas(self) -> Quotas:
+        """How many one may have at once."""
+        return Quotas(self.max_leases_per_team, self.max_leases_per_holder)
 
     def spares_at(self, moment: datetime) -> int:
         """How many spares are wanted at a moment."""

@@ -7,11 +7,14 @@ from uuid import UUID
 from sqlalchemy import JSON, Index, text
 from sqlmodel import Field
 
+from caravan_api.pools.spec import EVERY_TEAM
 from caravan_api.store import Table
 from caravan_shared.plumbing.database import UtcDateTime
 
 _LIVE = text("deleted_at IS NULL")
+_SPARE = text("lease_id IS NULL")
 _LIVE_LEASE = text("ended_at IS NULL")
+_QUEUED_LEASE = text("granted_at IS NULL AND ended_at IS NULL")
 
 
 class Pool(Table, table=True):
@@ -42,15 +45,30 @@ class Pool(Table, table=True):
     usual_making_s: float | None = None
     """From the request to the first passed smoke test, a moving average."""
 
+    def is_for(self, team: str) -> bool:
+        """True if that team may take from it."""
+        return team == self.team or not {team, EVERY_TEAM}.isdisjoint(self.spec.get("shared_with", ()))
+
     def forget_failures(self) -> None:
         """Clusters are made again as if none had failed."""
         self.failures, self.trouble, self.holds_off_until = 0, None, None
 
 
+class PoolShare(Table, table=True):
+    """A team that may take from another one's pool: the pool's spec says so too, but a list cannot ask that."""
+
+    pool_id: UUID = Field(primary_key=True)
+    team: str = Field(primary_key=True, index=True)
+    """`EVERY_TEAM`, or one."""
+
+
 class PoolCluster(Table, table=True):
     """A cluster of a pool, from its request until it is gone."""
 
-    __table_args__ = (Index("ix_poolcluster_pool", "pool_id", "made_at"),)
+    __table_args__ = (
+        Index("ix_poolcluster_pool", "pool_id"),
+        Index("ix_poolcluster_spare", "pool_id", "made_at", sqlite_where=_SPARE, postgresql_where=_SPARE),
+    )
     cluster_id: UUID = Field(primary_key=True)
     pool_id: UUID
     template_revision: int
@@ -70,7 +88,9 @@ class Lease(Table, table=True):
     """One holder's right to one cluster for a while, or to be given one."""
 
     __table_args__ = (
-        Index("ix_lease_live", "pool_id", "asked_at", sqlite_where=_LIVE_LEASE, postgresql_where=_LIVE_LEASE),
+        Index("ix_lease_due", "pool_id", "due_at", sqlite_where=_LIVE_LEASE, postgresql_where=_LIVE_LEASE),
+        Index("ix_lease_queued", "pool_id", "asked_at", sqlite_where=_QUEUED_LEASE, postgresql_where=_QUEUED_LEASE),
+        Index("ix_lease_open", "team", "cluster_id", sqlite_where=_LIVE_LEASE, postgresql_where=_LIVE_LEASE),
         Index("ix_lease_team", "team", "asked_at", "id"),
     )
     id: UUID = Field(primary_key=True)
@@ -89,6 +109,8 @@ class Lease(Table, table=True):
     """It ends when its holder is silent for so long; None: heartbeats are not expected."""
     heard_at: datetime = Field(sa_type=UtcDateTime)
     warned: bool = False
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When something is next to be done about it if nobody does anything: a warning, or its end. None: never."""
     cluster_id: UUID | None = None
     cluster: str | None = None
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

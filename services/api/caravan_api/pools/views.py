@@ -1,16 +1,13 @@
 """What the api shows of pools and leases."""
 
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.decide.pools import Bucket, Queue, bucket, estimate_s
-from caravan_api.pools.leases import waiting
-from caravan_api.pools.sight import look, next_try_at, rules_of
+from caravan_api.decide.pools import Bucket, Queue, bucket, count, estimate_s
+from caravan_api.pools.sight import how_many_wait, look, next_try_at, rules_of, turns_of
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool
 from caravan_shared.contracts.states import LeaseState
@@ -62,7 +59,9 @@ class LeaseView(BaseModel):
     labels: dict[str, str]
     asked_at: datetime
     lasts_s: int
-    position: int | None = Field(description="In the queue, from 1; null once it is served.")
+    position: int | None = Field(
+        description="Its turn, from 1; null once it is served. The team that has the fewest clusters is next."
+    )
     estimate_s: float | None = Field(description="Seconds until it is likely served; null where that cannot be told.")
     granted_at: datetime | None
     ends_at: datetime | None
@@ -81,15 +80,16 @@ def pool_etag(pool: Pool) -> str:
 async def pool_view(session: AsyncSession, pool: Pool, now: datetime) -> PoolView:
     """A pool's JSON."""
     rules = rules_of(pool, now)
-    count = Counter(bucket(seen, rules, now) for seen in await look(session, pool))
+    sight = await look(session, pool)
+    buckets = count(sight.clusters, sight.others, rules, now)
     return PoolView(
         id=pool.id,
         name=pool.name,
         team=pool.team,
         spec=PoolSpec.model_validate(pool.spec),
         spares_wanted=rules.spares,
-        clusters=Buckets(**{each.value: count[each] for each in Bucket}),
-        waiting=len(await waiting(session, pool)),
+        clusters=Buckets(**{each.value: buckets[each] for each in Bucket}),
+        waiting=await how_many_wait(session, pool),
         usual_making_s=pool.usual_making_s,
         trouble=pool.trouble,
         next_try_at=next_try_at(pool, now),
@@ -114,23 +114,18 @@ async def waiting_view(session: AsyncSession, pool: Pool, lease: Lease, now: dat
     """A lease's JSON with its place in the queue, if it is in one."""
     if lease.state != LeaseState.WAITING:
         return lease_view(lease)
-    position = _position(lease, await waiting(session, pool))
+    position = (await turns_of(session, pool)).position(lease.id)
     return lease_view(lease, position, await _estimate(session, pool, position, now))
-
-
-def _position(lease: Lease, queue: Sequence[Lease]) -> int:
-    """The last where another transaction has not shown it to us yet."""
-    return next((place for place, each in enumerate(queue, start=1) if each.id == lease.id), len(queue) + 1)
 
 
 async def _estimate(session: AsyncSession, pool: Pool, position: int, now: datetime) -> float | None:
     if pool.usual_making_s is None:
         return None
-    rules, clusters = rules_of(pool, now), await look(session, pool)
-    found = [(bucket(seen, rules, now), seen) for seen in clusters]
-    occupied = sum(each in (Bucket.READY, Bucket.MAKING, Bucket.OLD, Bucket.LEASED) for each, _ in found)
+    rules, sight = rules_of(pool, now), await look(session, pool)
+    buckets = count(sight.clusters, sight.others, rules, now)
+    occupied = sum(buckets[each] for each in (Bucket.READY, Bucket.MAKING, Bucket.OLD, Bucket.LEASED))
     queue = Queue(
-        making_since=[seen.made_at for each, seen in found if each is Bucket.MAKING],
+        making_since=[seen.made_at for seen in sight.clusters if bucket(seen, rules, now) is Bucket.MAKING],
         usual_making_s=pool.usual_making_s,
         at_once=rules.max_making,
         room=max(0, rules.max_size - occupied),

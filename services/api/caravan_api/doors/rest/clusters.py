@@ -31,6 +31,7 @@ from caravan_api.doors.rest.context import (
 from caravan_api.errors import NoPrecondition
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
+from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of
 from caravan_api.store import Cluster
 from caravan_shared.contracts.spec import KubernetesVersion
@@ -103,10 +104,14 @@ async def list_clusters(
     limit: Annotated[int | None, Query(ge=1, le=500)] = None,
     after: Annotated[str | None, Query(max_length=500)] = None,
 ) -> ClusterPage:
-    """Your team's clusters (an admin's: all teams'), page by page. Deleted ones only with `phase=Deleted`."""
+    """Your team's clusters and those it leases (an admin's: all teams'), page by page.
+
+    Deleted ones only with `phase=Deleted`.
+    """
     statement = select(Cluster)
     if team or not caller.is_admin:
-        statement = statement.where(Cluster.team == team_of(caller, team))
+        meant = team_of(caller, team)
+        statement = statement.where(is_within_reach(meant, owner=Cluster.team, cluster=Cluster.id))
     wanted = {Cluster.phase: phase, Cluster.verdict: health, Cluster.version: version, Cluster.cloud: cloud}
     for column, value in wanted.items():
         statement = statement.where(column == value) if value is not None else statement

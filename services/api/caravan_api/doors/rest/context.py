@@ -1,7 +1,7 @@
 """What every route works with, and the questions that most of them ask first."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -20,8 +20,10 @@ from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
+from caravan_api.pools.bells import Bells
 from caravan_api.pools.desired import DesiredPools
 from caravan_api.pools.leases import Leases
+from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, etag_of
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster
@@ -51,6 +53,7 @@ class Api:
     limits: Limits
     pools: DesiredPools
     leases: Leases
+    bells: Bells
 
 
 def _api(request: Request) -> Api:
@@ -58,7 +61,11 @@ def _api(request: Request) -> Api:
     return api
 
 
-Parts = Annotated[Api, Depends(_api)]
+async def _parts(request: Request) -> Api:
+    return _api(request)  # not a plain function as a dependency: FastAPI would run it in a thread, for each request
+
+
+Parts = Annotated[Api, Depends(_parts)]
 Team = Annotated[
     TeamName | None, Query(description="The team meant; your own unless you are an admin. Default: your own.")
 ]
@@ -96,20 +103,28 @@ def team_of(caller: Caller, team: str | None) -> str:
 async def find_cluster(
     session: AsyncSession, caller: Caller, ref: str, team: str | None = None, *, lock: bool = False
 ) -> Cluster:
-    """The cluster of that id, or the live one of that name. Raises `NotFound`, for another team's cluster too."""
-    found = None
-    if (team is None or caller.sees(team)) and could_exist(ref):
+    """The cluster of that id, or the live one of that name; `lock` it to change it.
+
+    Found are those of the caller's team, and to look at and get into them those that it leases. Raises `NotFound`, for
+    another team's cluster too, and `Forbidden` for changing one that is only leased.
+    """
+    meant = team or caller.team
+    found: Sequence[Cluster] = ()
+    if caller.sees(meant) and could_exist(ref):
         statement = select(Cluster)
         if is_id(ref):
             statement = statement.where(Cluster.id == UUID(ref))
         else:
-            statement = statement.where(
-                Cluster.team == (team or caller.team), Cluster.name == ref, col(Cluster.deleted_at).is_(None)
-            )
-        found = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
-    if found is None or not caller.sees(found.team):
+            statement = statement.where(Cluster.name == ref, col(Cluster.deleted_at).is_(None))
+        if not (is_id(ref) and caller.is_admin):
+            statement = statement.where(is_within_reach(meant, owner=Cluster.team, cluster=Cluster.id))
+        found = (await session.exec(statement.with_for_update() if lock else statement)).all()
+    if not found:
         raise NotFound("there is no such cluster in your team")
-    return found
+    cluster = min(found, key=lambda each: each.team != meant)  # two of a name: the own one
+    if lock and not caller.sees(cluster.team):
+        raise Forbidden(f"your team only leases the cluster {cluster.name}: give the lease back to have it deleted")
+    return cluster
 
 
 def must_match(if_match: str | None, etag: str, what: str) -> None:

@@ -78,22 +78,15 @@ async def get(
     wait_s: Annotated[int, Query(ge=0, le=60, description="Answer when it waits no more, or after so long.")] = 0,
 ) -> LeaseView:
     """One lease, with its place in the queue and the likely wait while it is there."""
-    loop = asyncio.get_running_loop()
-    ends_at = loop.time() + wait_s
-    while True:
-        changed = api.feed.changed
-        view = await _view(api, caller, lease)
-        left_s = ends_at - loop.time()
-        if view.state is not LeaseState.WAITING or left_s <= 0:
-            return view
-        await is_set_within(changed, min(left_s, _LOOK_AGAIN_S))
+    if wait_s:
+        await _until_served(api, caller, lease, wait_s)
+    return await _view(api, caller, lease)
 
 
 @router.get("/{lease}/events", response_class=StreamingResponse, responses=_STREAM)
 async def events(lease: UUID, caller: Viewer, api: Parts, team: Team = None) -> StreamingResponse:
     """One lease as it changes, until it is over."""
-    await _view(api, caller, lease)
-    return streamed(_changes(api, caller, lease))
+    return streamed(_changes(api, caller, await _found(api, caller, lease)))
 
 
 @router.post("/{lease}/extend")
@@ -140,6 +133,25 @@ async def give_back(
         return lease_view(found)
 
 
+async def _found(api: Api, caller: Caller, lease_id: UUID) -> Lease:
+    async with api.db.reading() as session:
+        return _visible(await session.get(Lease, lease_id), caller)
+
+
+async def _until_served(api: Api, caller: Caller, lease_id: UUID, most_s: float) -> None:
+    """Wait until it waits no more. Only its row is read meanwhile: nobody is told its place."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + most_s
+    pool_id = (await _found(api, caller, lease_id)).pool_id
+    while not api.feed.ended:
+        bell = api.bells.of(pool_id)
+        state = (await _found(api, caller, lease_id)).state
+        left_s = ends_at - loop.time()
+        if state != LeaseState.WAITING or left_s <= 0:
+            return
+        await is_set_within(bell, min(left_s, _LOOK_AGAIN_S))
+
+
 async def _view(api: Api, caller: Caller, lease_id: UUID) -> LeaseView:
     async with api.db.reading() as session:
         found = _visible(await session.get(Lease, lease_id), caller)
@@ -158,13 +170,13 @@ def _visible(lease: Lease | None, caller: Caller) -> Lease:
     return lease
 
 
-async def _changes(api: Api, caller: Caller, lease_id: UUID) -> AsyncIterator[str]:
+async def _changes(api: Api, caller: Caller, lease: Lease) -> AsyncIterator[str]:
     """The stream's text: what is told once is told again only when it differs."""
     loop = asyncio.get_running_loop()
     ends_at, quiet_since, told = loop.time() + api.settings.stream_max_s, loop.time(), ""
     while loop.time() < ends_at and not api.feed.ended:
-        changed = api.feed.changed
-        view = await _view(api, caller, lease_id)
+        bell = api.bells.of(lease.pool_id)
+        view = await _view(api, caller, lease.id)
         text = view.model_dump_json(exclude={"estimate_s"})
         if text != told:
             yield f"event: lease\ndata: {view.model_dump_json()}\n\n"
@@ -174,4 +186,4 @@ async def _changes(api: Api, caller: Caller, lease_id: UUID) -> AsyncIterator[st
             quiet_since = loop.time()
         if view.state is LeaseState.ENDED:
             return
-        await is_set_within(changed, min(_LOOK_AGAIN_S, api.settings.heartbeat_s))
+        await is_set_within(bell, min(_LOOK_AGAIN_S, api.settings.heartbeat_s))

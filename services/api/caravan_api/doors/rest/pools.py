@@ -1,5 +1,6 @@
 """Pools: make one, look at it, change it, let it go; and take a lease of one of its clusters."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -25,10 +26,11 @@ from caravan_api.doors.rest.context import (
     team_of,
 )
 from caravan_api.doors.rest.kubeconfigs import IssuedKubeconfig, granted
-from caravan_api.errors import NoPrecondition, NotFound, NotYet
+from caravan_api.errors import Conflict, Forbidden, NoPrecondition, NotFound, NotYet
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.pools.leases import Wish
+from caravan_api.pools.reach import is_open_to
 from caravan_api.pools.store import Pool
 from caravan_api.pools.views import LeaseView, PoolView, pool_etag, pool_view, waiting_view
 from caravan_api.store import Cluster
@@ -80,10 +82,10 @@ async def list_pools(
     limit: Annotated[int | None, Query(ge=1, le=500)] = None,
     after: Annotated[str | None, Query(max_length=500)] = None,
 ) -> PoolPage:
-    """Your team's pools (an admin's: all teams'), by name."""
+    """Your team's pools and those shared with it (an admin's: all teams'), by name."""
     statement = select(Pool).where(col(Pool.deleted_at).is_(None)).order_by(col(Pool.name), col(Pool.id))
     if team or not caller.is_admin:
-        statement = statement.where(Pool.team == team_of(caller, team))
+        statement = statement.where(is_open_to(team_of(caller, team)))
     if after:
         name, pool_id = decode_cursor(after, str, UUID)
         statement = statement.where((col(Pool.name) > name) | ((col(Pool.name) == name) & (col(Pool.id) > pool_id)))
@@ -165,7 +167,7 @@ async def take(
     async def work(tx: AsyncSession) -> Answer:
         found = await find_pool(tx, caller, pool, team)
         wish = Wish(body.lasts_s, body.purpose, body.labels, body.heartbeat_s)
-        lease = await api.leases.take(tx, found, caller.user, wish)
+        lease = await api.leases.take(tx, found, _taking_team(found, caller, team), caller.user, wish)
         view = await waiting_view(tx, found, lease, api.clock.now())
         if view.position and not body.wait:
             raise NotYet(f"no spare of the pool {found.name} is ready: come again, or let `wait` be true")
@@ -182,18 +184,39 @@ async def take(
 async def find_pool(
     session: AsyncSession, caller: Caller, ref: str, team: str | None = None, *, lock: bool = False
 ) -> Pool:
-    """The live pool of that id or name. Raises `NotFound`, for another team's pool too."""
-    found = None
-    if (team is None or caller.sees(team)) and could_exist(ref):
+    """The live pool of that id or name; `lock` it to change it.
+
+    Found are those of the caller's team, and to look at and take from those that are shared with it. Raises `NotFound`,
+    for any other team's pool too, `Forbidden` for changing one that is only shared, `Conflict` for a name of several.
+    """
+    meant = team or caller.team
+    found: Sequence[Pool] = ()
+    if caller.sees(meant) and could_exist(ref):
         statement = select(Pool).where(col(Pool.deleted_at).is_(None))
-        if is_id(ref):
-            statement = statement.where(Pool.id == UUID(ref))
-        else:
-            statement = statement.where(Pool.team == (team or caller.team), Pool.name == ref)
-        found = (await session.exec(statement.with_for_update() if lock else statement)).one_or_none()
-    if found is None or not caller.sees(found.team):
-        raise NotFound("there is no such pool in your team")
-    return found
+        statement = statement.where(Pool.id == UUID(ref) if is_id(ref) else Pool.name == ref)
+        if not (is_id(ref) and caller.is_admin):
+            statement = statement.where(is_open_to(meant))
+        found = (await session.exec(statement.with_for_update() if lock else statement)).all()
+    pool = _the_one(found, meant)
+    if lock and not caller.sees(pool.team):
+        raise Forbidden(f"the pool {pool.name} belongs to the team {pool.team}, which shares it with yours")
+    return pool
+
+
+def _the_one(found: Sequence[Pool], team: str) -> Pool:
+    """The team's own, else the only one that is shared with it."""
+    if not found:
+        raise NotFound("there is no such pool in your team, and none is shared with it")
+    own = [pool for pool in found if pool.team == team]
+    if not own and len(found) > 1:
+        raise Conflict(f"several teams share a pool called {found[0].name} with yours: name the one you mean by its id")
+    return (own or found)[0]
+
+
+def _taking_team(pool: Pool, caller: Caller, team: str | None) -> str:
+    """Whose the lease is: the team meant, the caller's by default. Of pools that only an admin finds: the pool's."""
+    meant = team_of(caller, team)
+    return meant if pool.is_for(meant) else pool.team
 
 
 async def _add_kubeconfig(api: Api, caller: Caller, taken: TakenLease, wish: AskAccess) -> None:

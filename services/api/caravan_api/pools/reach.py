@@ -1,0 +1,23 @@
+"""What of other teams a team reaches: clusters that it leases, for as long as it does, and pools shared with it."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_
+from sqlmodel import col, select
+
+from caravan_api.pools.spec import EVERY_TEAM
+from caravan_api.pools.store import Lease, Pool, PoolShare
+
+
+def is_within_reach(team: str, *, owner: Any, cluster: Any) -> ColumnElement[bool]:
+    """The condition on a row about a cluster, whose owning team and id are in these columns."""
+    leased = select(Lease.cluster_id).where(
+        Lease.team == team, col(Lease.ended_at).is_(None), col(Lease.cluster_id).is_not(None)
+    )
+    return or_(owner == team, cluster.in_(leased))
+
+
+def is_open_to(team: str) -> ColumnElement[bool]:
+    """The condition on a pool that a team may take from it."""
+    shared = select(PoolShare.pool_id).where(col(PoolShare.team).in_((team, EVERY_TEAM)))
+    return or_(col(Pool.team) == team, col(Pool.id).in_(shared))

@@ -1,0 +1,25 @@
+"""PostgreSQL as the stores use it: how many connections, and when one is dead."""
+
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+_CONNECTIONS = 15  # of one process, all kept: opening one costs a server process and more than the work it is for
+
+
+def postgresql_engine(url: str) -> AsyncEngine:
+    """An engine for `postgresql+asyncpg://…`."""
+    engine = create_async_engine(url, pool_size=_CONNECTIONS, max_overflow=0)
+    event.listen(engine.sync_engine, "checkout", _is_open)
+    return engine
+
+
+def _is_open(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Have another connection taken if the server has closed this one, as the driver has seen meanwhile.
+
+    A ping before each use (`pool_pre_ping`) would be three more round trips for each transaction.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
