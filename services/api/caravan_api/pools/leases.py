@@ -73,7 +73,7 @@ class Leases:
         """A lease: Held where a spare is ready and nobody came first, else Waiting. Raises `Malformed`, `Conflict`."""
         if pool.deletion_asked_at:
             raise Conflict(f"the pool {pool.name} is being deleted")
-        await check_lease_fits(tx, pool.team)
+        await check_lease_fits(tx, team)
         spec = PoolSpec.model_validate(pool.spec)
         lasts_s = _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s)
         lease = self._new(pool, team, holder, wish, lasts_s)
