@@ -137,9 +137,22 @@ Developer = Annotated[Caller, Depends(needs(Role.DEVELOPER))]
 Admin = Annotated[Caller, Depends(needs(Role.ADMIN))]
 
 
+def public() -> None:
+    """The dependency of a route that is meant for everybody: it says so, where all others name a role."""
+
+
+def is_public(route: APIRoute) -> bool:
+    """True for a route that says that it is meant for everybody."""
+    return any(needed.call is public for needed in route.dependant.dependencies)
+
+
 def routes_open_to_all(routes: Iterable[APIRoute]) -> list[str]:
-    """The routes that name no role; anything in this list is a defect."""
-    return [f"{sorted(route.methods or ())} {route.path}" for route in routes if not _names_a_role(route.dependant)]
+    """The routes that name no role and are not meant for everybody; anything in this list is a defect."""
+    return [
+        f"{sorted(route.methods or ())} {route.path}"
+        for route in routes
+        if not is_public(route) and not _names_a_role(route.dependant)
+    ]
 
 
 def _names_a_role(dependant: Dependant) -> bool:

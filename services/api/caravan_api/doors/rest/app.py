@@ -13,6 +13,7 @@ from caravan_api.doors.rest import (
     dead_letters,
     kubeconfigs,
     leases,
+    login,
     machines,
     node_sets,
     nodes,
@@ -43,6 +44,7 @@ ROUTERS: Sequence[APIRouter] = tuple(
         machines,
         dead_letters,
         tokens,
+        login,
     )
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

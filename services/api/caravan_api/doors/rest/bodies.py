@@ -14,6 +14,7 @@ from caravan_api.errors import Malformed
 from caravan_api.pools.spec import LONGEST_LEASE_S, PoolName, PoolSpec
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
+from caravan_shared.contracts.users import UserName
 
 # Specs are four levels deep; deeper patches are mistakes or attacks on the stack.
 _DEEPEST_PATCH = 12
@@ -169,7 +170,7 @@ class ExtendLease(Body):
 class NewToken(Body):
     """A bearer token for someone."""
 
-    user: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", description="Who it is for; shown in timelines.")
+    user: UserName = Field(description="Who it is for; shown in timelines.")
     team: TeamName
     role: Role = Role.DEVELOPER
     lasts_s: int | None = Field(
