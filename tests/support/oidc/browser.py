@@ -1,7 +1,7 @@
 """A browser without a person: it follows redirects, fills in each form that it is shown and agrees to it.
 
-As a command, `python -m tests.support.oidc.browser URL`, it does so as the user that `BROWSER_USER` names: what
-`$BROWSER` may be set to.
+As a command, `python -m tests.support.oidc.browser URL`, it is what `$BROWSER` may be set to: it goes as the user that
+`BROWSER_USER` names, and does not agree where `BROWSER_DECLINES` is set.
 """
 
 import os
@@ -73,4 +73,4 @@ def _filled(page: Page, user: str, decline: bool = False) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    walk(sys.argv[1], os.environ["BROWSER_USER"])
+    walk(sys.argv[1], os.environ["BROWSER_USER"], decline="BROWSER_DECLINES" in os.environ)
