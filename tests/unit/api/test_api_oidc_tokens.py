@@ -253,7 +253,7 @@ async def test_whatever_an_issuer_signs_never_breaks_anything(claims: Any) -> No
 
 @pytest.mark.parametrize(
     "claims",
-    [b"[" * 100_000, b'{"exp":' + b"9" * 5_000 + b"}", b"\xff\xfe", b"{}" * 3, b'{"iss": NaN}', b"9" * 200_000],
+    [b"[" * 50_000, b'{"exp":' + b"9" * 5_000 + b"}", b"\xff\xfe", b"{}" * 3, b'{"iss": NaN}', b"9" * 200_000],
 )
 async def test_hostile_json_is_nobodys(claims: bytes) -> None:
     header = segment(b'{"alg":"ES256","kid":"ec"}')
