@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from caravan_cli.context import Target
 from caravan_cli.errors import CliError, Problem, Unavailable, from_problem
+from caravan_cli.login.renewal import Renewing
 from caravan_cli.sse import OpenStream
 from caravan_cli.views import Cluster, Kubeconfig, Lease, Node, Page, Plan, Pool, TakenLease, TimelineEntry
 
@@ -35,7 +36,10 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": "caravan-cli"}
         if target.token:
             headers["Authorization"] = f"Bearer {target.token}"
-        self._http = httpx.Client(base_url=target.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+        auth = Renewing(target.login, transport) if target.login else None
+        self._http = httpx.Client(
+            base_url=target.url, headers=headers, auth=auth, timeout=TIMEOUT_S, transport=transport
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -282,6 +286,10 @@ class Client:
     def replay(self, letter: str) -> Json:
         """Deliver a dead letter again."""
         return self._call("POST", f"/v1/dead-letters/{quote(letter, safe='')}/replay", {})
+
+    def how_to_log_in(self) -> Json:
+        """The issuer whose tokens the API takes; NotFound if it takes none but its own."""
+        return self._call("GET", "/v1/login")
 
     def whoami(self) -> Json:
         """Whom the API takes the caller for."""

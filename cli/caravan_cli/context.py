@@ -3,17 +3,19 @@
 Each of url, token and team is taken from the first place that names it: the flags, the environment (`CARAVAN_URL`,
 `CARAVAN_TOKEN`, `CARAVAN_TEAM`), then one file: the credentials of a local stack (`.caravan/credentials`, or in the
 directory that `CARAVAN_STATE_DIR` names) if there is one, else `~/.config/caravan/config.yaml`. Both are YAML with
-these three keys. A file's token never goes to another url than the file's own.
+these three keys. A file's token never goes to another url than the file's own. A login (`caravan login`) for the url
+goes before a file's token.
 """
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from caravan_cli.errors import UsageProblem
+from caravan_cli.login.kept import LoginFile, login_file
 
 DEFAULT_URL = "http://127.0.0.1:8780"
 CREDENTIALS = "credentials"
@@ -28,15 +30,28 @@ class Target:
     team: str | None
     source: str
     """Where the url came from, for error messages."""
+    login: LoginFile | None = None
+    """Used instead of a token."""
 
 
 def find_target(
     *, url: str | None = None, token: str | None = None, team: str | None = None, env: Mapping[str, str], home: Path
 ) -> Target:
     """The target that flags (the keyword arguments), environment and files add up to. UsageProblem on a broken file."""
-    said_url = url or env.get("CARAVAN_URL")
     said_token = token or env.get("CARAVAN_TOKEN")
-    said_team = team or env.get("CARAVAN_TEAM")
+    target = _by_files(url or env.get("CARAVAN_URL"), said_token, team or env.get("CARAVAN_TEAM"), env, home)
+    login = login_file(target.url, config_dir(env, home))
+    return replace(target, token=None, login=login) if said_token is None and login.exists() else target
+
+
+def config_dir(env: Mapping[str, str], home: Path) -> Path:
+    """Where this user's configuration and logins are."""
+    return Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "caravan"
+
+
+def _by_files(
+    said_url: str | None, said_token: str | None, said_team: str | None, env: Mapping[str, str], home: Path
+) -> Target:
     for path in _files(env, home):
         found = _read(path)
         if said_url and found.get("url", said_url).rstrip("/") != said_url.rstrip("/"):
@@ -59,8 +74,7 @@ def write_credentials(path: Path, *, url: str, token: str, nats_url: str) -> Non
 
 
 def _files(env: Mapping[str, str], home: Path) -> Iterator[Path]:
-    config_home = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
-    for path in (Path(env.get("CARAVAN_STATE_DIR", ".caravan")) / CREDENTIALS, config_home / "caravan" / "config.yaml"):
+    for path in (Path(env.get("CARAVAN_STATE_DIR", ".caravan")) / CREDENTIALS, config_dir(env, home) / "config.yaml"):
         if path.is_file():
             yield path
 

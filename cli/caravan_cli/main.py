@@ -27,6 +27,7 @@ from caravan_cli import (
 from caravan_cli.artifacts import command as artifacts
 from caravan_cli.complain import complain
 from caravan_cli.errors import EXIT_CODES, CliError
+from caravan_cli.login import command as logins
 from caravan_cli.render import stderr
 from caravan_cli.session import Session
 
@@ -61,7 +62,8 @@ app = typer.Typer(
 
 Start a stack on this machine with `caravan up`, then ask for a cluster with `caravan cluster create demo --wait`.
 The API and your token come from the flags, else CARAVAN_URL, CARAVAN_TOKEN and CARAVAN_TEAM, else
-./.caravan/credentials (which `caravan up` writes), else ~/.config/caravan/config.yaml.""",
+./.caravan/credentials (which `caravan up` writes), else ~/.config/caravan/config.yaml. A login (`caravan login`)
+goes before a token from a file.""",
 )
 cluster = typer.Typer(no_args_is_help=True, help="Ask for clusters, look at them, change and delete them.")
 
@@ -85,6 +87,8 @@ cluster.command()(requests.delete)
 app.add_typer(cluster, name="cluster")
 app.command()(catalogue.versions)
 app.command()(catalogue.clouds)
+app.command()(logins.login)
+app.command()(logins.logout)
 app.command()(catalogue.whoami)
 app.add_typer(pools.app, name="pool")
 app.add_typer(leases.app, name="lease")

@@ -8,7 +8,7 @@ import httpx
 import typer
 
 from caravan_cli.client import Client
-from caravan_cli.context import find_target
+from caravan_cli.context import Target, find_target
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,13 @@ class Session:
     team: str | None = None
     transport: httpx.BaseTransport | None = None
 
+    def target(self) -> Target:
+        """The API, and who is asking. UsageProblem on a broken file."""
+        return find_target(url=self.url, token=self.token, team=self.team, env=os.environ, home=Path.home())
+
     def client(self) -> Client:
         """A client for the target; to be closed by its `with`."""
-        target = find_target(url=self.url, token=self.token, team=self.team, env=os.environ, home=Path.home())
-        return Client(target, transport=self.transport)
+        return Client(self.target(), transport=self.transport)
 
 
 def client(ctx: typer.Context) -> Client:

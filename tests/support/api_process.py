@@ -18,7 +18,7 @@ TOKEN = "of-a-test"  # of a server on loopback that ends with its test
 class ApiProcess:
     """An api that may be killed. `http` speaks as the first admin."""
 
-    def __init__(self, folder: Path, nats: NatsServer, database_url: str) -> None:
+    def __init__(self, folder: Path, nats: NatsServer, database_url: str, **settings: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         variables = {
@@ -27,6 +27,7 @@ class ApiProcess:
             "HTTP_PORT": str(port),
             "BOOTSTRAP_TOKEN": TOKEN,
             "DATABASE_URL": database_url,
+            **{name.upper(): value for name, value in settings.items()},
         }
         self._env = os.environ | {f"CARAVAN_API_{name}": value for name, value in variables.items()}
         self._log = folder / "api.log"

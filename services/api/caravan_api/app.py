@@ -18,6 +18,7 @@ from caravan_api.doors.rest.context import Api
 from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
+from caravan_api.oidc.issuers import Issuers
 from caravan_api.pools import keys
 from caravan_api.pools.bells import Bells
 from caravan_api.pools.desired import DesiredPools
@@ -58,7 +59,7 @@ def build(settings: Settings) -> Service:
     desired = Desired(recorder, limits, clock)
     handlers = Handlers(recorder, clock)
     first_admin = settings.bootstrap_token.get_secret_value() if settings.bootstrap_token else None
-    access = Access(db, clock, first_admin)
+    access = Access(db, clock, Issuers.configured(settings, clock), first_admin)
     pauses = Pauses(settings.reannounce_after_s, settings.reannounce_at_most_s, settings.reannounce_settled_s)
     leases = Leases(desired, recorder, clock, pool_changed)
     reconciler = keys.ByKind(

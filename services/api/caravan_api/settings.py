@@ -1,7 +1,8 @@
 """What an operator can set on the api. Every field is an environment variable: `CARAVAN_API_<FIELD>`."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr
 
+from caravan_shared.contracts.oidc import IssuerUrl
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
 
@@ -12,6 +13,32 @@ class Settings(ServiceSettings):
 
     bootstrap_token: SecretStr | None = Field(
         None, description="First admin's bearer token (team `default`); `caravan up` writes one."
+    )
+    oidc_issuer: IssuerUrl | None = Field(
+        None,
+        description="OpenID Connect issuer whose tokens are taken besides our own, as it writes itself: "
+        "`https://login.example.org/realms/main`. Unset: none.",
+    )
+    oidc_client_id: str = Field(
+        "caravan", min_length=1, description="The client that tokens must be for (`aud`), and that people log in with."
+    )
+    oidc_scopes: list[str] = Field(
+        ["openid", "email", "offline_access"],
+        description="Scopes that `caravan login` asks for, as a JSON list. Some issuers tell groups only for a scope "
+        "of its own, and some know no `offline_access`.",
+    )
+    oidc_user_claim: str = Field(
+        "email",
+        min_length=1,
+        description="The claim that names the user. `email` is taken in small letters and only where `email_verified` "
+        "is not false; else `sub` or `preferred_username`, if nobody can choose their own.",
+    )
+    oidc_groups_claim: str = Field("groups", min_length=1, description="The claim that lists the user's groups.")
+    oidc_ca_file: FilePath | None = Field(
+        None, description="PEM file of the authority behind a private issuer's certificate. Unset: the machine's own."
+    )
+    oidc_keys_max_age_s: float = Field(
+        300, ge=10, description="Seconds for which a key still works after the issuer withdrew it."
     )
     intake_teams: list[str] = Field(
         ["default"], description="Teams whose `intake.<team>.cluster.requested` is listened to, as a JSON list."

@@ -17,10 +17,15 @@ TAKERS = 100
 Json = dict[str, Any]
 
 
+TEAMS = ("red", "blue")
+
+
 @asynccontextmanager
 async def _running(folder: Path, nats: NatsServer, database_url: str) -> AsyncIterator[ApiProcess]:
     api = ApiProcess(folder, nats, database_url)
     await api.start()
+    for team in TEAMS:
+        await api.insist("POST", "/teams", json={"name": team})
     try:
         yield api
     finally:
@@ -69,11 +74,7 @@ async def test_two_teams_at_once_get_no_spare_twice_and_neither_more_than_its_qu
 ) -> None:
     (pool,) = await spares.seed(database_url, pools=1, spares=60, shared_with=["*"], max_leases_per_team=20)
     async with _running(tmp_path, nats_server, database_url) as api:
-        taking = [
-            asyncio.create_task(_take(api, pool, taker, team))
-            for taker in range(TAKERS // 2)
-            for team in ("red", "blue")
-        ]
+        taking = [asyncio.create_task(_take(api, pool, taker, team)) for taker in range(TAKERS // 2) for team in TEAMS]
         for _ in range(kills):
             await asyncio.sleep(0.3)
             await api.kill()

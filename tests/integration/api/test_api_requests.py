@@ -114,6 +114,7 @@ async def test_lists_are_filtered(stack: Stack) -> None:
         ("POST", "/v1/dead-letters/0/replay", b"", 422),
         ("POST", "/v1/dead-letters/999999/replay", b"", 404),
         ("DELETE", f"/v1/tokens/{UNKNOWN}", b"", 404),
+        ("GET", "/v1/login", b"", 404),
     ],
 )
 async def test_bad_input_is_a_problem_and_never_a_defect(

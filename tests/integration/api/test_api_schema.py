@@ -74,4 +74,6 @@ async def test_the_document_names_examples_and_errors(stack: Stack) -> None:
     for path in document["paths"].values():
         for operation in path.values():
             assert operation["description"], operation["operationId"]
-            assert operation["security"]
+            assert operation.get("security") or operation["tags"] == ["login"], (
+                "only how to log in is told to everybody"
+            )

@@ -1,9 +1,9 @@
 """Roles, and the check that every route names one."""
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
-from caravan_api.access import Role, Viewer, routes_open_to_all
+from caravan_api.access import Role, Viewer, is_public, public, routes_open_to_all
 from caravan_api.doors.rest.app import ROUTERS, api_routes
 
 
@@ -20,10 +20,11 @@ def test_a_role_includes_the_lesser_ones(role: str, other: str, includes: bool) 
     assert Role(role).includes(Role(other)) is includes
 
 
-def test_every_route_names_a_role() -> None:
+def test_every_route_names_a_role_or_says_that_it_is_public() -> None:
     routes = [route for router in ROUTERS for route in api_routes(router)]
     assert len(routes) > 20
     assert routes_open_to_all(routes) == []
+    assert [route.path for route in routes if is_public(route)] == ["/v1/login"]
 
 
 def test_a_route_without_a_role_is_found() -> None:
@@ -34,5 +35,8 @@ def test_a_route_without_a_role_is_found() -> None:
 
     @router.get("/closed")
     def closed(_caller: Viewer) -> None: ...
+
+    @router.get("/public", dependencies=[Depends(public)])
+    def told_to_everybody() -> None: ...
 
     assert routes_open_to_all(api_routes(router)) == ["['GET'] /open"]

@@ -14,7 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from caravan_api.access.recognition import Access
 from caravan_api.access.roles import Caller, Known, Role, Scope
 from caravan_api.audit.actor import Actor, Door, act_as
-from caravan_api.errors import Forbidden, Malformed, Unauthenticated
+from caravan_api.errors import Forbidden, Malformed, Refused, Unauthenticated
 from caravan_shared.contracts.facts import FieldProblem
 
 _ANYBODYS = "offers"
@@ -43,7 +43,7 @@ def needs(role: Role) -> Callable[..., Coroutine[Any, Any, Caller]]:
     async def caller(request: Request, known: Identified) -> Caller:
         found = known.within(request.query_params.get("team"))
         if found is None:
-            raise _which_team(known)
+            raise _unclear(known)
         if not found.role.includes(role):
             raise Forbidden(f"this needs the role {role}, and yours in the team {found.team} is {found.role}")
         act_as(Actor(found.user, Door.REST, str(request.state.trace_id)))
@@ -59,9 +59,22 @@ Owner = Annotated[Caller, Depends(needs(Role.OWNER))]
 Admin = Annotated[Caller, Depends(needs(Role.ADMIN))]
 
 
+def public() -> None:
+    """The dependency of a route that is meant for everybody: it says so, where all others name a role."""
+
+
+def is_public(route: APIRoute) -> bool:
+    """True for a route that says that it is meant for everybody."""
+    return any(needed.call is public for needed in route.dependant.dependencies)
+
+
 def routes_open_to_all(routes: Iterable[APIRoute]) -> list[str]:
-    """The routes that name no role; anything in this list is a defect."""
-    return [f"{sorted(route.methods or ())} {route.path}" for route in routes if needed_role(route) is None]
+    """The routes that name no role and are not meant for everybody; anything in this list is a defect."""
+    return [
+        f"{sorted(route.methods or ())} {route.path}"
+        for route in routes
+        if not is_public(route) and needed_role(route) is None
+    ]
 
 
 def needed_role(route: APIRoute) -> Role | None:
@@ -79,8 +92,8 @@ def _check_scopes(scopes: frozenset[Scope], tags: list[str]) -> None:
         raise Forbidden(f"your token is for {', '.join(sorted(scopes))} only")
 
 
-def _which_team(known: Known) -> Malformed:
-    teams = ", ".join(sorted(known.roles))
-    return Malformed(
-        [FieldProblem(field="team", problem=f"you belong to {teams}", remedy="name the one that is meant: `?team=…`")]
-    )
+def _unclear(known: Known) -> Refused:
+    if not known.roles:
+        return Forbidden(f"{known.user} belongs to no team yet: an owner of one adds members")
+    problem = f"you belong to {', '.join(sorted(known.roles))}"
+    return Malformed([FieldProblem(field="team", problem=problem, remedy="name the one that is meant: `?team=…`")])

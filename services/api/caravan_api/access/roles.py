@@ -67,11 +67,11 @@ class Known:
 
     user: str
     roles: dict[str, Role]
-    """By team; at least one."""
+    """By team; none for somebody who is vouched for and belongs to no team."""
     scopes: frozenset[Scope] = field(default_factory=frozenset)
 
     def within(self, team: str | None) -> Caller | None:
-        """The caller in the team that was named, or in their only one; None if it is unclear which.
+        """The caller in the team that was named, or in their only one; None if it is unclear which, or they have none.
 
         Who names a team that is not theirs stays in one that is: routes then say what they say of foreign things.
         An admin anywhere is one everywhere.
@@ -79,10 +79,8 @@ class Known:
         if Role.ADMIN in self.roles.values():
             home = next(name for name, role in self.roles.items() if role is Role.ADMIN)
             return self._caller(home, Role.ADMIN)
-        if team is not None and team not in self.roles:
-            team = min(self.roles)
-        elif team is None and len(self.roles) == 1:
-            team = next(iter(self.roles))
+        if len(self.roles) == 1 or (team is not None and team not in self.roles):
+            team = min(self.roles, default=None)
         return self._caller(team, self.roles[team]) if team else None
 
     def _caller(self, team: str, role: Role) -> Caller:

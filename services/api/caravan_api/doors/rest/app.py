@@ -14,6 +14,7 @@ from caravan_api.doors.rest import (
     dead_letters,
     kubeconfigs,
     leases,
+    login,
     machines,
     members,
     node_sets,
@@ -49,6 +50,7 @@ ROUTERS: Sequence[APIRouter] = tuple(
         members,
         tokens,
         audit,
+        login,
     )
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -12,9 +12,9 @@ from pydantic_core import CoreSchema
 from caravan_api.access import Role, Scope
 from caravan_api.errors import Malformed
 from caravan_api.pools.spec import LONGEST_LEASE_S, PoolName, PoolSpec
-from caravan_api.teams.names import ServiceUser, UserName
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
+from caravan_shared.contracts.users import UserName
 
 # Specs are four levels deep; deeper patches are mistakes or attacks on the stack.
 _DEEPEST_PATCH = 12
@@ -200,7 +200,7 @@ class NewToken(Body):
             "examples": [{"user": "alice", "role": "viewer", "lasts_s": 86_400, "scopes": ["clusters"]}]
         },
     )
-    user: UserName | ServiceUser | None = Field(None, description="Whose; shown in timelines. Default: your own.")
+    user: UserName | None = Field(None, description="Whose; shown in timelines. Default: your own.")
     role: Role = Field(Role.DEVELOPER, description="What it may do at most; never more than its user.")
     scopes: list[Scope] = Field([], description="Areas of this API that it is limited to. Default: to none.")
     lasts_s: int | None = Field(

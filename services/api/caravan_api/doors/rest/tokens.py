@@ -13,9 +13,9 @@ from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
 from caravan_api.errors import Forbidden, Malformed, NotFound
 from caravan_api.store import Token
 from caravan_api.teams.directory import member_named
-from caravan_api.teams.names import kind_of
+from caravan_api.teams.names import is_named_in, kind_of, service_user
 from caravan_api.teams.quotas import locked_team
-from caravan_api.teams.store import Member, MemberKind
+from caravan_api.teams.store import Member
 from caravan_shared.contracts.facts import FieldProblem
 
 router = APIRouter(prefix="/v1/tokens", tags=["teams"])
@@ -69,8 +69,11 @@ async def revoke(token_id: UUID, caller: Viewer, api: Parts, team: Team = None) 
 
 
 def _check(caller: Caller, team: str, user: str, body: NewToken) -> None:
-    if kind_of(user) is MemberKind.SERVICE and not user.startswith(f"service:{team}/"):
-        problem, remedy = f"it is no service account of the team {team}", f"use service:{team}/<name>"
+    if user != caller.user and not is_named_in(user, team):
+        problem, remedy = (
+            f"nobody in the team {team} can be called so",
+            f"a service account is {service_user(team, '<name>')}",
+        )
         raise Malformed([FieldProblem(field="user", problem=problem, remedy=remedy)])
     if not _governs(caller, user):
         raise Forbidden(f"a token for somebody else needs the role {Role.OWNER}, and yours is {caller.role}")
