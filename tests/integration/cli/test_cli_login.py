@@ -74,9 +74,12 @@ async def trusting(provider: Provider, client: str, folder: Path, nats: NatsServ
     database = f"sqlite+aiosqlite:///{folder}/api.db"
     api = ApiProcess(folder, nats, database, oidc_issuer=provider.issuer, oidc_client_id=client)
     await api.start()
-    await api.http.put("/members/group/platform", json={"role": "viewer"})
-    yield api.url
-    await api.kill()
+    try:
+        await api.http.put("/members/group/platform", json={"role": "viewer"})
+        yield api.url
+    finally:
+        await api.kill()
+        await api.http.aclose()
 
 
 @pytest.fixture
