@@ -9,18 +9,19 @@ import hmac
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from caravan_api.errors import Forbidden, Unauthenticated
 from caravan_api.store import Token
@@ -55,6 +56,8 @@ class Caller:
     user: str
     team: str
     role: Role
+    token_id: UUID | None = None
+    """The token that was sent; None for the first admin's, which is never stored."""
 
     @property
     def is_admin(self) -> bool:
@@ -97,14 +100,26 @@ class Access:
         if hmac.compare_digest(sha256, self._first_admin):
             return Caller(FIRST_ADMIN, FIRST_TEAM, Role.ADMIN)
         async with self._db.reading() as session:
-            statement = select(Token).where(Token.sha256 == sha256, col(Token.revoked_at).is_(None))
-            known = (await session.exec(statement)).one_or_none()
-        if known is None or (known.expires_at and known.expires_at <= now):
+            known = (await session.exec(valid(now).where(Token.sha256 == sha256))).one_or_none()
+        if known is None:
             return None
         if known.last_used_at is None or now - known.last_used_at >= _USE_NOTED_EVERY:
             async with self._db.transaction() as tx:
                 await tx.exec(update(Token).where(col(Token.sha256) == sha256).values(last_used_at=now))
-        return Caller(known.user, known.team, Role(known.role))
+        return Caller(known.user, known.team, Role(known.role), known.id)
+
+    async def still_knows(self, caller: Caller) -> bool:
+        """Whether the caller's token is valid still: what takes a while must not outlive it."""
+        if caller.token_id is None:
+            return True
+        async with self._db.reading() as session:
+            return bool((await session.exec(valid(self._clock.now()).where(Token.id == caller.token_id))).first())
+
+
+def valid(now: datetime) -> SelectOfScalar[Token]:
+    """The query for the tokens that open this api."""
+    unexpired = or_(col(Token.expires_at).is_(None), col(Token.expires_at) > now)
+    return select(Token).where(col(Token.revoked_at).is_(None), unexpired)
 
 
 def _sha256(token: str) -> str:
