@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from caravan_cli import (
+    access,
     catalogue,
     cloud,
     clusters,
     deadletters,
     demo,
+    grants,
     leases,
     machines,
     pools,
@@ -68,7 +70,8 @@ cluster.command()(clusters.get)
 cluster.command()(clusters.describe)
 cluster.command()(clusters.nodes)
 cluster.command()(clusters.events)
-cluster.command()(clusters.kubeconfig)
+cluster.command()(access.kubeconfig)
+cluster.command()(access.credential)
 cluster.command()(requests.plan)
 cluster.command()(requests.scale)
 cluster.command()(requests.upgrade)
@@ -85,6 +88,7 @@ app.command()(catalogue.clouds)
 app.command()(catalogue.whoami)
 app.add_typer(pools.app, name="pool")
 app.add_typer(leases.app, name="lease")
+app.add_typer(grants.app, name="grants")
 app.add_typer(tokens.app, name="token")
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")
