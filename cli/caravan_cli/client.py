@@ -16,7 +16,19 @@ from caravan_cli.context import Target
 from caravan_cli.errors import CliError, Problem, Unavailable, from_problem
 from caravan_cli.login.renewal import Renewing
 from caravan_cli.sse import OpenStream
-from caravan_cli.views import Cluster, Kubeconfig, Lease, Node, Page, Plan, Pool, TakenLease, TimelineEntry
+from caravan_cli.views import (
+    Cluster,
+    Grant,
+    Kubeconfig,
+    Lease,
+    Node,
+    Page,
+    Plan,
+    Pool,
+    RevokedAccess,
+    TakenLease,
+    TimelineEntry,
+)
 
 TIMEOUT_S = 30.0  # one call; a long list on a busy laptop takes a few seconds
 SILENCE_S = 45.0  # a stream without even a heartbeat (every 15 s) for this long is dead
@@ -117,6 +129,19 @@ class Client:
         """A new kubeconfig for the caller."""
         body = {"role": role, "ttl_s": ttl_s}
         return Kubeconfig.model_validate(self._call("POST", f"{_cluster(name)}/kubeconfig", body))
+
+    def grants(self, user: str | None) -> Iterator[Grant]:
+        """Every kubeconfig that was issued, to one person or to all, newest first."""
+        for item in self._pages("/v1/grants", {"user": user} if user else {}):
+            yield Grant.model_validate(item)
+
+    def revoke_grant(self, cluster: str, grant: str) -> None:
+        """Take one kubeconfig back."""
+        self._call("DELETE", f"{_cluster(cluster)}/grants/{quote(grant, safe='')}")
+
+    def revoke_all(self, user: str) -> RevokedAccess:
+        """Take all that a person holds back."""
+        return RevokedAccess.model_validate(self._call("DELETE", "/v1/grants", query={"user": user}))
 
     def limit_lifetime(self, name: str, lifetime_s: int | None) -> Cluster:
         """Have a cluster deleted by itself in so many seconds from now; None: never."""

@@ -1,10 +1,8 @@
-"""`caravan cluster list`, `get`, `describe`, `nodes`, `events` and `kubeconfig`: what only looks."""
+"""`caravan cluster list`, `get`, `describe`, `nodes` and `events`: what only looks."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +11,7 @@ from caravan_cli import options
 from caravan_cli.client import Client
 from caravan_cli.describe import NODES_SHOWN
 from caravan_cli.describe import describe as describe_page
-from caravan_cli.errors import NotFound, Unavailable, UsageProblem
+from caravan_cli.errors import NotFound, Unavailable
 from caravan_cli.render import (
     CLUSTER_HEADS,
     CLUSTER_HEADS_WIDE,
@@ -142,43 +140,6 @@ def events(
         if follow_on:
             for entry in _happening(api, cluster, shown):
                 say(stdout(), timeline_line(entry))
-
-
-def kubeconfig(
-    ctx: typer.Context,
-    name: options.Name,
-    role: Annotated[str, typer.Option(help="viewer, editor or admin.")] = "viewer",
-    ttl: Annotated[int, typer.Option(min=60, help="Lifetime, seconds; at most 8 hours.")] = 3600,
-    file: Annotated[
-        str, typer.Option("--file", "-f", help="File to write, readable by you alone; `-` for the output.")
-    ] = "-",
-) -> None:
-    """Get a kubeconfig of your own, good for a limited time.
-
-    Example:
-
-      caravan cluster kubeconfig demo --role admin -f demo.kubeconfig && kubectl --kubeconfig demo.kubeconfig get nodes
-    """
-    with client(ctx) as api:
-        issued = api.kubeconfig(name, role=role, ttl_s=ttl)
-    if file == "-":
-        typer.echo(issued.kubeconfig, nl=not issued.kubeconfig.endswith("\n"))
-    else:
-        write_private(Path(file), issued.kubeconfig)
-    until = f"{issued.expires_at.astimezone():%H:%M:%S}"
-    say(stderr(), f"{role.capitalize()} of {name} until {until} (grant {issued.grant_id}).")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, in one step; UsageProblem where it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UsageProblem(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _print_clusters(clusters: list[Cluster], output: Output, *, heads: bool = True) -> None:

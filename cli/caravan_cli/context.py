@@ -32,6 +32,8 @@ class Target:
     """Where the url came from, for error messages."""
     login: LoginFile | None = None
     """Used instead of a token."""
+    token_file: Path | None = None
+    """The file that the token stands in; None where a flag or the environment gave it."""
 
 
 def find_target(
@@ -61,9 +63,21 @@ def _by_files(
             token=said_token or found.get("token"),
             team=said_team or found.get("team"),
             source="the flags or the environment" if said_url else str(path),
+            token_file=path if found.get("token") and not said_token else None,
         )
     source = "the flags or the environment" if said_url else "the default"
     return Target((said_url or DEFAULT_URL).rstrip("/"), said_token, said_team, source)
+
+
+def found_again(target: Target) -> dict[str, str]:
+    """What another process needs in its environment to find the same token in its file, wherever it runs; no secret."""
+    if target.token_file is None:
+        return {}
+    # Its shell may have a token for another API, which would win over the file's.
+    same = {"CARAVAN_TOKEN": ""}
+    if target.token_file.name == CREDENTIALS:
+        same["CARAVAN_STATE_DIR"] = str(target.token_file.parent.absolute())
+    return same
 
 
 def write_credentials(path: Path, *, url: str, token: str, nats_url: str) -> None:

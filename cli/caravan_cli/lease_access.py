@@ -2,27 +2,17 @@
 
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from caravan_cli.client import Client
-from caravan_cli.clusters import write_private
 from caravan_cli.errors import Unavailable
+from caravan_cli.kubeconfigs import LONGEST_S, SHORTEST_S, AccessRole
+from caravan_cli.private_files import write_private
 from caravan_cli.views import Kubeconfig, Lease, TakenLease
 
-LONGEST_S = 8 * 3600  # what the API issues at most
-SHORTEST_S = 60
 ISSUE_PAUSES_S = (1.0, 3.0)  # a cluster was given up for this lease: a restart somewhere is no reason to lose it
 RENEW_AT = 0.75  # of its lifetime: what is left bridges an API that is away
 RENEW_AGAIN = 0.05  # of its lifetime, after a renewal that failed
-
-
-class AccessRole(StrEnum):
-    """What a kubeconfig allows."""
-
-    ADMIN = "admin"
-    EDITOR = "editor"
-    VIEWER = "viewer"
 
 
 @dataclass(frozen=True)

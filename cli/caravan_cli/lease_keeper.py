@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from caravan_cli import lease_access
 from caravan_cli.client import Client
 from caravan_cli.errors import CliError, Conflict
-from caravan_cli.lease_access import Access, AccessRole
+from caravan_cli.kubeconfigs import AccessRole
+from caravan_cli.lease_access import Access
 from caravan_cli.outcome import tell
 from caravan_cli.render import say, stderr
 from caravan_cli.views import Lease

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from caravan_cli import durations
-from caravan_cli.lease_access import AccessRole
+from caravan_cli.kubeconfigs import AccessRole
 
 PATIENCE_S = 3600  # as long as a lease lasts by default: whoever is before us has had their turn by then
 

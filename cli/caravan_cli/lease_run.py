@@ -13,7 +13,7 @@ import typer
 
 from caravan_cli import child, durations, entries, interrupts, lease_access, lease_options, queueing
 from caravan_cli.client import Client
-from caravan_cli.lease_access import AccessRole
+from caravan_cli.kubeconfigs import AccessRole
 from caravan_cli.lease_keeper import Keeper
 from caravan_cli.outcome import tell
 from caravan_cli.session import client

@@ -11,7 +11,7 @@ import typer
 from caravan_cli import durations, entries, interrupts, lease_access, lease_options, lease_run, options, queueing
 from caravan_cli.client import Client
 from caravan_cli.errors import CliError, UsageProblem
-from caravan_cli.lease_access import AccessRole
+from caravan_cli.kubeconfigs import AccessRole
 from caravan_cli.outcome import tell
 from caravan_cli.pool_pages import show_lease, show_leases
 from caravan_cli.render import Output

@@ -8,12 +8,14 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from caravan_cli import (
+    access,
     audit,
     catalogue,
     cloud,
     clusters,
     deadletters,
     demo,
+    grants,
     leases,
     machines,
     members,
@@ -73,7 +75,8 @@ cluster.command()(clusters.get)
 cluster.command()(clusters.describe)
 cluster.command()(clusters.nodes)
 cluster.command()(clusters.events)
-cluster.command()(clusters.kubeconfig)
+cluster.command()(access.kubeconfig)
+cluster.command()(access.credential)
 cluster.command()(requests.plan)
 cluster.command()(requests.scale)
 cluster.command()(requests.upgrade)
@@ -94,6 +97,7 @@ app.add_typer(pools.app, name="pool")
 app.add_typer(leases.app, name="lease")
 app.add_typer(teams.app, name="team")
 app.add_typer(members.app, name="member")
+app.add_typer(grants.app, name="grants")
 app.add_typer(tokens.app, name="token")
 app.command("audit")(audit.audit)
 app.add_typer(machines.app, name="machine")

@@ -215,6 +215,41 @@ class Kubeconfig(View):
     expires_at: datetime
 
 
+class Grant(View):
+    """An issued kubeconfig, of which cluster, and whether it still opens it."""
+
+    grant_id: str
+    user: str
+    role: str | None = None
+    cluster_id: str
+    cluster: str
+    team: str
+    is_open: bool
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class RevokedGrant(View):
+    """A grant that was taken back; `reason` is why it is not void yet, if it is not."""
+
+    grant_id: str
+    cluster: str
+    team: str
+    role: str
+    reason: str | None = None
+
+
+class RevokedAccess(View):
+    """All that was taken back of a person, and how many tokens they may ask again with."""
+
+    user: str
+    revoked: tuple[RevokedGrant, ...]
+    pending: tuple[RevokedGrant, ...]
+    more: int = 0
+    tokens: int = 0
+
+
 class Buckets(View):
     """A pool's clusters, each counted once."""
 

@@ -10,6 +10,7 @@ from tests.support.kubeadm import rendered
 
 from caravan_cli.up import StackError
 from caravan_cli.up.clouds import filled_mirror
+from caravan_shared.contracts.cluster_oidc import Oidc
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec
 
@@ -17,9 +18,11 @@ pytestmark = pytest.mark.real
 
 EXTERNAL = ["https://10.0.0.7:2379", "https://10.0.0.8:2379", "https://10.0.0.9:2379"]
 TAINTS = [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]
+OIDC = Oidc(issuer_url="https://login.example.org", client_id="k", ca_certificate="PEM").model_dump(mode="json")
 VARIANTS: dict[str, dict[str, Any]] = {
     "init": {"kubeadm_mode": "init"},
     "init-external-etcd": {"kubeadm_mode": "init", "kubeadm_etcd_endpoints": EXTERNAL},
+    "init-oidc": {"kubeadm_mode": "init", "caravan_oidc": OIDC},
     "init-ipv6": {"kubeadm_mode": "init", "kubeadm_pod_cidr": "fd00:1::/48", "kubeadm_service_cidr": "fd00:2::/112",
                   "kubeadm_address": "fd00::4"},
     "join-control-plane": {"kubeadm_mode": "join"},

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ class Kubectl:
 
     binary: Path
     kubeconfig: Path
+    env: Mapping[str, str] | None = None
+    """All that it finds in its environment; None: what the test does."""
 
     async def run(self, *arguments: str, stdin: str | None = None, within: float = 60) -> Answer:
         """Run it to its end, whatever that is."""
@@ -30,6 +33,7 @@ class Kubectl:
             "--kubeconfig",
             self.kubeconfig,
             *arguments,
+            env=self.env,
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -1,12 +1,12 @@
 """Where mirrors lie on this machine: by what is in them, so a changed catalogue never meets an old mirror's files."""
 
 import hashlib
-import os
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
 from caravan_cli.artifacts.catalogue import Artifact
+from caravan_cli.cache import cache_home
 
 _BUILDERS = ("go.py", "debian.py", "oci.py", "source.py")  # what decides which bytes a source build gives
 
@@ -22,7 +22,7 @@ class Origin(StrEnum):
 
 def cache() -> Path:
     """The folder of everything kept about artifacts: CARAVAN_CACHE or ~/.cache/caravan, then `artifacts`."""
-    return Path(os.environ.get("CARAVAN_CACHE") or Path.home() / ".cache" / "caravan") / "artifacts"
+    return cache_home() / "artifacts"
 
 
 def default_mirror(origin: Origin, artifacts: Iterable[Artifact]) -> Path:

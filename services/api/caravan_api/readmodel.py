@@ -157,6 +157,15 @@ class GrantView(BaseModel):
     revoked_at: datetime | None
 
 
+class ClustersGrantView(GrantView):
+    """One issued kubeconfig, and the cluster that it is for."""
+
+    cluster_id: UUID
+    cluster: str
+    team: str
+    is_open: bool = Field(description="Whether it still opens the cluster.")
+
+
 def etag_of(cluster: Cluster) -> str:
     """Names what is wanted, not what was observed: a node that joins makes nobody's change stale."""
     return f'"{cluster.generation}.{cluster.revision}"'
@@ -235,6 +244,18 @@ def timeline_view(entry: TimelineEntry) -> TimelineView:
 def grant_view(grant: Grant) -> GrantView:
     """A grant's JSON."""
     return GrantView.model_validate(grant, from_attributes=True)
+
+
+def clusters_grant_view(grant: Grant, cluster: Cluster, now: datetime) -> ClustersGrantView:
+    """A grant's JSON among those of other clusters."""
+    is_valid = grant.revoked_at is None and grant.expires_at is not None and grant.expires_at > now
+    return ClustersGrantView(
+        **grant_view(grant).model_dump(),
+        cluster_id=cluster.id,
+        cluster=cluster.name,
+        team=cluster.team,
+        is_open=is_valid and cluster.deleted_at is None,
+    )
 
 
 def _health(facts: Facts) -> HealthView | None:

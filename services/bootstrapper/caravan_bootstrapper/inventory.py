@@ -132,6 +132,7 @@ def _common(work: Work) -> dict[str, Any]:
         "caravan_etcd_members": etcd,
         "caravan_pki_file": str(work.secrets_dir / PKI),
         "caravan_tokens_file": str(work.secrets_dir / TOKENS),
+        **({"caravan_oidc": work.spec.oidc.model_dump(mode="json")} if work.spec.oidc else {}),
         **(_of_sandbox(work) if work.nodes[0].connection is Connection.SANDBOX else _of_linux(work)),
         "kubeadm_cluster": work.cluster,
         "kubeadm_version": work.spec.version,

@@ -26,7 +26,13 @@ from caravan_shared.contracts.events import (
     NodesReady,
     NodesRemoved,
 )
-from caravan_shared.contracts.requests import AskClientCertificate, AskClusterPki, AskKubeconfig, AskRevoke
+from caravan_shared.contracts.requests import (
+    AskClientCertificate,
+    AskClusterPki,
+    AskKubeconfig,
+    AskRevoke,
+    AskRevokeAll,
+)
 from caravan_shared.plumbing.service import Service
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -54,6 +60,7 @@ def build(settings: Settings) -> Service:
     service.answers(AskClientCertificate, credentials.client_certificate)
     service.answers(AskKubeconfig, grants.issue)
     service.answers(AskRevoke, grants.revoke)
+    service.answers(AskRevokeAll, grants.revoke_all)
 
     service.reconciles(endpoints.reconcile, give_up=endpoints.record_failure, live_keys=store.live_keys)
     return service

@@ -75,11 +75,14 @@ class Credentials:
         pair, not_after = sign_client(ca, subject, self.clock.now(), lifetime)
         return ClientCertificate(ca_cert=ca.public, cert=pair.public, key=pair.key, not_after=not_after)
 
-    async def issuer(self, cluster_id: UUID) -> Issuer:
-        """The cluster's endpoint and authority. Raises NotYet before they are made, NoSuchCluster once they must go."""
+    async def issuer(self, cluster_id: UUID, *, even_leaving: bool = False) -> Issuer:
+        """The cluster's endpoint and authority. Raises NotYet before they are made, NoSuchCluster once they must go.
+
+        `even_leaving`: only once they are gone; access is taken back as long as there is something to have access to.
+        """
         async with self.database.reading() as session:
             cluster = await session.get(Cluster, cluster_id)
-            if cluster and (cluster.deletion_announcement or cluster.deleted_at):
+            if cluster and (cluster.deleted_at or (cluster.deletion_announcement and not even_leaving)):
                 raise NoSuchCluster(cluster_id)
             if cluster is None or not cluster.host:
                 raise NotYet(f"the authority of cluster {cluster_id} is not made yet")

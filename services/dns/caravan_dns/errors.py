@@ -8,6 +8,7 @@ CaravanError
 └── GiveUp
     ├── NoSuchCluster        never requested here, or already deleted
     ├── NoSuchGrant          revoking what was never granted
+    ├── RevokedMeanwhile     the asker's access was revoked while more was being made
     ├── RefusedUser          a user name that must not be in a certificate
     ├── RefusedLifetime      a lifetime that is none
     ├── ClusterRefused       its kube-apiserver does not let us grant access
@@ -55,6 +56,13 @@ class NoSuchGrant(GiveUp):
     def __init__(self, grant_id: UUID) -> None:
         super().__init__(f"this cluster has no grant {grant_id}", who_can_fix=WhoCanFix.USER)
         self.grant_id = grant_id
+
+
+class RevokedMeanwhile(GiveUp):
+    """All access of the asker was revoked while this one was being made."""
+
+    def __init__(self) -> None:
+        super().__init__("your access was revoked while this one was being made", who_can_fix=WhoCanFix.USER)
 
 
 class RefusedUser(GiveUp):

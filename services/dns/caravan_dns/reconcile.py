@@ -5,7 +5,7 @@ a failure that somebody mended ends by itself.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -49,15 +49,14 @@ class Endpoints:
             nodes = await store.nodes_of(session, cluster_id)
         if cluster is None:
             return None
-        if cluster.deletion_announcement or cluster.deleted_at:
+        if cluster.deleted_at:
             await self._withdraw(turn, cluster)
-            return await _forget(turn, cluster)
-        if not cluster.announcement:
-            return None
-        if not cluster.host:
-            cluster = await self._make_authority(turn, cluster)
-        await self._keep_endpoint(turn, cluster, nodes)
-        return await self.grants.close_due(turn, cluster_id)
+            return await _forget(turn, cluster, cluster.deleted_at)
+        try:
+            await self._set_endpoint(turn, cluster, nodes)
+        finally:  # a zone that is away must not keep revoked access open
+            due_in_s = await self.grants.close_due(turn, cluster_id)
+        return due_in_s
 
     async def record_failure(self, turn: Turn, error: GiveUp) -> None:
         """Say that a person is needed: once a reason, and again whenever all is told again."""
@@ -67,6 +66,14 @@ class Endpoints:
                 return
             cluster.failure, cluster.answered = error.reason, cluster.tellings
             await say(tx, EndpointFailed(cluster_id=cluster.id, reason=error.reason, who_can_fix=error.who_can_fix))
+
+    async def _set_endpoint(self, turn: Turn, cluster: Cluster, nodes: list[Node]) -> None:
+        if cluster.deletion_announcement:
+            await self._withdraw(turn, cluster)
+        elif cluster.announcement:
+            if not cluster.host:
+                cluster = await self._make_authority(turn, cluster)
+            await self._keep_endpoint(turn, cluster, nodes)
 
     async def _make_authority(self, turn: Turn, cluster: Cluster) -> Cluster:
         async with turn.transaction() as tx:
@@ -133,11 +140,9 @@ class Endpoints:
         return Owner(self.settings.installation, str(cluster.id))
 
 
-async def _forget(turn: Turn, cluster: Cluster) -> float | None:
+async def _forget(turn: Turn, cluster: Cluster, deleted_at: datetime) -> float | None:
     """Remove the tombstone in time; seconds until then."""
-    if cluster.deleted_at is None:
-        return None
-    left = (cluster.deleted_at + TOMBSTONE_KEPT - turn.now()).total_seconds()
+    left = (deleted_at + TOMBSTONE_KEPT - turn.now()).total_seconds()
     if left > 0:
         return left
     async with turn.transaction() as tx:

@@ -107,6 +107,33 @@ class AskRevoke(Request):
     grant_id: UUID
 
 
+class TakenBack(Message):
+    """A grant that was taken back."""
+
+    cluster_id: UUID
+    grant_id: UUID
+    role: str
+    expires_at: datetime
+    pending: str | None = Field(None, description="Why it is not void yet; null: it is.")
+
+
+class RevokedAll(Reply):
+    """All that was taken back; what is pending follows by itself."""
+
+    items: tuple[TakenBack, ...]
+    more: int = Field(0, description="Further ones, taken back alike, for which there is no room here.")
+
+
+class AskRevokeAll(Request):
+    """api → dns: take all access of a person away, on the clusters of one team or of all."""
+
+    subject: ClassVar[str] = "rpc.dns.revoke_all"
+    reply: ClassVar[type[Reply]] = RevokedAll
+    timeout_s: ClassVar[float] = 20.0
+    user: str
+    team: str | None = Field(None, description="Null: every team's.")
+
+
 class UserData(Reply):
     """cloud-init user-data (`#cloud-config` YAML): lets Ansible in, and joins a worker as soon as it boots."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from caravan_shared.contracts.addresses import IPAddress, IPNetwork
+from caravan_shared.contracts.cluster_oidc import Oidc
 from caravan_shared.contracts.tuning import Tuning
 
 DNS_LABEL = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
@@ -164,6 +165,9 @@ class ClusterSpec(SpecModel):
     workers: tuple[WorkerSet, ...] = (WorkerSet(),)
     network: Network = Network()
     drain: Drain = Drain()
+    oidc: Oidc | None = Field(
+        None, description="An OpenID Connect provider that people sign in with. Fixed when the cluster is made."
+    )
     tuning: Tuning | None = Field(None, description="Values that win over those chosen by the cluster's size.")
     paused: bool = Field(False, description="Nothing new is started on the cluster; what runs comes to its end.")
 

@@ -25,10 +25,12 @@ from caravan_shared.contracts.requests import (
     AskCloudCheck,
     AskKubeconfig,
     AskRevoke,
+    AskRevokeAll,
     AskSweepReport,
     CloudCheck,
     Kubeconfig,
     Revoked,
+    RevokedAll,
     SweepReport,
     SweepSighted,
 )
@@ -237,9 +239,13 @@ async def dns(stack: Stack, api_nats: NatsServer) -> AsyncIterator[list[AskKubec
         asked.append(request)
         return Revoked()
 
+    async def revoke_all(_request: AskRevokeAll) -> RevokedAll:
+        return RevokedAll(items=())
+
     bus = Bus(api_nats.url, "dns", 1)
     requests.answer(bus, stack.service.keys, AskKubeconfig, issue)
     requests.answer(bus, stack.service.keys, AskRevoke, revoke)
+    requests.answer(bus, stack.service.keys, AskRevokeAll, revoke_all)
     await bus.start()
     yield asked
     await bus.stop()

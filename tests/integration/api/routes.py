@@ -40,6 +40,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/teams/{name}"): {},
     ("PUT", "/v1/members/{kind}/{name:path}"): {},
 }
+QUERIES: dict[tuple[str, str], dict[str, str]] = {("DELETE", "/v1/grants"): {"user": "x"}}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Route:
     def body(self) -> dict[str, Any] | None:
         """A body of the right shape."""
         return BODIES.get((self.method, self.path))
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What the query has to say."""
+        return QUERIES.get((self.method, self.path), {})
 
     def filled(self, **places: str) -> str:
         """The path, naming these things, and nothing that exists for the rest."""

@@ -23,6 +23,8 @@ from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.database import Database
 
+pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
+
 
 async def _audit(stack: Stack, **query: Any) -> list[dict[str, Any]]:
     answer = await stack.http.get("/v1/audit", params=query)

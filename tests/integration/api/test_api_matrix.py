@@ -21,6 +21,8 @@ from caravan_api.audit.store import AuditEntry
 from caravan_api.store import Grant, Token
 from caravan_shared.contracts.spec import ClusterSpec
 
+pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
+
 VICTIM, STRANGERS = "victims", "strangers"
 _REFUSED = {401, 403, 404, 405}
 
@@ -134,7 +136,7 @@ async def _void_token(stack: Stack, why: str) -> str | None:
 
 async def _ask(client: httpx.AsyncClient, route: Route, victim: Victim, *, team: str | None) -> httpx.Response:
     """What the route answers at once; of a stream, its beginning."""
-    query: dict[str, Any] = {"team": team} if team else {}
+    query: dict[str, Any] = {**route.query, **({"team": team} if team else {})}
     request = client.build_request(route.method, route.filled(**victim.places), json=route.body, params=query)
     answer = await client.send(request, stream=True)
     if answer.headers.get("content-type", "").startswith("text/event-stream"):

@@ -9,6 +9,7 @@ from tests.integration.api.conftest import Stack, fresh, gone_facts
 from caravan_api.access import Role
 from caravan_shared.contracts.spec import ClusterSpec
 
+pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
 POOL = {"template": ClusterSpec.example, "spares": 0, "max_size": 1}
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.integration.dns.conftest import Apiserver, Around, Dns, Subject, Told
 
 from caravan_shared.contracts.events import EndpointWithdrawn, KubeconfigRevoked
-from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
+from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, AskRevokeAll, Kubeconfig, Revoked, RevokedAll
 
 
 @pytest.fixture
@@ -37,3 +37,13 @@ async def test_grant_lives_and_ends(apiserver: Apiserver, cluster: Subject, arou
     await around.ask(AskRevoke(cluster_id=cluster.id, grant_id=grant.grant_id), Revoked)
     assert not apiserver.bindings
     assert (await told.until(KubeconfigRevoked, cluster)).grant_id == grant.grant_id
+
+
+async def test_all_of_a_person_is_taken_back(
+    apiserver: Apiserver, cluster: Subject, around: Around, told: Told
+) -> None:
+    request = AskKubeconfig(cluster_id=cluster.id, user="alice", role="admin", ttl_s=60)
+    grants = {(await around.ask(request, Kubeconfig)).grant_id for _ in range(2)}
+    taken = await around.ask(AskRevokeAll(user="alice", team="default"), RevokedAll)
+    assert {item.grant_id for item in taken.items if not item.pending} == grants
+    assert not apiserver.bindings

@@ -201,3 +201,15 @@ def test_nodes_of_a_cluster_without_know_it_by_its_name() -> None:
     told = build(replace(WORK, play=Play.ADD_NODES, nodes=nodes))["all"]["vars"]
     assert told["kubeadm_endpoint"] == WORK.endpoint
     assert (told["caravan_virtual_ip"], told["kubeadm_cert_sans"]) == ("", [])
+
+
+@pytest.mark.parametrize("connection", list(Connection))
+def test_provider_that_people_sign_in_with_is_told_on_every_platform(connection: Connection) -> None:
+    oidc = {"issuer_url": "https://login.example.org", "client_id": "k", "admin_groups": ["{{ ops }}"]}
+    spec = ClusterSpec.model_validate({**SPEC.model_dump(), "network": {"cni": "none"}, "oidc": oidc})
+    nodes = [replace(each, connection=connection) for each in WORK.nodes]
+    inventory_of = build(replace(WORK, spec=spec, nodes=nodes))
+    told = yaml.load(to_yaml(inventory_of), Loader)["all"]["vars"]["caravan_oidc"]
+    assert told.items() >= {**oidc, "groups_prefix": "oidc:", "ca_certificate": None}.items()
+    assert '!unsafe "{{ ops }}"' in to_yaml(inventory_of), "a group's name is no template"
+    assert "caravan_oidc" not in build(WORK)["all"]["vars"]

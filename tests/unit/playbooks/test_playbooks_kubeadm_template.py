@@ -4,9 +4,13 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from tests.support.kubeadm import PLAYBOOKS, documents, rendered
 
+from caravan_shared.contracts.cluster_oidc import Oidc
 from caravan_shared.contracts.tuning import KubeProxyMode, Tuning
+
+PROVIDER = Oidc(issuer_url="https://login.example.org/realms/main", client_id="kubernetes")
 
 
 def kubeadm(mode: str, **variables: Any) -> dict[str, Any]:
@@ -159,3 +163,48 @@ def test_certificates_of_kube_apiservers_name_what_they_are_told() -> None:
     cluster = told["ClusterConfiguration"]
     assert cluster["controlPlaneEndpoint"] == "10.0.0.250:6443"  # kubeadm signs for its host by itself
     assert cluster["apiServer"]["certSANs"] == ["demo.default.caravan.test"]
+
+
+def test_provider_that_people_sign_in_with_becomes_the_apiservers_flags() -> None:
+    cluster = kubeadm("init", caravan_oidc=PROVIDER.model_dump(mode="json"))["ClusterConfiguration"]
+    assert flags(cluster["apiServer"]) == {
+        "oidc-issuer-url": "https://login.example.org/realms/main",
+        "oidc-client-id": "kubernetes",
+        "oidc-username-claim": "sub",
+        "oidc-username-prefix": "oidc:",
+        "oidc-groups-claim": "groups",
+        "oidc-groups-prefix": "oidc:",
+    }
+    assert flags(cluster["controllerManager"]) == {}
+
+
+def test_provider_goes_with_tuning_and_a_ca_of_its_own() -> None:
+    oidc = PROVIDER.model_copy(update={"ca_certificate": "-----BEGIN CERTIFICATE-----"}).model_dump(mode="json")
+    tuning = tuned(apiserver_event_ttl_s=900)
+    told = flags(kubeadm("init", caravan_oidc=oidc, caravan_tuning=tuning)["ClusterConfiguration"]["apiServer"])
+    assert (told["event-ttl"], told["oidc-ca-file"]) == ("900s", "/etc/kubernetes/pki/oidc-ca.crt")
+
+
+@pytest.mark.parametrize("mode", ["join", "upgrade", "certificates"])
+def test_provider_is_told_to_kubeadm_once(mode: str) -> None:
+    """Control planes that come later and upgrades read it in the cluster."""
+    assert kubeadm(mode, caravan_oidc=PROVIDER.model_dump(mode="json")) == kubeadm(mode)
+
+
+def test_providers_groups_are_bound_to_roles_under_their_prefix() -> None:
+    oidc = PROVIDER.model_copy(update={"viewer_groups": ("staff",), "admin_groups": ("platform: team", "ops")})
+    text = rendered("manifests/oidc.yaml.j2", caravan_oidc=oidc.model_dump(mode="json"))
+    bindings = {each["metadata"]["name"]: each for each in yaml.safe_load_all(text)}
+    assert {name: each["roleRef"]["name"] for name, each in bindings.items()} == {
+        "caravan-oidc-viewer": "view",
+        "caravan-oidc-admin": "cluster-admin",
+    }
+    subjects = bindings["caravan-oidc-admin"]["subjects"]
+    assert [(one["kind"], one["name"]) for one in subjects] == [
+        ("Group", "oidc:platform: team"),
+        ("Group", "oidc:ops"),
+    ]
+
+
+def test_provider_without_groups_binds_nothing() -> None:
+    assert yaml.safe_load(rendered("manifests/oidc.yaml.j2", caravan_oidc=PROVIDER.model_dump(mode="json"))) is None

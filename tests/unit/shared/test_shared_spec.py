@@ -48,6 +48,26 @@ def test_external_topology_brings_an_etcd_set() -> None:
         ({"network": {"service_cidr": 167772160}}, "service_cidr"),
         ({"network": {"virtual_ip": 1}}, "virtual_ip"),
         ({"cloud": ""}, "cloud"),
+        ({"oidc": {"client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "http://login.example.org", "client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "https://", "client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "https://me@login.example.org", "client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "https://login.example.org/?a=b", "client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "https://login.example.org/#a", "client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "https://[::1", "client_id": "k"}}, "issuer_url"),
+        ({"oidc": {"issuer_url": "https://login.example.org", "client_id": ""}}, "client_id"),
+        (
+            {"oidc": {"issuer_url": "https://login.example.org", "client_id": "k", "groups_prefix": "-"}},
+            "groups_prefix",
+        ),
+        (
+            {"oidc": {"issuer_url": "https://login.example.org", "client_id": "k", "username_prefix": ""}},
+            "username_prefix",
+        ),
+        (
+            {"oidc": {"issuer_url": "https://login.example.org", "client_id": "k", "admin_groups": ["a\nb"]}},
+            "admin_groups",
+        ),
     ],
 )
 def test_field_that_is_wrong_by_itself_is_refused_by_name(fields: dict[str, Any], where: str) -> None:
@@ -63,6 +83,7 @@ def test_spec_survives_the_wire() -> None:
             {"name": "gpu", "count": 1, "labels": {"a.b/c": "d"}, "taints": [{"key": "k", "effect": "NoSchedule"}]}
         ],
         network={"pod_cidr": "fd00::/64", "service_cidr": "10.0.0.0/16"},
+        oidc={"issuer_url": "https://login.example.org", "client_id": "k", "admin_groups": ["ops"]},
     )
     assert ClusterSpec.model_validate_json(whole.model_dump_json()) == whole
 

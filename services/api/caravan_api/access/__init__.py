@@ -11,7 +11,7 @@ from caravan_api.access.guard import (
     public,
     routes_open_to_all,
 )
-from caravan_api.access.recognition import Access
+from caravan_api.access.recognition import Access, valid_tokens
 from caravan_api.access.roles import Caller, Known, Role, Scope
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "needs",
     "public",
     "routes_open_to_all",
+    "valid_tokens",
 ]

@@ -8,14 +8,14 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.access.roles import Known, Role, Scope
+from caravan_api.access.roles import Caller, Known, Role, Scope, Standing
 from caravan_api.oidc.issuers import Issuers
 from caravan_api.store import Token
 from caravan_api.teams.directory import roles_of
@@ -66,33 +66,55 @@ class Access:
             return Known(FIRST_ADMIN, {FIRST_TEAM: Role.ADMIN})
         return await (self._stored(sha256) if bearer.startswith(_PREFIX) else self._vouched_for(bearer))
 
+    async def still_knows(self, caller: Caller) -> bool:
+        """Whether the caller may do as much as before: what takes a while must not outlive a token or a membership."""
+        standing = caller.standing
+        if standing is None:
+            return True
+        async with self._db.reading() as session:
+            if standing.token_id:
+                return await _member_by_token(session, self._clock.now(), Token.id == standing.token_id) is not None
+            roles = await roles_of(session, caller.user, standing.groups)
+        return any(team == caller.team and role.includes(caller.role) for team, role in roles.items())
+
     async def _vouched_for(self, bearer: str) -> Known | None:
         """Who logged in with an issuer; what they may do is in the members' table, not in their token."""
         identity = await self._issuers.verify(bearer)
         if identity is None or not is_person(identity.user):
             return None
         async with self._db.reading() as session:
-            return Known(identity.user, await roles_of(session, identity.user, identity.groups))
+            roles = await roles_of(session, identity.user, identity.groups)
+        return Known(identity.user, roles, standing=Standing(groups=identity.groups))
 
     async def _stored(self, sha256: str) -> Known | None:
-        statement = (
-            select(Token, Member.role)
-            .join(Member, (col(Member.team) == Token.team) & (col(Member.user) == Token.user))
-            .where(Token.sha256 == sha256, col(Token.revoked_at).is_(None), Member.kind != MemberKind.GROUP)
-        )
-        async with self._db.reading() as session:
-            found = (await session.exec(statement)).one_or_none()
-        return await self._known(*found) if found else None
-
-    async def _known(self, token: Token, membership: str) -> Known | None:
         now = self._clock.now()
-        if token.expires_at and token.expires_at <= now:
+        async with self._db.reading() as session:
+            found = await _member_by_token(session, now, Token.sha256 == sha256)
+        if found is None:
             return None
+        token, membership = found
         if token.last_used_at is None or now - token.last_used_at >= _USE_NOTED_EVERY:
             async with self._db.transaction() as tx:
-                await tx.exec(update(Token).where(col(Token.sha256) == token.sha256).values(last_used_at=now))
+                await tx.exec(update(Token).where(col(Token.sha256) == sha256).values(last_used_at=now))
         role = min(Role(token.role), Role(membership), key=list(Role).index)
-        return Known(token.user, {token.team: role}, frozenset(map(Scope, token.scopes)))
+        return Known(token.user, {token.team: role}, frozenset(map(Scope, token.scopes)), Standing(token.id))
+
+
+async def valid_tokens(
+    session: AsyncSession, now: datetime, *which: ColumnElement[bool] | bool
+) -> Sequence[tuple[Token, str]]:
+    """The tokens that open this api, each with the role of its user in its team."""
+    statement = (
+        select(Token, Member.role)
+        .join(Member, (col(Member.team) == Token.team) & (col(Member.user) == Token.user))
+        .where(Member.kind != MemberKind.GROUP, col(Token.revoked_at).is_(None), *which)
+        .where(or_(col(Token.expires_at).is_(None), col(Token.expires_at) > now))
+    )
+    return (await session.exec(statement)).all()
+
+
+async def _member_by_token(session: AsyncSession, now: datetime, which: bool) -> tuple[Token, str] | None:
+    return next(iter(await valid_tokens(session, now, which)), None)
 
 
 def _sha256(token: str) -> str:

@@ -5,8 +5,9 @@ admin runs the installation: all teams, machines, dead letters. What belongs to 
 outsiders: they get 404, never 403.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 
 class Role(StrEnum):
@@ -40,16 +41,24 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What somebody is known by: a token of ours, or an issuer that says which groups they are in."""
+
+    token_id: UUID | None = None
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever sent a request, in the team that it is about."""
 
     user: str
     team: str
     role: Role
-    teams: frozenset[str] = frozenset()
-    """All that they belong to."""
-    scopes: frozenset[Scope] = field(default_factory=frozenset)
+    scopes: frozenset[Scope] = frozenset()
     """What their token is limited to; empty: to nothing."""
+    standing: Standing | None = None
+    """What they are known by; None for the first admin, who is always known."""
 
     @property
     def is_admin(self) -> bool:
@@ -68,7 +77,8 @@ class Known:
     user: str
     roles: dict[str, Role]
     """By team; none for somebody who is vouched for and belongs to no team."""
-    scopes: frozenset[Scope] = field(default_factory=frozenset)
+    scopes: frozenset[Scope] = frozenset()
+    standing: Standing | None = None
 
     def within(self, team: str | None) -> Caller | None:
         """The caller in the team that was named, or in their only one; None if it is unclear which, or they have none.
@@ -84,4 +94,4 @@ class Known:
         return self._caller(team, self.roles[team]) if team else None
 
     def _caller(self, team: str, role: Role) -> Caller:
-        return Caller(self.user, team, role, frozenset(self.roles), self.scopes)
+        return Caller(self.user, team, role, self.scopes, self.standing)

@@ -11,6 +11,7 @@ from caravan_api.admission.changes import change_problems
 from caravan_api.admission.clouds import cloud_problems, size_problems
 from caravan_api.admission.members import member_problems
 from caravan_api.admission.networks import network_problems
+from caravan_api.admission.oidc import oidc_problems
 from caravan_api.admission.shape import Reading, read_name, read_spec
 from caravan_api.admission.surroundings import Current, Limits, Surroundings
 from caravan_api.admission.tuning import tuning_problems
@@ -73,6 +74,7 @@ def spec_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProb
     yield from member_problems(spec)
     yield from network_problems(spec)
     yield from virtual_ip_problems(spec, around)
+    yield from oidc_problems(spec)
     yield from cloud_problems(spec, around)
     yield from size_problems(spec, around)
     yield from tuning_problems(spec, around.current.spec if around.current else None)

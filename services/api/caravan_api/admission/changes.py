@@ -13,7 +13,7 @@ def change_problems(spec: ClusterSpec, current: ClusterSpec) -> Iterator[FieldPr
     yield from virtual_ip_fixed(spec, current)
     network = spec.network.model_copy(update={"virtual_ip": current.network.virtual_ip})  # a problem of its own
     asked = spec.model_copy(update={"network": network})
-    for field in ("cloud", "topology", "network"):
+    for field in ("cloud", "topology", "network", "oidc"):
         if getattr(asked, field) != getattr(current, field):
             yield FieldProblem(
                 field=f"spec.{field}",

@@ -13,13 +13,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from caravan_api.admission.surroundings import Surroundings
+from caravan_shared.contracts.cluster_oidc import Oidc
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, ControlPlane, Drain, Etcd, Network, Taint, WorkerSet
 from caravan_shared.contracts.tuning import Tuning
 
 _NAME: TypeAdapter[str] = TypeAdapter(ClusterName)
 _LONGEST_SHOWN = 60
-_PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Drain, Taint, Tuning)
+_PARTS: tuple[type[BaseModel], ...] = (ClusterSpec, ControlPlane, Etcd, WorkerSet, Network, Drain, Taint, Tuning, Oidc)
 KNOWN_FIELDS = sorted({name for part in _PARTS for name in part.model_fields})
 # What pydantic puts into a path beside fields: a branch of `IPv4Network | IPv6Network`, or a key instead of its value.
 _NO_FIELDS = ("lax-or-strict[", "ipv4network", "ipv6network", "ipv4address", "ipv6address", "[key]")
@@ -36,6 +37,7 @@ _REMEDIES = {
     "model_attributes_type": "give an object",
     "tuple_type": "give a list",
     "too_short": "give at least one",
+    "issuer_url": "give the provider's URL as its tokens name it, such as https://login.example.org/realms/main",
     "ip_v4_network": "give an address range such as 10.244.0.0/16, with no bits set after the prefix",
     "ip_v6_network": "give an address range such as 10.244.0.0/16, with no bits set after the prefix",
     "ip_v4_address": "give one address such as 10.0.0.250, without a prefix",

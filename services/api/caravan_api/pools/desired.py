@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.admission import Limits, NotAdmitted, name_taken
 from caravan_api.errors import Conflict
 from caravan_api.offers import surroundings
-from caravan_api.pools.spec import LONGEST_NAME, PoolName, admit_pool
+from caravan_api.pools.spec import LONGEST_NAME, PoolName, PoolSpec, admit_pool
 from caravan_api.pools.store import Pool, PoolShare
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.plumbing.clock import Clock
@@ -51,9 +51,11 @@ class DesiredPools:
         if pool.deletion_asked_at:
             raise Conflict(f"the pool {pool.name} is being deleted")
         admitted = await self._admitted(tx, pool.team, spec)
-        if admitted == pool.spec:
+        # Read as a spec: a field that this version of ours has added since is no change of anyone's.
+        wanted = PoolSpec.model_validate(pool.spec).model_dump(mode="json")
+        if admitted == wanted:
             return
-        pool.template_revision += admitted["template"] != pool.spec["template"]
+        pool.template_revision += admitted["template"] != wanted["template"]
         pool.spec, pool.revision = admitted, pool.revision + 1
         # Whoever changes it believes to have mended what was wrong.
         pool.forget_failures()

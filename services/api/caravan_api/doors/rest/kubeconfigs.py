@@ -11,7 +11,7 @@ from caravan_api.access import Caller, Developer, Role, Viewer
 from caravan_api.desired import SOURCE
 from caravan_api.doors.rest.bodies import AskAccess
 from caravan_api.doors.rest.context import Api, Parts, Team, find_cluster
-from caravan_api.errors import Conflict, Forbidden, NotYet
+from caravan_api.errors import Conflict, Forbidden, NotYet, Unauthenticated
 from caravan_api.readmodel import GrantView, cluster_view, grant_view
 from caravan_api.recorder import lock_cluster
 from caravan_api.store import Cluster, Grant
@@ -47,7 +47,11 @@ async def issue(
 
 
 async def granted(api: Api, cluster: Cluster, caller: Caller, body: AskAccess) -> IssuedKubeconfig:
-    """A kubeconfig for the caller, written down. Raises `Forbidden`, `Conflict`, `Retry`, `GiveUp`."""
+    """A kubeconfig for the caller, written down. Raises `Forbidden`, `Conflict`, `Unauthenticated`, `Retry`, `GiveUp`.
+
+    Whoever's token was revoked meanwhile gets none: else one could slip past the revocation of all their access, which
+    takes back what dns has on record, in the moment before dns hears of it.
+    """
     _check(cluster, caller, body)
     wish = AskKubeconfig(cluster_id=cluster.id, user=caller.user, role=body.role, ttl_s=body.ttl_s)
     issued = await api.ask(wish, Kubeconfig)
@@ -62,6 +66,9 @@ async def granted(api: Api, cluster: Cluster, caller: Caller, body: AskAccess) -
         locked = await lock_cluster(tx, cluster.id)
         assert locked is not None, "clusters are never dropped"
         await api.handlers.record_grant(tx, locked, fact, api.clock.now(), SOURCE)
+    if not await api.access.still_knows(caller):
+        await api.ask(AskRevoke(cluster_id=cluster.id, grant_id=issued.grant_id), Revoked)
+        raise Unauthenticated
     return IssuedKubeconfig(grant_id=issued.grant_id, kubeconfig=issued.kubeconfig, expires_at=issued.expires_at)
 
 

@@ -8,13 +8,14 @@ from sqlmodel import col, select
 
 from caravan_api.access import Caller, Owner, Role, Viewer
 from caravan_api.doors.rest.bodies import PlaceMember
-from caravan_api.doors.rest.context import Page, Parts, Team, team_of
+from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
 from caravan_api.errors import Forbidden, Malformed, NotFound
 from caravan_api.teams import directory
 from caravan_api.teams.names import user_of
 from caravan_api.teams.quotas import locked_team
 from caravan_api.teams.store import Member, MemberKind
 from caravan_shared.contracts.facts import FieldProblem
+from caravan_shared.contracts.requests import AskRevokeAll, RevokedAll
 from caravan_shared.contracts.spec import TeamName
 
 router = APIRouter(prefix="/v1/members", tags=["teams"])
@@ -69,14 +70,32 @@ async def place(
 
 @router.delete("/{kind}/{name:path}", status_code=204)
 async def remove(kind: MemberKind, name: str, caller: Owner, api: Parts, team: Team = None) -> None:
-    """Take somebody out of your team; their tokens for it open nothing from then on."""
+    """Take somebody out of your team: their tokens for it open nothing from then on, their kubeconfigs are revoked.
+
+    Of a group's people that is so for what they ask from then on: who they are, only their tokens tell.
+    """
     owner = team_of(caller, team)
+    user = _user(kind, owner, name)
+    was_member = await _remove(api, caller, (owner, kind, user))
+    # Asked also of those who are out already: the first time it may not have come to that.
+    had_access = kind is not MemberKind.GROUP and await _had_access(api, owner, user)
+    if not was_member and not had_access:
+        raise NotFound("there is no such member in your team")
+
+
+async def _remove(api: Api, caller: Caller, key: tuple[str, MemberKind, str]) -> bool:
     async with api.db.transaction() as tx:
-        member = await tx.get(Member, (owner, kind, _user(kind, owner, name)), with_for_update=True)
+        member = await tx.get(Member, key, with_for_update=True)
         if member is None:
-            raise NotFound("there is no such member in your team")
+            return False
         _check_rank(caller, Role(member.role))
         await directory.remove(tx, member, api.clock.now())
+        return True
+
+
+async def _had_access(api: Api, team: str, user: str) -> bool:
+    """Take back what they hold; True if that was anything."""
+    return bool((await api.ask(AskRevokeAll(user=user, team=team), RevokedAll)).items)
 
 
 def _check_rank(caller: Caller, role: Role) -> None:
