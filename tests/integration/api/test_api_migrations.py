@@ -29,6 +29,45 @@ async def test_each_virtual_ip_is_found_on_its_control_planes_cloud(database_url
     await engine.dispose()
 
 
+async def test_every_lease_that_is_not_over_is_looked_at_once_and_the_others_never(database_url: str) -> None:
+    engine = create_async_engine(database_url)
+    await upgrade(engine, Table.metadata, MIGRATIONS, "0007")
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    async with engine.begin() as connection:
+        await _insert_lease(connection, "held", asked_at=then, ended_at=None)
+        await _insert_lease(connection, "over", asked_at=then, ended_at=then)
+
+    await upgrade(engine, Table.metadata, MIGRATIONS)
+    lease = Table.metadata.tables["lease"].columns
+    async with engine.begin() as connection:
+        found = (await connection.execute(sa.select(lease.holder, lease.due_at))).all()
+    assert {row.holder: row.due_at for row in found} == {"held": then, "over": None}
+    await engine.dispose()
+
+
+async def _insert_lease(
+    connection: AsyncConnection, holder: str, asked_at: datetime, ended_at: datetime | None
+) -> None:
+    row = {
+        **dict.fromkeys(("id", "pool_id"), uuid4()),
+        **dict.fromkeys(("pool", "team", "state"), "any"),
+        **dict.fromkeys(("asked_at", "heard_at"), asked_at),
+        "holder": holder,
+        "labels": {},
+        "lasts_s": 60,
+        "warned": False,
+        "ended_at": ended_at,
+    }
+    await _insert(connection, "lease", row)
+
+
+async def _insert(connection: AsyncConnection, name: str, row: dict[str, Any]) -> None:
+    """Into the table as it was: of these columns alone."""
+    now = Table.metadata.tables[name].columns
+    then = sa.table(name, *(sa.column(column, now[column].type) for column in row))
+    await connection.execute(sa.insert(then).values(row))
+
+
 async def _insert_cluster(
     connection: AsyncConnection, name: str, virtual_ip: str | None, spec: dict[str, Any], cloud: str = "racks"
 ) -> None:
@@ -51,6 +90,4 @@ async def _insert_cluster(
         "node_sets": [],
         "spec": ClusterSpec.model_validate({**ClusterSpec.example, "cloud": cloud, **spec}).model_dump(mode="json"),
     }
-    now = Table.metadata.tables["cluster"].columns
-    then = sa.table("cluster", *(sa.column(column, now[column].type) for column in row))
-    await connection.execute(sa.insert(then).values(row))
+    await _insert(connection, "cluster", row)

@@ -31,9 +31,10 @@ def id_of(key: str) -> UUID:
 
 
 async def live_keys(session: AsyncSession) -> list[str]:
-    """Every pool that is not wholly deleted, and every cluster of one."""
+    """Every pool that is not wholly deleted, and every spare of one."""
     pools = await session.exec(select(Pool.id).where(col(Pool.deleted_at).is_(None)))
-    spares = await session.exec(select(PoolCluster.cluster_id))
+    is_spare = (col(PoolCluster.lease_id).is_(None), col(PoolCluster.leaving).is_(False))
+    spares = await session.exec(select(PoolCluster.cluster_id).where(*is_spare))
     return [*map(pool_key, pools), *map(spare_key, spares)]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import BindParameter, ColumnElement, or_
 from sqlmodel import col, select
 
 from caravan_api.pools.spec import EVERY_TEAM
@@ -17,7 +17,7 @@ def is_within_reach(team: str, *, owner: Any, cluster: Any) -> ColumnElement[boo
     return or_(owner == team, cluster.in_(leased))
 
 
-def is_open_to(team: str) -> ColumnElement[bool]:
+def is_open_to(team: str | BindParameter[str]) -> ColumnElement[bool]:
     """The condition on a pool that a team may take from it."""
-    shared = select(PoolShare.pool_id).where(col(PoolShare.team).in_((team, EVERY_TEAM)))
+    shared = select(PoolShare.pool_id).where(or_(col(PoolShare.team) == team, col(PoolShare.team) == EVERY_TEAM))
     return or_(col(Pool.team) == team, col(Pool.id).in_(shared))

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,6 +39,10 @@ from caravan_shared.plumbing.errors import CaravanError
 
 router = APIRouter(prefix="/v1/pools", tags=["pools"])
 
+# Made once: to make a statement takes as long as to execute it, and every taker needs one of these.
+_LIVE = select(Pool).where(col(Pool.deleted_at).is_(None))
+_BY_ID = _LIVE.where(Pool.id == bindparam("id"))
+_BY_NAME = _LIVE.where(Pool.name == bindparam("name"), is_open_to(bindparam("team")))
 _HEADER: dict[str, Any] = {"headers": {"ETag": {"schema": {"type": "string"}}}}
 
 
@@ -83,7 +88,7 @@ async def list_pools(
     after: Annotated[str | None, Query(max_length=500)] = None,
 ) -> PoolPage:
     """Your team's pools and those shared with it (an admin's: all teams'), by name."""
-    statement = select(Pool).where(col(Pool.deleted_at).is_(None)).order_by(col(Pool.name), col(Pool.id))
+    statement = _LIVE.order_by(col(Pool.name), col(Pool.id))
     if team or not caller.is_admin:
         statement = statement.where(is_open_to(team_of(caller, team)))
     if after:
@@ -192,11 +197,9 @@ async def find_pool(
     meant = team or caller.team
     found: Sequence[Pool] = ()
     if caller.sees(meant) and could_exist(ref):
-        statement = select(Pool).where(col(Pool.deleted_at).is_(None))
-        statement = statement.where(Pool.id == UUID(ref) if is_id(ref) else Pool.name == ref)
-        if not (is_id(ref) and caller.is_admin):
-            statement = statement.where(is_open_to(meant))
-        found = (await session.exec(statement.with_for_update() if lock else statement)).all()
+        statement, wanted = (_BY_ID, {"id": UUID(ref)}) if is_id(ref) else (_BY_NAME, {"name": ref, "team": meant})
+        rows = await session.exec(statement.with_for_update() if lock else statement, params=wanted)
+        found = [pool for pool in rows if caller.is_admin or pool.is_for(meant)]
     pool = _the_one(found, meant)
     if lock and not caller.sees(pool.team):
         raise Forbidden(f"the pool {pool.name} belongs to the team {pool.team}, which shares it with yours")
