@@ -175,7 +175,11 @@ class Client:
         query = {"keep_s": str(keep_s)} if keep_s else None
         return Lease.model_validate(self._call("DELETE", _lease(lease), query=query, timeout_s=BRIEF_S))
 
-    # --- tokens ---
+    # --- teams and tokens ---
+
+    def teams(self) -> list[Json]:
+        """Every team on record. For admins."""
+        return list(self._pages("/v1/teams", {}))
 
     def issue_token(self, user: str, team: str, role: str, lasts_s: int | None) -> Json:
         """A new bearer token. Never repeated: a lost answer would leave one that nobody knows."""
@@ -243,9 +247,10 @@ class Client:
         """The messages that no service could handle."""
         return list(self._pages("/v1/dead-letters", {}))
 
-    def replay(self, letter: str) -> Json:
-        """Deliver a dead letter again."""
-        return self._call("POST", f"/v1/dead-letters/{quote(letter, safe='')}/replay", {})
+    def replay(self, letter: str, body: str | None = None) -> Json:
+        """Deliver a dead letter again, with another body if one is given."""
+        wish = {} if body is None else {"body": body}
+        return self._call("POST", f"/v1/dead-letters/{quote(letter, safe='')}/replay", wish)
 
     def whoami(self) -> Json:
         """Whom the API takes the caller for."""

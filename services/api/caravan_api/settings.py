@@ -2,6 +2,7 @@
 
 from pydantic import Field, SecretStr
 
+from caravan_shared.contracts.spec import TeamName
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
 
@@ -13,8 +14,14 @@ class Settings(ServiceSettings):
     bootstrap_token: SecretStr | None = Field(
         None, description="First admin's bearer token (team `default`); `caravan up` writes one."
     )
-    intake_teams: list[str] = Field(
+    intake_teams: list[TeamName] = Field(
         ["default"], description="Teams whose `intake.<team>.cluster.requested` is listened to, as a JSON list."
+    )
+    progress_kept_s: float = Field(
+        86400, gt=0, description="Seconds for which the bus keeps what teams were told; whoever asks later asks REST."
+    )
+    progress_max_mib: int = Field(
+        256, ge=16, description="MiB that the bus keeps of it, all teams together: the oldest goes first."
     )
     max_nodes: int = Field(5000, ge=1, description="Nodes in one cluster; Kubernetes is tested to 5,000.")
     max_nodes_per_team: int | None = Field(None, ge=1, description="Nodes in all clusters of a team; unset: no limit.")

@@ -29,7 +29,7 @@ from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.settings import ServiceSettings
-from caravan_shared.plumbing.streams import FACTS
+from caravan_shared.plumbing.streams import FACTS, Kept
 from caravan_shared.plumbing.vitals import AsgiApp, Vitals
 
 _PRUNE_EVERY_S = 3600.0
@@ -55,13 +55,14 @@ class Service:
         migrations: Path,
         clock: Clock | None = None,
         patience: Patience = Patience(),
+        progress: Kept | None = None,
     ) -> None:
         self.name, self.settings = name, settings
         self.clock = clock or SystemClock()
         assert settings.key_ring is not None
         self.keys = KeyRing.load(settings.key_ring)
         self.db = Database(settings.database_url, metadata, migrations)
-        self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience)
+        self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience, progress)
         self._backlog = Backlog(self.bus, self.clock, settings.stuck_after_s)
         self._relay = Relay(self.db, self.bus, name, self.clock)
         self._vitals = Vitals(name, self.db, self.bus, self._backlog)

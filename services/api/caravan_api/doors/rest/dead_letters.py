@@ -7,10 +7,14 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from caravan_api.access import Admin
+from caravan_api.doors.rest.bodies import Replay
 from caravan_api.doors.rest.context import Page, Parts, Team
 from caravan_api.errors import NotFound
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_shared.plumbing.dead_letters import DeadLetter, list_dead_letters, replay
+from caravan_shared.plumbing.log import get_logger
+
+log = get_logger(__name__)
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 
@@ -53,12 +57,18 @@ async def list_letters(
 
 @router.post("/{letter_id}/replay", status_code=202)
 async def replay_letter(
-    letter_id: Annotated[int, Path(ge=1, lt=2**53)], _caller: Admin, api: Parts, team: Team = None
+    letter_id: Annotated[int, Path(ge=1, lt=2**53)],
+    caller: Admin,
+    api: Parts,
+    wish: Replay | None = None,
+    team: Team = None,
 ) -> DeadLetterView:
-    """Deliver a message again, once its cause is mended."""
-    letter = await replay(api.bus, letter_id)
+    """Deliver a message again, once its cause is mended; with another body, where that was the cause."""
+    body = wish.body if wish else None
+    letter = await replay(api.bus, letter_id, body)
     if letter is None:
         raise NotFound("there is no such dead letter")
+    log.info("dead letter replayed", letter=letter_id, by=caller.user, subject=letter.subject, mended=body is not None)
     return _view(letter)
 
 
