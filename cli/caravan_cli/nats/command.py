@@ -16,6 +16,9 @@ ACCOUNTS, PASSWORDS = "accounts.conf", "credentials.yaml"
 
 _HEAD = "# Written by `caravan nats accounts`: it is written anew whenever teams come or go.\n"
 
+# nats-server (2.15.1) makes the imports of an account that came by a reload work at the reload after that.
+_RELOAD = "nats-server --signal reload && nats-server --signal reload"
+
 app = typer.Typer(no_args_is_help=True, help="The NATS server: an account of its own for every team.")
 
 
@@ -38,23 +41,33 @@ def write_accounts(
 
     Passwords are made once: run it again whenever teams come or go. A team that went loses its account and password.
 
+    Have nats-server reload its configuration twice afterwards: it joins an account that a reload brought to ours only
+    at the next one.
+
     Examples:
 
-      caravan nats accounts --dir /etc/caravan/nats && nats-server --signal reload
+      caravan nats accounts --dir /etc/caravan/nats
 
-      caravan nats accounts --dir /etc/caravan/nats --rotate payments && nats-server --signal reload
+      caravan nats accounts --dir /etc/caravan/nats --rotate payments
     """
     with client(ctx) as api:
         teams = {str(team["name"]) for team in api.teams()}
     if strangers := sorted(set(rotate or ()) - teams):
         raise UsageProblem(f"There is no team {', '.join(strangers)} to rotate the password of.")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make(folder)
     before = load(folder / PASSWORDS) or Credentials.new()
     after = before.for_teams(teams, rotate or ())
     save(folder / PASSWORDS, after)  # first: a password that the server knows must not be lost
     hashes = {name: password.bcrypt for name, password in after.teams.items()}
     write_private(folder / ACCOUNTS, _HEAD + accounts.render(after.ours.bcrypt, after.system.bcrypt, hashes))
     _say(folder, before, after)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UsageProblem(f"{folder} cannot be made: {error.strerror}.") from error
 
 
 def _say(folder: Path, before: Credentials, after: Credentials) -> None:
@@ -65,5 +78,5 @@ def _say(folder: Path, before: Credentials, after: Credentials) -> None:
         tell(f"Removed: {name}, which is no team any more")
     tell(f"Passwords are in {folder / PASSWORDS}: the services' own goes into CARAVAN_NATS_URL, for {accounts.OURS}.")
     tell(f'Have nats-server\'s configuration say: include "{ACCOUNTS}"  (a path from its own folder)')
-    tell("Then, and after each change: nats-server --signal reload")
+    tell(f"Then, and after each change: {_RELOAD}")
     typer.echo(folder / ACCOUNTS)

@@ -184,9 +184,8 @@ def gone_facts(cluster: dict[str, Any]) -> list[Event]:
 @asynccontextmanager
 async def running(folder: Path, nats: NatsServer, **settings: Any) -> AsyncIterator[Stack]:
     """An api with a store of its own."""
-    service = build(
-        Settings(state_dir=folder, nats_url=nats.url, http_port=free_port(), bootstrap_token=ADMIN, **settings)
-    )
+    own = {"state_dir": folder, "nats_url": nats.url, "http_port": free_port(), "bootstrap_token": ADMIN}
+    service = build(Settings(**{**own, **settings}))
     async with service.running():
         url = f"http://127.0.0.1:{service.http_port}"
         headers = {"Authorization": f"Bearer {ADMIN}"}
