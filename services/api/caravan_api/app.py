@@ -78,6 +78,7 @@ def build(settings: Settings) -> Service:
     service.hears(CloudOffered, offers.cloud_offered)
     service.hears(KubernetesOffered, offers.kubernetes_offered)
     service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=_live_keys)
+    service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s).run)

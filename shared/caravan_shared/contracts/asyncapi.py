@@ -22,7 +22,10 @@ _SCHEMAS = "#/components/schemas/"
 
 def document() -> Json:
     """The whole document, as plain values."""
-    events = {ASKS: ClusterWanted, **{f"{PROGRESS}.{subject}": event for subject, event in TOLD.items()}}
+    events: dict[str, type[Event]] = {
+        ASKS: ClusterWanted,
+        **{f"{PROGRESS}.{subject}": event for subject, event in TOLD.items()},
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {

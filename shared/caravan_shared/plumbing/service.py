@@ -67,6 +67,7 @@ class Service:
         self._relay = Relay(self.db, self.bus, name, self.clock)
         self._vitals = Vitals(name, self.db, self.bus, self._backlog)
         self._reconciler: Reconciler | None = None
+        self._before_hearing: list[Callable[[], Awaitable[Any]]] = []
         self._alongside: dict[str, Callable[[], Awaitable[None]]] = {
             "outbox": self._relay.run,
             "backlog": self._backlog.run,
@@ -110,6 +111,10 @@ class Service:
         )
         self._alongside["reconciler"] = self._reconciler.run
 
+    def before_hearing(self, step: Callable[[], Awaitable[Any]]) -> None:
+        """Take a step at the start, with the store open and the bus not yet: to subscribe to what the store names."""
+        self._before_hearing.append(step)
+
     def alongside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` for as long as the service runs; an error in it ends the process."""
         self._alongside[name] = work
@@ -152,6 +157,8 @@ class Service:
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         tasks: list[asyncio.Task[None]] = []
         try:
+            for step in self._before_hearing:
+                await step()
             await self.bus.start()
             tasks += [group.create_task(_named(work()), name=name) for name, work in self._alongside.items()]
             log.info("running", port=self._port)

@@ -11,15 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nats.js.errors import NoStreamResponseError, NotFoundError
+from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.integration.api.conftest import ADMIN, Stack, fresh, running
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 from typer.testing import CliRunner
 
+from caravan_api.admission import Limits
 from caravan_api.desired import Desired
+from caravan_api.doors.intake import Intake
+from caravan_api.recorder import Recorder
 from caravan_cli.main import app
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.streams import PROGRESS
 
@@ -164,7 +170,7 @@ async def test_what_cannot_be_read_or_names_no_id_is_answered_and_kept_once(
     async with running(tmp_path, api_nats, intake_teams=["garblers"]) as stack:
         for number, (body, _field) in enumerate(UNREADABLE.values()):
             headers = {"Nats-Msg-Id": f"m-{number}", "content-type": "application/json"}
-            await eventually(lambda body=body, headers=headers: _stored(stack, body, headers))
+            await stack.service.bus.js.publish("intake.garblers.cluster.requested", body, headers=headers)
 
         async def all_kept() -> bool:
             return len(await letters(stack, "garblers")) == len(UNREADABLE)
@@ -180,15 +186,6 @@ async def test_what_cannot_be_read_or_names_no_id_is_answered_and_kept_once(
         await eventually(all_kept, saying="it is still unreadable, so it is put aside again")
         await settled(stack, "garblers")
         assert len(await rejections(stack, "garblers")) == len(UNREADABLE), "the team was told already"
-
-
-async def _stored(stack: Stack, body: bytes, headers: dict[str, str]) -> bool:
-    """Publish once the team's stream is there: the door has just begun to look."""
-    try:
-        await stack.service.bus.js.publish("intake.garblers.cluster.requested", body, headers=headers)
-    except NoStreamResponseError:
-        return False
-    return True
 
 
 async def _all_told(stack: Stack, team: str, count: int) -> list[dict[str, Any]] | None:
@@ -241,6 +238,42 @@ async def test_letter_is_replayed_on_the_command_line_once_its_cause_is_gone(
     await settled(stack, "builds")
     found = (await stack.http.get("/v1/clusters", params={"team": "builds", "q": name})).json()["items"]
     assert len(found) == 1, "it is one request, replayed or repeated"
+
+
+async def test_team_that_comes_later_is_listened_to_once_the_door_is_told_or_has_looked(
+    stack: Stack, api_nats: NatsServer
+) -> None:
+    clock, bus = SystemClock(), Bus(api_nats.url, "latecomers", 1)
+    names = ["default"]
+
+    async def teams(_session: AsyncSession) -> list[str]:
+        return names
+
+    desired = Desired(Recorder(clock, lambda _cluster: None, lambda: None), Limits(100, None), clock)
+    door = Intake(stack.service.db, bus, clock, desired, teams, look_every_s=0.5)
+    assert await door.subscribe() == ["default"]
+    await bus.start()
+    async with asyncio.TaskGroup() as group:
+        running_door = group.create_task(door.run())
+        for team, told in (("told-of", True), ("seen", False)):
+            await asyncio.sleep(0.6)
+            names.append(team)
+            if told:
+                door.look()
+            await eventually(lambda team=team: _takes(stack, team))
+            await answered(stack, f"first-of-{team}", "cluster.rejected", team)
+        durables = [subscription.durable for subscription in bus.subscriptions]
+        assert len(durables) == len(set(durables)) == 3, "each is listened to once"
+        running_door.cancel()
+    await bus.stop()
+
+
+async def _takes(stack: Stack, team: str) -> bool:
+    try:
+        await ask(stack, {"request_id": f"first-of-{team}", "name": "-", "spec": {}}, team)
+    except NoStreamResponseError:
+        return False
+    return True
 
 
 async def _letter(stack: Stack, body: str) -> dict[str, Any] | None:

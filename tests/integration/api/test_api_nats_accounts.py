@@ -246,7 +246,6 @@ async def api(accounts: Accounts, tmp_path: Path) -> AsyncIterator[Stack]:
         tmp_path / "api", accounts.server, nats_url=accounts.url(OURS), intake_teams=[*TEAMS, "builds"]
     ) as stack:
         await stack.offer()
-        await eventually(lambda: any(each.stream == "INTAKE_builds" for each in stack.service.bus.subscriptions))
         yield stack
 
 

@@ -65,24 +65,24 @@ class Intake:
         """Have the door look at once: a team came."""
         self._look_now.set()
 
-    async def run(self) -> None:
-        """Listen to every team that there is, for ever."""
-        while True:
-            self._look_now.clear()
-            async with self._db.reading() as session:
-                names = await self._teams(session)
-            await self._listen(set(names) - self._listens_to)
-            await is_set_within(self._look_now, self._look_every_s)
+    async def subscribe(self) -> list[str]:
+        """Subscribe to the teams that came since the last time, and return them; the bus begins to consume later."""
+        async with self._db.reading() as session:
+            came = sorted(set(await self._teams(session)) - self._listens_to)
+        for team in came:
+            subject, stream = intake_subject(team), intake_stream(team)
+            self._bus.subscribe(Asked, self.receive, subject=subject, stream=stream, read=read)
+            self._listens_to.add(team)
+        return came
 
-    async def _listen(self, teams: set[str]) -> None:
-        for team in sorted(teams):
-            self._bus.subscribe(
-                Asked, self.receive, subject=intake_subject(team), stream=intake_stream(team), read=read
-            )
-        if teams:
-            await self._bus.begin()
-            self._listens_to |= teams
-            log.info("listening to teams", teams=sorted(teams))
+    async def run(self) -> None:
+        """Listen to teams that come while the bus runs, for ever."""
+        while True:
+            await is_set_within(self._look_now, self._look_every_s)
+            self._look_now.clear()
+            if came := await self.subscribe():
+                await self._bus.begin()
+                log.info("listening to new teams", teams=came)
 
     async def receive(self, heard: Heard[Asked]) -> None:
         """Answer one request, once. Raises `Retry` while it cannot be judged yet, `NotAdmitted` if it has no id."""
