@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import get_args
 
+import yaml
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -20,8 +21,11 @@ from pydantic_core import PydanticUndefined
 from caravan_provisioner.clouds import CloudConfig
 from caravan_shared.contracts import states
 from caravan_shared.contracts.addresses import IPNetwork
+from caravan_shared.contracts.asyncapi import document
 from caravan_shared.contracts.choices import CHOICES
 from caravan_shared.contracts.events import EVENTS
+from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.public import TOLD
 from caravan_shared.contracts.requests import Request
 from caravan_shared.contracts.tuning import FIXED_AT_CREATION, Tuning
 from caravan_shared.plumbing.settings import CaravanSettings, ServiceSettings
@@ -44,11 +48,14 @@ def events_page() -> str:
     parts = [
         MADE_FROM_CODE,
         "# Events\n",
-        "Every fact that services tell each other. The body is JSON; the CloudEvents 1.0 attributes travel as headers "
-        "(`ce-id`, `ce-source`, `ce-type`, `ce-time`, `ce-subject`, `ce-sequence`).\n",
-        "| subject | says |\n|---|---|",
+        "Every fact that services tell each other, and teams. The body is JSON; the CloudEvents 1.0 attributes travel "
+        "as headers (`ce-id`, `ce-source`, `ce-type`, `ce-time`, `ce-subject`, `ce-sequence`).\n",
+        "**You are a team's developer?** [Teams over NATS](teams-over-nats.md) says how to connect, ask and listen. "
+        "What you can hear is the second table, each subject below `progress.<your team>.`; "
+        "[asyncapi.yaml](asyncapi.yaml) has the same for programs.\n",
+        *_events_table("Between services", {name: event for name, event in EVENTS.items() if name not in TOLD}),
+        *_events_table("Told to teams", TOLD),
     ]
-    parts += [f"| [`{name}`](#{name.replace('.', '')}) | {_first_line(event)} |" for name, event in EVENTS.items()]
     for subject, event in EVENTS.items():
         fields = event.model_fields
         parts += [
@@ -67,6 +74,17 @@ def events_page() -> str:
         for request in Request.__subclasses__()
     ]
     return "\n".join(parts) + "\n"
+
+
+def _events_table(title: str, events: Mapping[str, type[Event]]) -> list[str]:
+    rows = [f"| [`{name}`](#{name.replace('.', '')}) | {_first_line(event)} |" for name, event in events.items()]
+    return [f"## {title}\n", "| subject | says |\n|---|---|", *rows, ""]
+
+
+def asyncapi_page() -> str:
+    """What teams and Caravan say to each other, for programs."""
+    text = yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=120)
+    return f"# Made by `make docs` from the code. Edit the code, not this file.\n{text}"
 
 
 def states_page() -> str:
@@ -127,6 +145,7 @@ def large_clusters_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "events.md": events_page,
+    "asyncapi.yaml": asyncapi_page,
     "states.md": states_page,
     "configuration.md": configuration_page,
     "large-clusters.md": large_clusters_page,

@@ -308,9 +308,10 @@ class Client:
         """The messages that no service could handle."""
         return list(self._pages("/v1/dead-letters", {}))
 
-    def replay(self, letter: str) -> Json:
-        """Deliver a dead letter again."""
-        return self._call("POST", f"/v1/dead-letters/{quote(letter, safe='')}/replay", {})
+    def replay(self, letter: str, body: str | None = None) -> Json:
+        """Deliver a dead letter again, with another body if one is given."""
+        wish = {} if body is None else {"body": body}
+        return self._call("POST", f"/v1/dead-letters/{quote(letter, safe='')}/replay", wish)
 
     def how_to_log_in(self) -> Json:
         """The issuer whose tokens the API takes; NotFound if it takes none but its own."""

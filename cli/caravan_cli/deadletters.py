@@ -1,5 +1,6 @@
 """`caravan dead-letters`: messages that no service could handle, for those who run Caravan."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,9 +29,23 @@ def list_letters(ctx: typer.Context, output: options.OutputForm = Output.TABLE) 
 
 @app.command()
 def replay(
-    ctx: typer.Context, letter: Annotated[str, typer.Argument(metavar="ID", help="The dead letter's id.")]
+    ctx: typer.Context,
+    letter: Annotated[str, typer.Argument(metavar="ID", help="The dead letter's id.")],
+    mended: Annotated[
+        Path | None,
+        typer.Option("--body", help="A file with what the message shall say instead.", exists=True, dir_okay=False),
+    ] = None,
 ) -> None:
-    """Deliver a dead letter again, after what made it fail is mended."""
+    """Deliver a dead letter again, after what made it fail is mended.
+
+    Examples:
+
+      caravan dead-letters replay 7
+
+      caravan dead-letters list -o json | jq -r '.[] | select(.id == 7).body' > body; $EDITOR body
+
+      caravan dead-letters replay 7 --body body
+    """
     with client(ctx) as api:
-        api.replay(letter)
+        api.replay(letter, mended.read_text() if mended else None)
     typer.echo(f"Dead letter {letter} is delivered again.")

@@ -30,6 +30,7 @@ from caravan_cli.artifacts import command as artifacts
 from caravan_cli.complain import complain
 from caravan_cli.errors import EXIT_CODES, CliError
 from caravan_cli.login import command as logins
+from caravan_cli.nats import command as nats
 from caravan_cli.render import stderr
 from caravan_cli.session import Session
 
@@ -103,6 +104,7 @@ app.command("audit")(audit.audit)
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")
 app.add_typer(deadletters.app, name="dead-letters")
+app.add_typer(nats.app, name="nats")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("up")(up.command.up)
 app.command("demo")(demo.demo)

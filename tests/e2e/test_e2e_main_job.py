@@ -122,9 +122,9 @@ async def test_external_etcd_and_several_control_planes(api: Api) -> None:
 
 async def test_team_asks_by_event_and_is_answered(stack: Stack, api: Api) -> None:
     request_id, name = f"build-{uuid4().hex[:8]}", "by-event"
-    ours = await nats.connect(stack.nats_url)
-    answers = await ours.subscribe("cluster.accepted")
     team = await nats.connect(stack.layout.team_nats_url)
+    answers = await team.subscribe("progress.default.cluster.accepted")
+    phases = await team.subscribe("progress.default.cluster.phase_changed")
     body = json.dumps({"request_id": request_id, "name": name, "spec": SMALL}).encode()
     for _ in range(2):  # the same request twice is one cluster
         stored = json.loads((await team.request("cluster.requested", body, timeout=5)).data)
@@ -138,17 +138,17 @@ async def test_team_asks_by_event_and_is_answered(stack: Stack, api: Api) -> Non
 
     await api.call("DELETE", f"/clusters/{name}")
     await api.until_gone(accepted["cluster_id"])
+    told = [json.loads((await phases.next_msg(10)).data) for _ in range(phases.pending_msgs)]
+    own = [phase["phase"] for phase in told if phase["cluster_id"] == accepted["cluster_id"]]
+    assert own.index("Ready") < own.index("Deleting") < own.index("Deleted")
     await team.close()
-    await ours.close()
 
 
 async def test_bad_request_by_event_is_answered_field_by_field(stack: Stack) -> None:
-    ours = await nats.connect(stack.nats_url)
-    answers = await ours.subscribe("cluster.rejected")
     team = await nats.connect(stack.layout.team_nats_url)
+    answers = await team.subscribe("progress.default.cluster.rejected")
     bad = {"request_id": "bad-1", "name": "Not A Label", "spec": {**SMALL, "control_plane": {"count": 2}}}
     await team.request("cluster.requested", json.dumps(bad).encode(), timeout=5)
     rejected = json.loads((await answers.next_msg(10)).data)
     assert {problem["field"] for problem in rejected["problems"]} == {"name", "spec.control_plane.count"}
     await team.close()
-    await ours.close()

@@ -1,5 +1,6 @@
 """A real nats-server with JetStream on loopback, started and stopped by the test that needs it."""
 
+import os
 import shutil
 import signal
 import socket
@@ -12,10 +13,13 @@ _STARTS_WITHIN_S = 10.0
 
 
 class NatsServer:
-    """One server with a store of its own. `stop`, `kill`, `wipe` and `start` keep the port, as a restart would."""
+    """One server with a store of its own. `stop`, `kill`, `wipe` and `start` keep the port, as a restart would.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    `accounts` is a file that its configuration includes; without one everybody may do everything.
+    """
+
+    def __init__(self, folder: Path, accounts: Path | None = None) -> None:
+        self._folder, self._accounts = folder, accounts
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -24,6 +28,15 @@ class NatsServer:
         """Where clients connect."""
         return f"nats://127.0.0.1:{self._port}"
 
+    def url_of(self, user: str, password: str) -> str:
+        """Where that user connects."""
+        return f"nats://{user}:{password}@127.0.0.1:{self._port}"
+
+    def reload(self) -> None:
+        """Have it read its configuration again, as an operator would."""
+        assert self._process is not None
+        subprocess.run([_binary(), "--signal", f"reload={self._process.pid}"], check=True, capture_output=True)
+
     def start(self) -> None:
         """Start and wait until it accepts connections."""
         config = self._folder / "nats.conf"
@@ -31,10 +44,10 @@ class NatsServer:
         config.write_text(
             f'listen: "127.0.0.1:{self._port}"\n'
             f'jetstream {{ store_dir: "{self._folder / "store"}", sync_interval: always }}\n'
+            + (f'include "{os.path.relpath(self._accounts, self._folder)}"\n' if self._accounts else "")
         )
-        binary = Path(sys.executable).with_name("nats-server")
         with (self._folder / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen([binary, "-c", config], stdout=log, stderr=log)
+            self._process = subprocess.Popen([_binary(), "-c", config], stdout=log, stderr=log)
         deadline = time.monotonic() + _STARTS_WITHIN_S
         while not accepts(self._port):
             if time.monotonic() > deadline:
@@ -53,6 +66,10 @@ class NatsServer:
         self.stop(signal.SIGKILL)
         shutil.rmtree(self._folder / "store", ignore_errors=True)
         self.start()
+
+
+def _binary() -> Path:
+    return Path(sys.executable).with_name("nats-server")
 
 
 def free_port() -> int:

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from caravan_cli.nats.accounts import OURS
 from caravan_cli.up.errors import StackError, StackTaken
 
 FILE = "stack.json"
 LOOPBACK = "127.0.0.1"
+TEAM = "default"
+"""The team that a local stack has from the start."""
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 _NETWORKS = range(65, 127)  # second byte of 127.N.0.0/16 for stacks beside the usual one, which has 64
 _TRIES = 50
@@ -63,6 +66,7 @@ class Layout:
     api_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     sandbox_token: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
     nats_password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
+    nats_system_password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
     team_password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
 
     @property
@@ -73,12 +77,12 @@ class Layout:
     @property
     def nats_url(self) -> str:
         """Where the services connect, password included."""
-        return f"nats://caravan:{self.nats_password}@{LOOPBACK}:{self.ports.nats}"
+        return f"nats://{OURS}:{self.nats_password}@{LOOPBACK}:{self.ports.nats}"
 
     @property
     def team_nats_url(self) -> str:
-        """Where the team `default` publishes its requests, password included; it sees nothing else."""
-        return f"nats://default:{self.team_password}@{LOOPBACK}:{self.ports.nats}"
+        """Where the team `default` asks and is told how far its clusters are, password included."""
+        return f"nats://{TEAM}:{self.team_password}@{LOOPBACK}:{self.ports.nats}"
 
     @property
     def sandbox_url(self) -> str:

@@ -1,8 +1,6 @@
 """The stack's real nats-server: where its binary is and how it is configured.
 
-The team `default` has an account of its own: what it publishes as `cluster.requested` arrives as
-`intake.default.cluster.requested` with JetStream's acknowledgement, so the account says who asks, never the payload,
-and nothing else of ours can be reached from there.
+Accounts are those of any other server (`caravan_cli.nats.accounts`), with `default` for the only team.
 """
 
 import json
@@ -10,8 +8,9 @@ import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from caravan_cli.nats import accounts
 from caravan_cli.up.errors import StackError
-from caravan_cli.up.layout import LOOPBACK, Layout
+from caravan_cli.up.layout import LOOPBACK, TEAM, Layout
 
 
 def binary() -> Path:
@@ -43,15 +42,4 @@ jetstream {{
   store_dir: {quoted(str(store))}
   sync_interval: always  # an acknowledged message survives a power cut
 }}
-accounts {{
-  CARAVAN {{
-    jetstream: enabled
-    users: [{{user: caravan, password: {quoted(layout.nats_password)}}}]
-    exports: [{{service: "intake.default.>"}}]
-  }}
-  TEAM_default {{
-    users: [{{user: default, password: {quoted(layout.team_password)}}}]
-    imports: [{{service: {{account: CARAVAN, subject: "intake.default.cluster.requested"}}, to: "cluster.requested"}}]
-  }}
-}}
-"""
+{accounts.render(layout.nats_password, layout.nats_system_password, {TEAM: layout.team_password})}"""

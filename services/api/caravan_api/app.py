@@ -30,6 +30,7 @@ from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
 from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.streams import Kept
 from caravan_shared.plumbing.vitals import AsgiApp
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -37,7 +38,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 def build(settings: Settings) -> Service:
     """The api as a service, not yet running."""
-    service = Service("api", settings, metadata=Table.metadata, migrations=MIGRATIONS)
+    progress = Kept(settings.progress_kept_s, settings.progress_max_mib * 1024 * 1024)
+    service = Service("api", settings, metadata=Table.metadata, migrations=MIGRATIONS, progress=progress)
     db, clock = service.db, service.clock
     recording.watch()
     feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
@@ -58,6 +60,7 @@ def build(settings: Settings) -> Service:
     limits = Limits(settings.max_nodes, settings.max_nodes_per_team)
     desired = Desired(recorder, limits, clock)
     handlers = Handlers(recorder, clock)
+    intake = Intake(db, service.bus, clock, desired, look_every_s=settings.feed_poll_s)
     first_admin = settings.bootstrap_token.get_secret_value() if settings.bootstrap_token else None
     access = Access(db, clock, Issuers.configured(settings, clock), first_admin)
     pauses = Pauses(settings.reannounce_after_s, settings.reannounce_at_most_s, settings.reannounce_settled_s)
@@ -76,8 +79,9 @@ def build(settings: Settings) -> Service:
     service.hears(KubeconfigRevoked, handlers.kubeconfig_revoked)
     service.hears(CloudOffered, offers.cloud_offered)
     service.hears(KubernetesOffered, offers.kubernetes_offered)
-    Intake(db, clock, desired).listen(service, settings.intake_teams)
     service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=_live_keys)
+    service.before_hearing(intake.subscribe)
+    service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s).run)
     pools = DesiredPools(limits, clock, pool_changed)

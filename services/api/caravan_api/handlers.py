@@ -12,6 +12,7 @@ from caravan_api.store import Cluster, Grant
 from caravan_api.timeline import entry
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import ClusterEvent
+from caravan_shared.contracts.public import TOLD
 from caravan_shared.contracts.states import ClusterPhase
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.clock import Clock
@@ -44,15 +45,7 @@ OWN: Sequence[type] = (
     e.ClusterRequested,
     e.ClusterDeletionRequested,
     e.ClusterDeleted,
-    e.ClusterExpiring,
-    e.ClusterAccepted,
-    e.ClusterRejected,
-    e.LeaseQueued,
-    e.LeaseGranted,
-    e.LeaseExtended,
-    e.LeaseEnding,
-    e.LeaseKept,
-    e.LeaseEnded,
+    *TOLD.values(),
 )
 """What the api says itself, and so need not hear."""
 

@@ -1,4 +1,5 @@
-"""Write down a change of a cluster: what follows from it, its place in the order of changes, its timeline.
+"""Write down a change of a cluster: what follows from it, its place in the order of changes, its timeline, and what
+its team is told of that.
 
 Every change of a cluster's row goes through here, with the row locked, so that two facts about one cluster never
 overwrite each other. Lock order: cluster, then the counter of changes.
@@ -17,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.decide.facts import Facts
 from caravan_api.decide.nodes import NodeState, role_of
 from caravan_api.decide.phase import Wanted, conclude
+from caravan_api.progress import told
 from caravan_api.readmodel import FailureView, NodeSetView
 from caravan_api.store import Cluster, Counter, Node, TimelineEntry
 from caravan_api.timeline import Entry
@@ -26,6 +28,7 @@ from caravan_shared.contracts.states import CLUSTER_MOVES, ClusterPhase, Verdict
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import after_commit
 from caravan_shared.plumbing.dialects import insert_into
+from caravan_shared.plumbing.outbox import say
 
 CHANGES = "changes"
 _COUNTED_AS = {
@@ -49,12 +52,13 @@ class Recorder:
         self._clock, self._wake, self._told = clock, wake, told
 
     async def record(self, tx: AsyncSession, cluster: Cluster, source: str, *entries: Entry) -> None:
-        """Conclude the cluster's phase anew, number this change, and add to the timeline what happened."""
+        """Conclude the cluster's phase anew, number this change; tell timeline and team what happened."""
         now = self._clock.now()
         news = [*entries, *_conclude(cluster)]
         last = await _next_numbers(tx, len(news) + 1)
         for number, entry in enumerate(news, start=last - len(news)):
             tx.add(_row(cluster.id, cluster.team, number, now, source, entry))
+        await say(tx, *told(cluster, news))
         cluster.change, cluster.updated_at = last, now
         tx.add(cluster)
         await tx.flush()

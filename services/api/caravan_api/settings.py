@@ -40,8 +40,11 @@ class Settings(ServiceSettings):
     oidc_keys_max_age_s: float = Field(
         300, ge=10, description="Seconds for which a key still works after the issuer withdrew it."
     )
-    intake_teams: list[str] = Field(
-        ["default"], description="Teams whose `intake.<team>.cluster.requested` is listened to, as a JSON list."
+    progress_kept_s: float = Field(
+        86400, gt=0, description="Seconds for which the bus keeps what teams were told; whoever asks later asks REST."
+    )
+    progress_max_mib: int = Field(
+        256, ge=16, description="MiB that the bus keeps of it, all teams together: the oldest goes first."
     )
     max_nodes: int = Field(5000, ge=1, description="Nodes in one cluster; Kubernetes is tested to 5,000.")
     max_nodes_per_team: int | None = Field(None, ge=1, description="Nodes in all clusters of a team; unset: no limit.")

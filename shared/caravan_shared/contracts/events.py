@@ -1,7 +1,8 @@
-"""Every fact that services tell each other: one class an event, its subject and an example beside it.
+"""Every fact that services tell each other, and teams: one class an event, its subject and an example beside it.
 
 The subject is the contract's name; nobody spells it by hand. A field is only ever added; what breaks readers becomes a
-new `schema_version`. On the wire the body is JSON and the CloudEvents 1.0 attributes travel as headers (see
+new `schema_version`. What is a `ProgressEvent` is told to its team and heard by no service (`public` has the whole
+conversation with teams). On the wire the body is JSON and the CloudEvents 1.0 attributes travel as headers (see
 `plumbing.envelope`).
 """
 
@@ -22,12 +23,13 @@ from caravan_shared.contracts.facts import (
     NodeRef,
     NodeVerdict,
     OfferedMachineType,
+    ProgressEvent,
     ReadyNode,
     WhoCanFix,
 )
 from caravan_shared.contracts.machines import MachineToWork, MachineWork, WorkedMachine
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
-from caravan_shared.contracts.states import Verdict
+from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 _CLUSTER = "0190f6f0-5b7c-7000-8000-000000000001"
 _RUN = "0190f6f0-5b7c-7000-8000-000000000002"
@@ -85,22 +87,10 @@ class ClusterDeleted(ClusterEvent):
     name: ClusterName
 
 
-class ClusterExpiring(ClusterEvent):
-    """The cluster is deleted soon, its lifetime being over: extend it, or have what matters out by `expires_at`."""
-
-    subject: ClassVar[str] = "cluster.expiring"
-    example: ClassVar[dict[str, Any]] = {
-        "cluster_id": _CLUSTER,
-        "team": "default",
-        "name": "demo",
-        "expires_at": "2026-01-01T08:00:00Z",
-    }
-    team: TeamName
-    name: ClusterName
-    expires_at: datetime
+# --- api: what a team is told of its clusters ----------------------------------------------------------------------
 
 
-class ClusterAccepted(ClusterEvent):
+class ClusterAccepted(ProgressEvent):
     """A request that came in as an event was admitted."""
 
     subject: ClassVar[str] = "cluster.accepted"
@@ -110,13 +100,17 @@ class ClusterAccepted(ClusterEvent):
         "name": "demo",
         "request_id": "build-4711",
     }
-    team: TeamName
+    cluster_id: UUID
     name: ClusterName
     request_id: str
 
 
-class ClusterRejected(Event):
-    """A request that came in as an event was refused: every problem at once."""
+class ClusterRejected(ProgressEvent):
+    """A request that came in as an event was refused: every problem at once.
+
+    Of a request that could not be read, or names no id, `request_id` is `message-` and the message's id: its `ce-id` or
+    `Nats-Msg-Id`, else where it was stored, as JetStream's acknowledgement said.
+    """
 
     subject: ClassVar[str] = "cluster.rejected"
     example: ClassVar[dict[str, Any]] = {
@@ -126,19 +120,126 @@ class ClusterRejected(Event):
             {"field": "spec.control_plane.count", "problem": "2 is even", "remedy": "use an odd count, such as 1 or 3"}
         ],
     }
-    team: TeamName
     request_id: str
     problems: tuple[FieldProblem, ...]
+
+
+class ClusterProgress(ProgressEvent):
+    """Something happened to a cluster. `text` is its timeline's sentence, for people."""
+
+    cluster_id: UUID
+    name: ClusterName
+    text: str
+
+
+_PROGRESS: dict[str, Any] = {"cluster_id": _CLUSTER, "team": "default", "name": "demo"}
+
+
+class ClusterPhaseChanged(ClusterProgress):
+    """The cluster has come to another phase; of a failure: why, whose hands it is in, and whether a retry helps."""
+
+    subject: ClassVar[str] = "cluster.phase_changed"
+    example: ClassVar[dict[str, Any]] = {
+        **_PROGRESS,
+        "text": "The cluster is Failed: no host has 4 free CPUs",
+        "phase": "Failed",
+        "before": "Provisioning",
+        "reason": "no host has 4 free CPUs",
+        "who_can_fix": "operator",
+        "retry_helps": True,
+    }
+    phase: ClusterPhase
+    before: ClusterPhase
+    reason: str | None = Field(None, description="Why it failed, or what holds its deletion up.")
+    who_can_fix: WhoCanFix | None = None
+    retry_helps: bool | None = Field(None, description="True where a person's `retry` may help once that is mended.")
+
+
+class ClusterNodesChanged(ClusterProgress):
+    """Nodes of the cluster came, joined, failed, left, or are believed to be well or unwell: how many there are now."""
+
+    subject: ClassVar[str] = "cluster.nodes_changed"
+    example: ClassVar[dict[str, Any]] = {
+        **_PROGRESS,
+        "text": "Joined with 1.34.2: 2 nodes of workers",
+        "wanted": 3,
+        "made": 3,
+        "joined": 3,
+        "ready": 1,
+        "failed": 0,
+    }
+    wanted: int
+    made: int = Field(description="Nodes whose machine runs, joined ones included.")
+    joined: int
+    ready: int = Field(description="Joined nodes that are Healthy.")
+    failed: int
+
+
+class ClusterHealthChanged(ClusterProgress):
+    """The verdict on the cluster changed."""
+
+    subject: ClassVar[str] = "cluster.health_changed"
+    example: ClassVar[dict[str, Any]] = {
+        **_PROGRESS,
+        "text": "Healthy: ready, 3 of 3 nodes ready",
+        "verdict": "Healthy",
+        "reason": "ready, 3 of 3 nodes ready",
+        "since": "2026-01-01T00:00:00Z",
+    }
+    verdict: Verdict
+    reason: str
+    since: datetime
+
+
+class ClusterEndpointIssued(ClusterProgress):
+    """Where the cluster's kube-apiserver is reached; told again whenever it changes."""
+
+    subject: ClassVar[str] = "cluster.endpoint_issued"
+    example: ClassVar[dict[str, Any]] = {
+        **_PROGRESS,
+        "text": "demo.default.caravan.test:6443 points at 127.64.0.1",
+        "host": "demo.default.caravan.test",
+        "port": 6443,
+        "addresses": ["127.64.0.1"],
+        "virtual_ip": None,
+        "resolvable": False,
+    }
+    host: str
+    port: int
+    addresses: tuple[str, ...] = Field(description="The live control planes; empty until the first one starts.")
+    virtual_ip: str | None = Field(None, description="What the name points at instead, where it does.")
+    resolvable: bool = Field(description="False where only Caravan's own server knows the name: dial an address.")
+
+
+class ClusterExpiring(ProgressEvent):
+    """The cluster is deleted soon, its lifetime being over: extend it, or have what matters out by `expires_at`."""
+
+    subject: ClassVar[str] = "cluster.expiring"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "team": "default",
+        "name": "demo",
+        "expires_at": "2026-01-01T08:00:00Z",
+    }
+    cluster_id: UUID
+    name: ClusterName
+    expires_at: datetime
+
+
+class ClusterEnded(ClusterProgress):
+    """Nothing of the cluster is left, and its name is free again."""
+
+    subject: ClassVar[str] = "cluster.ended"
+    example: ClassVar[dict[str, Any]] = {**_PROGRESS, "text": "Nothing of the cluster is left"}
 
 
 # --- api: leases of pools' clusters --------------------------------------------------------------------------------
 
 
-class LeaseEvent(Event):
-    """A fact about one lease. `holder` is whoever took it."""
+class LeaseEvent(ProgressEvent):
+    """A fact about one lease, told to its team. `holder` is whoever took it."""
 
     lease_id: UUID
-    team: TeamName
     pool: ClusterName
     holder: str
 

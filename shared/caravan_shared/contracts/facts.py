@@ -7,8 +7,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from caravan_shared.contracts.spec import Role
+from caravan_shared.contracts.spec import Role, TeamName
 from caravan_shared.contracts.states import Verdict
+
+PROGRESS = "progress"
+"""What teams are told has subjects that begin with it."""
 
 
 class WhoCanFix(StrEnum):
@@ -33,11 +36,33 @@ class Event(Message):
     schema_version: ClassVar[int] = 1
     example: ClassVar[dict[str, Any]]
 
+    def published_on(self) -> str:
+        """The NATS subject that it is published on."""
+        return self.subject
+
 
 class ClusterEvent(Event):
     """A fact about one cluster; handlers wake the reconciler under this id."""
 
     cluster_id: UUID
+
+
+class ProgressEvent(Event):
+    """What a team is told of its own: published on `progress.<team>.<subject>`, which that team alone can hear.
+
+    So nothing in it may be a secret, another team's, or an internal of ours that the REST API would not show the team.
+    """
+
+    team: TeamName
+
+    def published_on(self) -> str:
+        """Its subject below its team's own part of the bus."""
+        return f"{PROGRESS}.{self.team}.{self.subject}"
+
+
+def kind_of(address: str) -> str:
+    """The subject that an event's class names, whichever team's it was published below."""
+    return address.split(".", 2)[2] if address.startswith(f"{PROGRESS}.") else address
 
 
 class Connection(StrEnum):

@@ -7,7 +7,7 @@ in `streams`, and its own stream declaration stays off: it would widen a stream 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -24,7 +24,7 @@ from caravan_shared.plumbing.envelope import Heard, heard
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.pulling import make_patient
-from caravan_shared.plumbing.streams import FACTS, Subscription, ensure_topology
+from caravan_shared.plumbing.streams import FACTS, Kept, Subscription, ensure_topology, stream_of
 
 _PUBLISH_TIMEOUT_S = 5.0  # a synced write on a busy disk takes its time
 _PULL_TIMEOUT_S = 2.0  # a pull lost with a broken connection is asked again after this long
@@ -35,17 +35,29 @@ log = get_logger(__name__)
 
 Receive = Callable[[Heard[Any]], Awaitable[None]]
 
+T = TypeVar("T")
+
 
 class Bus:
-    """One service's connection. `after_new_epoch` runs whenever the broker turns out to have lost its store."""
+    """One service's connection. `after_new_epoch` runs whenever the broker turns out to have lost its store.
 
-    def __init__(self, url: str, service: str, replicas: int, patience: Patience = Patience()) -> None:
+    `progress`, from the service that tells teams how far they are: how much the stream of that keeps.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        replicas: int,
+        patience: Patience = Patience(),
+        progress: Kept | None = None,
+    ) -> None:
         self.service = service
         self.epoch = ""
         self.after_new_epoch: Callable[[], None] = lambda: None
         self.subscriptions: list[Subscription] = []
         self.died = asyncio.Event()
-        self._replicas = replicas
+        self._replicas, self._progress = replicas, progress
         self._settling: asyncio.Task[None] | None = None
         self.broker = NatsBroker(
             url.split(","),
@@ -61,15 +73,31 @@ class Bus:
             logger=logging.getLogger("caravan.faststream"),
         )
 
-    # --- before the start ---
+    # --- what it hears ---
 
-    def subscribe(self, event_type: type[Event], receive: Receive, *, subject: str, stream: str = FACTS) -> None:
-        """Hand every event on `subject` to `receive`, at least once, until it returns without an error."""
+    def subscribe(
+        self,
+        event_type: type[Event],
+        receive: Receive,
+        *,
+        subject: str,
+        stream: str = FACTS,
+        read: Callable[[bytes], Event] | None = None,
+    ) -> None:
+        """Hand every event on `subject` to `receive`, at least once, until it returns without an error.
+
+        `read` makes the event of a body, where a sender may send anything; else it is JSON, and what is no such event
+        becomes a dead letter. On a bus that runs already, `begin` has to follow.
+        """
         subscription = Subscription(self.service, subject, stream)
         self.subscriptions.append(subscription)
 
         async def consume(event: Any, message: NatsMessage) -> None:
             await receive(heard(event, message.raw_message))
+
+        async def decode(message: NatsMessage) -> Event:
+            assert read is not None
+            return read(message.body)
 
         consume.__annotations__["event"] = event_type
         self.broker.subscriber(
@@ -80,6 +108,7 @@ class Bus:
             pull_sub=PullSub(batch_size=_PULL_BATCH, timeout=_PULL_TIMEOUT_S),
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,  # a message must not have us publish where its headers say
+            decoder=decode if read else None,
             title=subject,
             description=event_type.__doc__,
         )(consume)
@@ -95,9 +124,13 @@ class Bus:
             except (nats.errors.Error, OSError) as error:
                 log.warning("no NATS server yet", reason=str(error) or type(error).__name__)
                 await asyncio.sleep(_TRY_AGAIN_S)
+        await self.begin()
+
+    async def begin(self) -> None:
+        """Settle the topology and consume what was subscribed to since the last time."""
         await self._settle()
-        await self.broker.start()
-        for subscriber in self.broker.subscribers:
+        for subscriber in [each for each in self.broker.subscribers if not each.running]:
+            await _insist(subscriber.start)
             if isinstance(subscriber, PullStreamSubscriber) and subscriber.subscription:
                 make_patient(subscriber.subscription)
 
@@ -128,10 +161,12 @@ class Bus:
         """Whether the server can be talked to at this moment."""
         return self.broker._connection is not None and self.broker._connection.is_connected
 
-    async def publish(self, subject: str, body: bytes, headers: dict[str, str], *, stream: str = FACTS) -> None:
-        """Store one message in its stream; raises `Retry` when the server did not acknowledge it."""
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        """Store one message in its subject's stream; raises `Retry` when the server did not acknowledge it."""
         try:
-            await self.js.publish(subject, body, timeout=_PUBLISH_TIMEOUT_S, stream=stream, headers=dict(headers))
+            await self.js.publish(
+                subject, body, timeout=_PUBLISH_TIMEOUT_S, stream=stream_of(subject), headers=dict(headers)
+            )
         except nats.js.errors.Error as error:
             self.settle_soon()  # a missing stream is the sign of a broker that lost its store
             raise Retry(f"JetStream did not store it: {error}") from error
@@ -146,13 +181,7 @@ class Bus:
             self._settling = asyncio.create_task(self._settle())
 
     async def _settle(self) -> None:
-        while True:
-            try:
-                epoch = await ensure_topology(self.js, self.subscriptions, self._replicas)
-                break
-            except (nats.errors.Error, TimeoutError) as error:
-                log.warning("JetStream is not ready", reason=str(error) or type(error).__name__)
-                await asyncio.sleep(_TRY_AGAIN_S)
+        epoch = await _insist(lambda: ensure_topology(self.js, self.subscriptions, self._replicas, self._progress))
         if epoch != self.epoch:
             if self.epoch:
                 log.warning("the broker lost its store; saying everything again", epoch=epoch)
@@ -171,6 +200,16 @@ class Bus:
 
     async def _on_error(self, error: Exception) -> None:
         log.debug("NATS client", reason=str(error) or type(error).__name__)
+
+
+async def _insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step that JetStream has to agree to, again until it does."""
+    while True:
+        try:
+            return await step()
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("JetStream is not ready", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(_TRY_AGAIN_S)
 
 
 __all__ = ["Bus", "Heard"]

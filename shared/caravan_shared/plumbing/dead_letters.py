@@ -9,7 +9,7 @@ from nats.js.errors import NotFoundError
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import MESSAGE_ID
 from caravan_shared.plumbing.errors import Retry
-from caravan_shared.plumbing.streams import DEAD, FACTS, intake_stream
+from caravan_shared.plumbing.streams import DEAD
 
 _ADDED_BY_SERVER = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"})
 
@@ -46,19 +46,19 @@ async def list_dead_letters(bus: Bus, *, limit: int = 100, after: int = 0) -> li
     return letters
 
 
-async def replay(bus: Bus, letter_id: int) -> DeadLetter | None:
+async def replay(bus: Bus, letter_id: int, mended: str | None = None) -> DeadLetter | None:
     """Publish a dead letter on its old subject again and drop it; None if there is no such letter.
 
-    It keeps its event id: services that handled it already ignore it.
+    `mended` goes in its body's place, where the body itself is what was wrong. It keeps its event id: services that
+    handled it already ignore it.
     """
     letter = await _read(bus, letter_id)
     if letter is None:
         return None
     headers = {name: value for name, value in letter.headers.items() if not name.startswith("caravan-dead-")}
     headers[MESSAGE_ID] = f"replay:{letter_id}:{letter.at.timestamp()}"
-    first, _, rest = letter.subject.partition(".")
-    stream = intake_stream(rest.split(".")[0]) if first == "intake" else FACTS
-    await bus.publish(letter.subject, letter.body.encode("utf-8", "surrogateescape"), headers, stream=stream)
+    body = letter.body if mended is None else mended
+    await bus.publish(letter.subject, body.encode("utf-8", "surrogateescape"), headers)
     await bus.js.delete_msg(DEAD, letter_id)
     return letter
 

@@ -9,6 +9,7 @@ A dead letter is stored before the original is terminated, so a message is never
 """
 
 import random
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -24,12 +25,14 @@ from pydantic import ValidationError
 from caravan_shared.plumbing.envelope import EVENT_ID, MESSAGE_ID, event_id
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
-from caravan_shared.plumbing.streams import DEAD
+from caravan_shared.plumbing.streams import dead_subject
 
 if TYPE_CHECKING:
     from faststream import StreamMessage
 
 _MOST_DOUBLINGS = 20  # beyond any delay that makes sense; a float overflows at a thousand
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 _BAD_PAYLOAD = (ValidationError, DoesNotFitHandler, JSONDecodeError, UnicodeDecodeError)
 
@@ -58,8 +61,8 @@ class Publisher(Protocol):
 
     service: str
 
-    async def publish(self, subject: str, body: bytes, headers: dict[str, str], *, stream: str) -> None:
-        """Store one message in its stream."""
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        """Store one message in its subject's stream."""
 
 
 class Delivery:
@@ -111,7 +114,7 @@ class _Settle(BaseMiddleware[Any, Any]):
         raw = msg.raw_message
         metadata = raw.metadata
         headers = {
-            **{name: value for name, value in (raw.headers or {}).items() if name != MESSAGE_ID},
+            **_portable(raw.headers or {}),
             EVENT_ID: event_id(raw),
             MESSAGE_ID: f"{self._bus.service}:{metadata.stream}:{metadata.sequence.stream}:{metadata.timestamp}",
             "caravan-dead-service": self._bus.service,
@@ -120,7 +123,7 @@ class _Settle(BaseMiddleware[Any, Any]):
             "caravan-dead-tries": str(metadata.num_delivered or 1),
         }
         try:
-            await self._bus.publish(f"dead.{self._bus.service}.{raw.subject}", raw.data, headers, stream=DEAD)
+            await self._bus.publish(dead_subject(self._bus.service, raw.subject), raw.data, headers)
         except Retry as publish_error:
             await self._later(msg, publish_error.after, publish_error)
             return
@@ -131,6 +134,15 @@ class _Settle(BaseMiddleware[Any, Any]):
 
 def _from_jetstream(message: Msg) -> bool:
     return bool(message.reply) and message.reply.startswith("$JS.ACK")
+
+
+def _portable(headers: dict[str, str]) -> dict[str, str]:
+    """Those headers that another stream takes: no wish of the sender's to JetStream, no name that cannot be sent on."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if _HEADER_NAME.fullmatch(name) and not name.lower().startswith("nats-")
+    }
 
 
 def _one_line(error: Exception) -> str:

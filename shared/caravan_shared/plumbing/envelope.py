@@ -37,7 +37,7 @@ class Heard(Generic[E]):
 def headers_of(
     *, event_id: str, sequence: int, source: str, subject: str, about: str, schema_version: int, at: datetime
 ) -> dict[str, str]:
-    """The headers of one event."""
+    """The headers of one event; `subject` is the one that its class names."""
     return {
         MESSAGE_ID: event_id,
         "ce-specversion": "1.0",

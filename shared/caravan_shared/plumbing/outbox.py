@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_shared.contracts.facts import ClusterEvent, Event
+from caravan_shared.contracts.facts import Event, kind_of
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
@@ -44,9 +44,9 @@ async def say(tx: AsyncSession, *events: Event) -> None:
     rows = [
         {
             "event_id": str(uuid4()),
-            "subject": event.subject,
+            "subject": event.published_on(),
             "body": _body(event),
-            "about": str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
+            "about": str(getattr(event, "cluster_id", "")),
             "schema_version": event.schema_version,
             "said_at": now,
         }
@@ -109,7 +109,7 @@ class Relay:
             event_id=row.event_id,
             sequence=row.id,
             source=self._service,
-            subject=row.subject,
+            subject=kind_of(row.subject),
             about=row.about,
             schema_version=row.schema_version,
             at=row.said_at,
@@ -119,7 +119,7 @@ class Relay:
         except Retry as error:
             log.warning("event not stored yet", event_id=row.event_id, subject=row.subject, reason=error.reason)
             return False
-        _PUBLISHED.labels(row.subject).inc()
+        _PUBLISHED.labels(kind_of(row.subject)).inc()
         return True
 
     async def _note_published(self) -> None:

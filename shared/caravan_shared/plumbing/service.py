@@ -29,7 +29,7 @@ from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.settings import ServiceSettings
-from caravan_shared.plumbing.streams import FACTS
+from caravan_shared.plumbing.streams import FACTS, Kept
 from caravan_shared.plumbing.vitals import AsgiApp, Vitals
 
 _PRUNE_EVERY_S = 3600.0
@@ -55,17 +55,19 @@ class Service:
         migrations: Path,
         clock: Clock | None = None,
         patience: Patience = Patience(),
+        progress: Kept | None = None,
     ) -> None:
         self.name, self.settings = name, settings
         self.clock = clock or SystemClock()
         assert settings.key_ring is not None
         self.keys = KeyRing.load(settings.key_ring)
         self.db = Database(settings.database_url, metadata, migrations)
-        self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience)
+        self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience, progress)
         self._backlog = Backlog(self.bus, self.clock, settings.stuck_after_s)
         self._relay = Relay(self.db, self.bus, name, self.clock)
         self._vitals = Vitals(name, self.db, self.bus, self._backlog)
         self._reconciler: Reconciler | None = None
+        self._before_hearing: list[Callable[[], Awaitable[Any]]] = []
         self._alongside: dict[str, Callable[[], Awaitable[None]]] = {
             "outbox": self._relay.run,
             "backlog": self._backlog.run,
@@ -109,6 +111,10 @@ class Service:
         )
         self._alongside["reconciler"] = self._reconciler.run
 
+    def before_hearing(self, step: Callable[[], Awaitable[Any]]) -> None:
+        """Take a step at the start, with the store open and the bus not yet: to subscribe to what the store names."""
+        self._before_hearing.append(step)
+
     def alongside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` for as long as the service runs; an error in it ends the process."""
         self._alongside[name] = work
@@ -151,6 +157,8 @@ class Service:
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         tasks: list[asyncio.Task[None]] = []
         try:
+            for step in self._before_hearing:
+                await step()
             await self.bus.start()
             tasks += [group.create_task(_named(work()), name=name) for name, work in self._alongside.items()]
             log.info("running", port=self._port)

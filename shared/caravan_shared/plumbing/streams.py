@@ -13,17 +13,30 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StorageType, S
 from nats.js.errors import NotFoundError
 
 from caravan_shared.contracts.events import EVENTS
+from caravan_shared.contracts.facts import PROGRESS as PROGRESS_SUBJECTS
+from caravan_shared.contracts.facts import ProgressEvent
+from caravan_shared.contracts.public import INTAKE
 
 FACTS = "FACTS"
 DEAD = "DEAD"
+PROGRESS = "PROGRESS"
 KEPT_FOR_S = 24 * 3600.0
 """Facts are kept for a day: a service that was away longer catches up by resync."""
 _DEAD_KEPT_FOR_S = 30 * 24 * 3600.0
+_DEAD_SUBJECTS = "dead"
 _DUPLICATE_WINDOW_S = 120.0
 _MAX_PAYLOAD = 1024 * 1024
 """nats-server's default; it ends the connection of whoever sends more, headers included."""
 MAX_EVENT_BYTES = _MAX_PAYLOAD - 64 * 1024
 """An event with its headers; what is left lets it become a dead letter, which has some more."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much a stream keeps: what is older goes, and the oldest where it grows too large."""
+
+    for_s: float = KEPT_FOR_S
+    max_bytes: int = -1  # no limit
 
 
 @dataclass(frozen=True)
@@ -58,18 +71,35 @@ def intake_stream(team: str) -> str:
     return f"INTAKE_{team}"
 
 
-def stream_config(name: str, replicas: int) -> StreamConfig:
-    """What each stream looks like."""
+def dead_subject(service: str, subject: str) -> str:
+    """Where a service puts aside what it heard on `subject` and could not take."""
+    return f"{_DEAD_SUBJECTS}.{service}.{subject}"
+
+
+def stream_of(subject: str) -> str:
+    """The stream that keeps what is published on `subject`."""
+    first, *rest = subject.split(".")
+    if first == INTAKE:
+        return intake_stream(rest[0])
+    return {_DEAD_SUBJECTS: DEAD, PROGRESS_SUBJECTS: PROGRESS}.get(first, FACTS)
+
+
+def stream_config(name: str, replicas: int, progress: Kept = Kept()) -> StreamConfig:
+    """What each stream looks like; `progress` is how much is kept of what teams are told."""
     if name == FACTS:
-        subjects, kept_for_s = sorted({f"{subject.split('.')[0]}.>" for subject in EVENTS}), KEPT_FOR_S
+        facts = [subject for subject, event in EVENTS.items() if not issubclass(event, ProgressEvent)]
+        subjects, kept = sorted({f"{subject.split('.')[0]}.>" for subject in facts}), Kept()
     elif name == DEAD:
-        subjects, kept_for_s = ["dead.>"], _DEAD_KEPT_FOR_S
+        subjects, kept = [f"{_DEAD_SUBJECTS}.>"], Kept(_DEAD_KEPT_FOR_S)
+    elif name == PROGRESS:
+        subjects, kept = [f"{PROGRESS_SUBJECTS}.>"], progress
     else:
-        subjects, kept_for_s = [f"intake.{name.removeprefix('INTAKE_')}.>"], KEPT_FOR_S
+        subjects, kept = [f"{INTAKE}.{name.removeprefix(intake_stream(''))}.>"], Kept()
     return StreamConfig(
         name=name,
         subjects=subjects,
-        max_age=kept_for_s,
+        max_age=kept.for_s,
+        max_bytes=kept.max_bytes,
         storage=StorageType.FILE,
         num_replicas=replicas,
         duplicate_window=_DUPLICATE_WINDOW_S,
@@ -78,11 +108,17 @@ def stream_config(name: str, replicas: int) -> StreamConfig:
     )
 
 
-async def ensure_topology(js: JetStreamContext, subscriptions: Iterable[Subscription], replicas: int) -> str:
-    """Make streams and consumers as declared; return the epoch of the facts stream."""
+async def ensure_topology(
+    js: JetStreamContext, subscriptions: Iterable[Subscription], replicas: int, progress: Kept | None = None
+) -> str:
+    """Make streams and consumers as declared; return the epoch of the facts stream.
+
+    `progress` is how much is kept of what teams are told; None leaves that stream to the service that tells them.
+    """
     wanted = list(subscriptions)
-    for stream in sorted({FACTS, DEAD} | {subscription.stream for subscription in wanted}):
-        await _ensure_stream(js, stream_config(stream, replicas))
+    ours = {FACTS, DEAD} | ({PROGRESS} if progress else set())
+    for stream in sorted(ours | {subscription.stream for subscription in wanted}):
+        await _ensure_stream(js, stream_config(stream, replicas, progress or Kept()))
     for subscription in wanted:
         await _ensure_consumer(js, subscription)
     return await epoch(js)
@@ -100,7 +136,7 @@ async def _ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
     except NotFoundError:
         await js.add_stream(wanted)
         return
-    fields = ("subjects", "max_age", "num_replicas", "duplicate_window", "max_msg_size")
+    fields = ("subjects", "max_age", "max_bytes", "num_replicas", "duplicate_window", "max_msg_size")
     if any(getattr(found, field) != getattr(wanted, field) for field in fields):
         await js.update_stream(wanted)
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from nats.js.errors import NotFoundError
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
 
@@ -42,6 +43,7 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.streams import intake_stream
 
 ADMIN = "first-admin"
 
@@ -80,6 +82,18 @@ class Stack:
     async def _offers_are_heard(self) -> bool:
         answers = [await self.http.get(f"/v1/{what}") for what in ("versions", "clouds")]
         return all(answer.status_code == 200 for answer in answers)
+
+    async def add_team(self, name: str) -> None:
+        """A team whose requests are listened to from now on."""
+        made = await self.http.post("/v1/teams", json={"name": name})
+        assert made.status_code == 201, made.text
+        await eventually(lambda: self._is_heard(name), saying=f"requests of {name} are listened to")
+
+    async def _is_heard(self, team: str) -> bool:
+        try:
+            return (await self.service.bus.js.stream_info(intake_stream(team))).state.consumer_count > 0
+        except NotFoundError:
+            return False
 
     @asynccontextmanager
     async def speaking_as(self, role: Role, team: str = "default") -> AsyncIterator[httpx.AsyncClient]:
@@ -192,9 +206,14 @@ def gone_facts(cluster: dict[str, Any]) -> list[Event]:
 @asynccontextmanager
 async def running(folder: Path, nats: NatsServer, **settings: Any) -> AsyncIterator[Stack]:
     """An api with a store of its own."""
-    service = build(
-        Settings(state_dir=folder, nats_url=nats.url, http_port=free_port(), bootstrap_token=ADMIN, **settings)
-    )
+    own = {
+        "state_dir": folder,
+        "nats_url": nats.url,
+        "http_port": free_port(),
+        "bootstrap_token": ADMIN,
+        "feed_poll_s": 0.3,
+    }
+    service = build(Settings(**{**own, **settings}))
     async with service.running():
         url = f"http://127.0.0.1:{service.http_port}"
         headers = {"Authorization": f"Bearer {ADMIN}"}
@@ -215,11 +234,9 @@ def api_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) -> AsyncIterator[Stack]:
     """One api for all tests, which know what clouds and versions there are."""
     folder = tmp_path_factory.mktemp("api")
-    async with running(
-        folder, api_nats, reannounce_after_s=0.5, heartbeat_s=0.2, intake_teams=["default", "builds"]
-    ) as one:
+    async with running(folder, api_nats, reannounce_after_s=0.5, heartbeat_s=0.2) as one:
         await one.offer()
-        await one.http.post("/v1/teams", json={"name": "builds"})
+        await one.add_team("builds")
         yield one
 
 

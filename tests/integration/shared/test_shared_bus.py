@@ -10,7 +10,7 @@ from tests.support.http import get
 from tests.support.nats import NatsServer
 from tests.support.service import Example, done, tell
 
-from caravan_shared.contracts.events import BootstrapDone
+from caravan_shared.contracts.events import BootstrapDone, ClusterDeleted
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import Heard
@@ -32,6 +32,39 @@ async def test_messages_flow_again_after_the_server_restarted(example: Example, 
 
 async def _heard(example: Example, count: int) -> bool:
     return len(await example.numbers()) >= count
+
+
+async def test_subscription_made_while_the_bus_runs_hears_what_was_said_before_and_after(
+    example: Example, nats_server: NatsServer
+) -> None:
+    heard: list[str] = []
+
+    async def receive(event: Heard[ClusterDeleted]) -> None:
+        heard.append(event.event.name)
+
+    def deleted(name: str) -> ClusterDeleted:
+        return ClusterDeleted.model_validate({**ClusterDeleted.example, "name": name})
+
+    async with example.running():
+        bus = example.service.bus
+        await tell(bus, deleted("before"))
+        bus.subscribe(ClusterDeleted, receive, subject=ClusterDeleted.subject)
+        await bus.begin()
+        await tell(bus, deleted("after"), done(1))
+        await eventually(lambda: heard == ["before", "after"])
+        assert await eventually(example.numbers) == [1], "what it heard from the start goes on, once"
+        nats_server.wipe()
+        await eventually(lambda: bus.connected)
+        await eventually(lambda: _takes(bus, deleted("wiped")))
+        await eventually(lambda: heard == ["before", "after", "wiped"])
+
+
+async def _takes(bus: Bus, event: ClusterDeleted) -> bool:
+    try:
+        await tell(bus, event, event_id=event.name)
+    except Retry:
+        return False
+    return True
 
 
 async def test_service_waits_for_a_server_that_is_not_up_yet(example: Example, nats_server: NatsServer) -> None:

@@ -175,6 +175,25 @@ async def test_poison_of_the_largest_size_is_put_aside_too(service: Example) -> 
     assert len(letter.body) == largest - 100
 
 
+async def test_poison_is_put_aside_whatever_its_sender_wished_of_jetstream(service: Example) -> None:
+    wishes = {"Nats-Expected-Last-Subject-Sequence": "0", "a(b": "no name that could be sent on", "colour": "blue"}
+    async with service.running():
+        bus = service.service.bus
+        lines = "".join(f"{name}: {value}\r\n" for name, value in wishes.items())
+        await _publish_raw(bus, SUBJECT, f"NATS/1.0\r\n{lines}\r\n".encode(), b"poison")
+        [letter] = await letters(service, 1)
+    assert letter.body == "poison"
+    assert letter.headers["colour"] == "blue"
+    assert not set(letter.headers) & set(wishes) - {"colour"}
+
+
+async def _publish_raw(bus: Bus, subject: str, headers: bytes, body: bytes) -> None:
+    """Publish what our own client would refuse to send."""
+    command = f"HPUB {subject} {len(headers)} {len(headers) + len(body)}\r\n".encode()
+    await bus.client._send_command(command + headers + body + b"\r\n")
+    await bus.client.flush()
+
+
 async def test_good_messages_flow_while_others_are_put_off_or_poison(service: Example, moody: Moody) -> None:
     moody.errors.update({number: [Retry("later", after=60)] * 9 for number in range(0, 100, 10)})
     async with service.running():

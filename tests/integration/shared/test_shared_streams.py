@@ -2,14 +2,16 @@
 
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.errors import NotFoundError
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 from tests.support.service import Example, done, tell
 
 from caravan_shared.contracts.events import EVENTS, BootstrapDone
+from caravan_shared.contracts.public import TOLD
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import Heard
-from caravan_shared.plumbing.streams import DEAD, FACTS, Subscription, ensure_topology, intake_stream
+from caravan_shared.plumbing.streams import DEAD, FACTS, PROGRESS, Kept, Subscription, ensure_topology, intake_stream
 
 SUBSCRIPTION = Subscription("example", BootstrapDone.subject)
 
@@ -19,9 +21,27 @@ async def subjects(bus: Bus, stream: str) -> list[str]:
 
 
 async def test_every_event_has_a_stream_to_be_stored_in(outsider: Bus) -> None:
-    for subject in EVENTS:
-        await outsider.publish(subject, b"{}", {})
-    assert (await outsider.js.stream_info(FACTS)).state.messages == len(EVENTS)
+    await ensure_topology(outsider.js, [], 1, Kept())
+    for event in EVENTS.values():
+        await outsider.publish(event.model_validate(event.example).published_on(), b"{}", {})
+    assert (await outsider.js.stream_info(FACTS)).state.messages == len(EVENTS) - len(TOLD)
+    assert (await outsider.js.stream_info(PROGRESS)).state.messages == len(TOLD)
+
+
+async def test_what_teams_are_told_is_kept_by_whoever_tells_it_and_within_its_limits(
+    nats_server: NatsServer, outsider: Bus
+) -> None:
+    with pytest.raises(NotFoundError):
+        await outsider.js.stream_info(PROGRESS)
+    teller = Bus(nats_server.url, "teller", 1, progress=Kept(for_s=3600, max_bytes=64 * 1024))
+    await teller.start()
+    for number in range(100):
+        await teller.publish("progress.builds.cluster.ended", b"x" * 1024, {"Nats-Msg-Id": str(number)})
+    await teller.stop()
+    info = await outsider.js.stream_info(PROGRESS)
+    assert (info.config.subjects, info.config.max_age) == (["progress.>"], 3600)
+    assert info.state.bytes <= 64 * 1024
+    assert info.state.last_seq == 100, "the oldest went, and nothing was refused"
 
 
 async def test_subscribing_does_not_widen_a_stream(nats_server: NatsServer, outsider: Bus) -> None:
@@ -42,8 +62,8 @@ async def test_team_has_an_intake_stream_of_its_own(outsider: Bus) -> None:
     teams = [Subscription("api", f"intake.{team}.cluster.requested", intake_stream(team)) for team in ("a", "b")]
     await ensure_topology(outsider.js, teams, 1)
     assert await subjects(outsider, "INTAKE_a") == ["intake.a.>"]
-    await outsider.publish("intake.a.cluster.requested", b"{}", {"Nats-Msg-Id": "1"}, stream="INTAKE_a")
-    await outsider.publish("intake.b.cluster.requested", b"{}", {"Nats-Msg-Id": "1"}, stream="INTAKE_b")
+    await outsider.publish("intake.a.cluster.requested", b"{}", {"Nats-Msg-Id": "1"})
+    await outsider.publish("intake.b.cluster.requested", b"{}", {"Nats-Msg-Id": "1"})
     for team in ("a", "b"):
         assert (await outsider.js.stream_info(intake_stream(team))).state.messages == 1
 

@@ -285,6 +285,14 @@ def test_dead_letters_are_listed_and_replayed(caravan: Caravan) -> None:
     assert caravan.api.requests[-1].url.path == "/v1/dead-letters/7/replay"
 
 
+def test_dead_letter_is_replayed_with_a_mended_body(caravan: Caravan, tmp_path: Path) -> None:
+    caravan.api.on("POST /v1/dead-letters/7/replay", {"id": 7})
+    (tmp_path / "body").write_text('{"request_id": "build-4711"}')
+    assert caravan("dead-letters", "replay", "7", "--body", str(tmp_path / "body")).exit_code == 0
+    assert caravan.api.bodies("POST /v1/dead-letters/7/replay") == [{"body": '{"request_id": "build-4711"}'}]
+    assert caravan("dead-letters", "replay", "7", "--body", str(tmp_path / "none")).exit_code == 2
+
+
 def test_help_names_every_exit_code() -> None:
     text = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout.split())
     assert all(f"{code} {meaning}" in text for code, meaning in EXIT_CODES.items())

@@ -54,7 +54,7 @@ def test_nats_syncs_every_write_listens_on_loopback_and_keeps_the_team_apart(tmp
     assert "sync_interval: always" in text
     assert 'listen: "127.0.0.1:4222"' in text
     assert f'store_dir: "{tmp_path}/with space"' in text
-    assert 'subject: "intake.default.cluster.requested"' in text
+    assert '"subject": "intake.default.cluster.requested"' in text
 
 
 def test_nats_server_is_the_one_from_the_package() -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from caravan_shared.contracts import requests
 from caravan_shared.contracts.events import EVENTS, ClusterRequested
 from caravan_shared.contracts.facts import ClusterEvent, Event
+from caravan_shared.contracts.public import ASKS, ClusterWanted
 from caravan_shared.contracts.requests import Reply, Request
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -65,7 +66,7 @@ def test_no_two_events_or_requests_share_a_subject() -> None:
 
     ours = [cls for cls in concrete(Event) + concrete(Request) if cls.__module__.startswith("caravan_shared.")]
     assert len({cls.subject for cls in ours}) == len(ours)
-    assert len(EVENTS) == len([cls for cls in ours if issubclass(cls, Event)])
+    assert {*EVENTS.values(), ClusterWanted} == {cls for cls in ours if issubclass(cls, Event)}
 
 
 def test_every_request_names_its_owner_and_its_reply() -> None:
@@ -91,7 +92,8 @@ def test_what_was_once_said_is_still_understood(event: type[Event]) -> None:
 
 def test_no_golden_payload_is_left_without_an_event() -> None:
     known = {f"{event.subject}.v{event.schema_version}.json" for event in EVENTS.values()}
-    assert {path.name for path in GOLDEN.iterdir()} == known
+    asked = {f"intake.{ASKS}.v{ClusterWanted.schema_version}.json"}
+    assert {path.name for path in GOLDEN.iterdir()} == known | asked
 
 
 @settings(max_examples=200)

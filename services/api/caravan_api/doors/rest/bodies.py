@@ -106,6 +106,13 @@ class AskAccess(Body):
     ttl_s: int = Field(3600, ge=60, le=LONGEST_ACCESS_S, description="Lifetime in seconds, at most 8 h.")
 
 
+class Replay(Body):
+    """How a dead letter is delivered again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+    body: str | None = Field(None, description="What the message shall say instead. Default: what it said.")
+
+
 class CreatePool(Body):
     """A new pool."""
 

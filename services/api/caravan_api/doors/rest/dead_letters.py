@@ -8,10 +8,14 @@ from pydantic import BaseModel
 
 from caravan_api.access import Admin
 from caravan_api.audit.recording import Action, Thing, note
+from caravan_api.doors.rest.bodies import Replay
 from caravan_api.doors.rest.context import Page, Parts, Team
 from caravan_api.errors import NotFound
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_shared.plumbing.dead_letters import DeadLetter, list_dead_letters, replay
+from caravan_shared.plumbing.log import get_logger
+
+log = get_logger(__name__)
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 
@@ -54,14 +58,24 @@ async def list_letters(
 
 @router.post("/{letter_id}/replay", status_code=202)
 async def replay_letter(
-    letter_id: Annotated[int, Path(ge=1, lt=2**53)], _caller: Admin, api: Parts, team: Team = None
+    letter_id: Annotated[int, Path(ge=1, lt=2**53)],
+    _caller: Admin,
+    api: Parts,
+    wish: Replay | None = None,
+    team: Team = None,
 ) -> DeadLetterView:
-    """Deliver a message again, once its cause is mended."""
-    letter = await replay(api.bus, letter_id)
+    """Deliver a message again, once its cause is mended; with another body, where that was the cause."""
+    body = wish.body if wish else None
+    letter = await replay(api.bus, letter_id, body)
     if letter is None:
         raise NotFound("there is no such dead letter")
     async with api.db.transaction() as tx:
-        note(tx, Thing("dead letter", str(letter.id), letter.subject, None), Action.CHANGE, {"replayed": True})
+        note(
+            tx,
+            Thing("dead letter", str(letter.id), letter.subject, None),
+            Action.CHANGE,
+            {"replayed": True, "mended": body is not None},
+        )
     return _view(letter)
 
 
