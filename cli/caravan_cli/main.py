@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from caravan_cli import (
     audit,
     catalogue,
+    chat,
     cloud,
     clusters,
     deadletters,
@@ -17,6 +18,7 @@ from caravan_cli import (
     leases,
     machines,
     members,
+    notifications,
     pools,
     requests,
     teams,
@@ -91,6 +93,8 @@ app.add_typer(leases.app, name="lease")
 app.add_typer(teams.app, name="team")
 app.add_typer(members.app, name="member")
 app.add_typer(tokens.app, name="token")
+app.add_typer(chat.app, name="chat")
+app.add_typer(notifications.app, name="notification")
 app.command("audit")(audit.audit)
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")

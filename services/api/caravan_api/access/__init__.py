@@ -1,6 +1,16 @@
 """Who may do what: bearer tokens, teams, roles; and the check that no route forgot to say which role it needs."""
 
-from caravan_api.access.guard import Admin, Developer, Identified, Owner, Viewer, needs, routes_open_to_all
+from caravan_api.access.guard import (
+    Admin,
+    Developer,
+    Identified,
+    Owner,
+    Viewer,
+    check_role,
+    checks_signature,
+    needs,
+    routes_open_to_all,
+)
 from caravan_api.access.recognition import Access
 from caravan_api.access.roles import Caller, Known, Role, Scope
 
@@ -15,6 +25,8 @@ __all__ = [
     "Role",
     "Scope",
     "Viewer",
+    "check_role",
+    "checks_signature",
     "needs",
     "routes_open_to_all",
 ]
