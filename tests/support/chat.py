@@ -54,7 +54,7 @@ def slack_command(
         "command": "/caravan",
         "text": text,
         "response_url": reply_url or "https://hooks.slack.com/commands/1234/5678",
-        "trigger_id": "13345224609.738474920.8088930838d88f008e0",
+        "trigger_id": f"13345224609.738474920.{uuid4().hex}",
         "api_app_id": "A123456",
         "is_enterprise_install": "false",
     }
@@ -75,7 +75,7 @@ def slack_press(value: str, reply_url: str, *, user: str = "U2147483697", worksp
             "channel_id": "C2147483705",
             "is_ephemeral": True,
         },
-        "trigger_id": "12466734323.1395872398.8088930838d88f008e0",
+        "trigger_id": f"12466734323.1395872398.{uuid4().hex}",
         "channel": {"id": "C2147483705", "name": "test"},
         "response_url": reply_url,
         "actions": [
@@ -204,7 +204,7 @@ async def fake_chat(port: int) -> AsyncIterator[FakeChat]:
     chat = FakeChat(f"http://127.0.0.1:{port}")
     app = web.Application()
     app.router.add_post("/{path:.*}", chat.take)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, access_log=None)  # it would name URLs that the api may not
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:

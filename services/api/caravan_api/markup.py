@@ -1,10 +1,10 @@
-"""Texts for chat products: nothing that somebody else wrote becomes a mention, a link or a format there. Pure."""
+"""Texts for chat products: nothing that somebody else wrote becomes a mention or hides a link there. Pure."""
 
 import re
 from enum import StrEnum
 
 _MARKDOWN = re.compile(r"([\\`*_~\[\]<>|!#])")
-_NO_WORD = "​"  # zero width space: what follows is no mention
+_NO_WORD = "\u200b"  # zero width space: what follows is no mention
 
 
 class Product(StrEnum):
@@ -15,14 +15,13 @@ class Product(StrEnum):
 
 
 def escaped(product: Product, text: str) -> str:
-    """The text as the product shows it literally.
+    """The text with nothing in it that the product would read as a mention or a link with another text.
 
     Slack: https://docs.slack.dev/messaging/formatting-message-text#escaping. Mattermost: backslashes as in CommonMark,
     and a mention is none after a zero-width space.
     """
     if product is Product.SLACK:
-        plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return plain.replace("`", "ˋ")
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", text).replace("@", f"@{_NO_WORD}")
 
 

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import aiohttp
 
 from caravan_shared.plumbing.clock import Clock
+from caravan_shared.plumbing.sealing import CannotOpen, KeyRing
 
 TIMEOUT_S = 10.0
 _LONGEST_ANSWER = 80  # characters of what was answered, for the reason: Slack answers `no_service`
@@ -53,6 +54,14 @@ class Outgoing:
         if not self._lists(host, port or _HTTPS):
             return f"its host is none of {', '.join(self.hosts)}"
         return None
+
+    async def post_sealed(self, keys: KeyRing, sealed: str, context: str, body: Any) -> None:
+        """Post it to an URL that was sealed for a context. Raises `Undelivered`, also where the URL does not open."""
+        try:
+            url = keys.open(sealed, context)
+        except CannotOpen as error:
+            raise Undelivered(error.reason, for_good=True) from error
+        await self.post(url, body)
 
     async def post(self, url: str, body: Any) -> None:
         """Post it. Raises `Undelivered`."""

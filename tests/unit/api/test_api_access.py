@@ -1,9 +1,9 @@
 """Roles, and the check that every route names one."""
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
-from caravan_api.access import Role, Viewer, routes_open_to_all
+from caravan_api.access import Role, Viewer, checks_signature, routes_open_to_all
 from caravan_api.doors.rest.app import ROUTERS, api_routes
 
 
@@ -20,13 +20,13 @@ def test_a_role_includes_the_lesser_ones(role: str, other: str, includes: bool) 
     assert Role(role).includes(Role(other)) is includes
 
 
-def test_every_route_names_a_role() -> None:
+def test_every_route_names_a_role_or_checks_a_signature() -> None:
     routes = [route for router in ROUTERS for route in api_routes(router)]
     assert len(routes) > 20
     assert routes_open_to_all(routes) == []
 
 
-def test_a_route_without_a_role_is_found() -> None:
+def test_a_route_without_either_is_found() -> None:
     router = APIRouter()
 
     @router.get("/open")
@@ -34,5 +34,11 @@ def test_a_route_without_a_role_is_found() -> None:
 
     @router.get("/closed")
     def closed(_caller: Viewer) -> None: ...
+
+    @checks_signature
+    def signature() -> None: ...
+
+    @router.get("/signed", dependencies=[Depends(signature)])
+    def signed() -> None: ...
 
     assert routes_open_to_all(api_routes(router)) == ["['GET'] /open"]

@@ -48,6 +48,7 @@ class _Message:
     rule: str
     target: str
     url: str
+    """Sealed."""
     body: dict[str, str]
     ids: Sequence[int]
 
@@ -102,12 +103,11 @@ class Deliverer:
             rule.next_try_at, rule.tries = now + _CLAIMED, rule.tries + 1
             tx.add(rule)
             await _fill(tx, rule.target, bucket.after_one(now, self.terms.pace))
-        url = self.keys.open(rule.url, url_context(team, name))
-        return _Message(team, name, rule.target, url, _body(rule, group), [news.id for news in group])
+        return _Message(team, name, rule.target, rule.url, _body(rule, group), [news.id for news in group])
 
     async def _deliver(self, made: _Message) -> None:
         try:
-            await self.outgoing.post(made.url, made.body)
+            await self.outgoing.post_sealed(self.keys, made.url, url_context(made.team, made.rule), made.body)
         except Undelivered as error:
             await self._put_off(made, error)
             return

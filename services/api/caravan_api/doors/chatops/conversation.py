@@ -16,21 +16,20 @@ from caravan_api.doors.chatops.said import Said
 from caravan_api.doors.chatops.store import HeardRequest, LinkCode
 from caravan_api.doors.rest.context import Api
 from caravan_api.errors import Unsigned
+from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.errors import CaravanError
 
 _STRANGER = Answer(f"I do not know you yet: type {COMMAND} link, and confirm the code with your own token.")
 
 
-async def heard_once(api: Api, said: Said) -> None:
+async def hear_once(db: Database, said: Said, now: datetime) -> None:
     """Note that it was said, in a transaction of its own: what failed is not to be repeated by others either.
 
     Raises `Unsigned` if it was said before.
     """
-    async with api.db.transaction() as tx:
-        statement = insert_into(tx, HeardRequest).values(
-            integration=said.integration, once=said.once, heard_at=api.clock.now()
-        )
+    async with db.transaction() as tx:
+        statement = insert_into(tx, HeardRequest).values(integration=said.integration, once=said.once, heard_at=now)
         result = await tx.exec(statement.on_conflict_do_nothing())
         assert isinstance(result, CursorResult)
         is_new = result.rowcount == 1

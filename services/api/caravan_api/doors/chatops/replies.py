@@ -106,10 +106,12 @@ class Replies:
                 ),
             )
             .limit(_AT_ONCE)
-            .with_for_update(of=ChatReply, skip_locked=True)
         )
+        async with self._db.reading() as session:
+            if (await session.exec(statement)).first() is None:
+                return ()  # as nearly always: nobody is kept from writing for that
         async with self._db.transaction() as tx:
-            due = (await tx.exec(statement)).all()
+            due = (await tx.exec(statement.with_for_update(of=ChatReply, skip_locked=True))).all()
             for reply, _ in due:
                 reply.next_try_at, reply.tries = now + _CLAIMED, reply.tries + 1
                 tx.add(reply)
@@ -117,13 +119,15 @@ class Replies:
 
     async def _send(self, reply: ChatReply, lease: Lease | None) -> None:
         now = self._clock.now()
-        if reply.expires_at <= now or reply.integration not in self._integrations:
-            why = reply.problem or "its time was up"
-            await self._end(reply, why)
+        if reply.integration not in self._integrations:
+            await self._end(reply, "this chat is configured no more")
+            return
+        if reply.expires_at <= now:
+            await self._end(reply, reply.problem or "the product takes it no more: it waited for half an hour")
             return
         body = self._shown(reply.integration, _served(lease), reply.chat_user) if lease else reply.body
         try:
-            await self._outgoing.post(self._keys.open(reply.url, _context(reply.id)), body)
+            await self._outgoing.post_sealed(self._keys, reply.url, _context(reply.id), body)
         except Undelivered as error:
             await self._put_off(reply, error, now)
         else:

@@ -28,7 +28,7 @@ async def _typed(integration: str, request: Request, api: Parts) -> Said:
         said = slack.command(app, integration, headers, body, api.clock.now())
     else:
         said = mattermost.command(app, integration, headers, body)
-    await conversation.heard_once(api, said)
+    await conversation.hear_once(api.db, said, api.clock.now())
     return said
 
 
@@ -39,7 +39,7 @@ async def _pressed(integration: str, request: Request, api: Parts) -> Said:
         said = slack.action(app, integration, headers, body, api.clock.now())
     else:
         said = mattermost.action(app, integration, body, api.clock.now())
-    await conversation.heard_once(api, said)
+    await conversation.hear_once(api.db, said, api.clock.now())
     return said
 
 

@@ -37,7 +37,7 @@ def is_of_button(given: str, token: str, command: str, chat_user: str, expires: 
 
 
 def digest(text: str) -> str:
-    """What is kept of a signature, to know it again."""
+    """What is kept of a text that is a secret or long, to know it again."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 

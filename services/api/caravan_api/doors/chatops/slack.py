@@ -92,7 +92,7 @@ def _blocks(answer: Answer) -> Iterator[Json]:
 
 
 def _section(text: str) -> Json:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": _cut(text)}}
+    return {"type": "section", "text": {"type": "mrkdwn", "text": _cut(text), "verbatim": True}}
 
 
 def _button(button: Button, action_id: str) -> Json:
