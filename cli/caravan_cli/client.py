@@ -254,6 +254,32 @@ class Client:
         """Who changed what, newest first: in the team, or of one cluster."""
         yield from self._pages(f"{_cluster(cluster)}/audit" if cluster else "/v1/audit", filters)
 
+    # --- chats ---
+
+    def confirm_chat(self, code: str) -> Json:
+        """Be whoever was given that code in a chat. Never repeated: a code is good once."""
+        return self._call("POST", "/v1/chat-links", {"code": code})
+
+    def chat_links(self) -> list[Json]:
+        """Who is you in chats."""
+        return list(self._call("GET", "/v1/chat-links")["items"])
+
+    def remove_chat_link(self, link: str) -> None:
+        """They are you no more."""
+        self._call("DELETE", f"/v1/chat-links/{quote(link, safe='')}")
+
+    def notifications(self) -> list[Json]:
+        """What the team has told to its chat."""
+        return list(self._call("GET", "/v1/notifications")["items"])
+
+    def set_notification(self, name: str, wish: Json) -> Json:
+        """Have something told, or told otherwise."""
+        return self._call("PUT", f"/v1/notifications/{quote(name, safe='')}", wish)
+
+    def remove_notification(self, name: str) -> None:
+        """Have it told no more."""
+        self._call("DELETE", f"/v1/notifications/{quote(name, safe='')}")
+
     # --- inventories of machines ---
 
     def import_machines(self, machines: list[Json]) -> list[Json]:

@@ -1,25 +1,22 @@
-"""Durations as people type and read them: `90s`, `30m`, `1h30m`, `2d`, or plain seconds."""
+"""Durations on the command line: options that take one, and ages as they are written."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import typer
 
 from caravan_cli.render import age
+from caravan_shared.contracts import durations
 
-_FORM = re.compile(r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
-_UNITS_S = (86_400, 3600, 60, 1)
 _START = datetime.fromtimestamp(0, UTC)
 
 
 def parse(text: str | int) -> int:
     """Seconds; typer.BadParameter where the text is no duration. A default comes through here too, as it is."""
-    typed = str(text)
-    found = _FORM.fullmatch(f"{typed}s" if typed.isdecimal() else typed)
-    if found is None:
-        raise typer.BadParameter(f"{typed!r} is no duration; write 90s, 30m, 2h or 1d, or plain seconds.")
-    return sum(int(count) * unit for count, unit in zip(found.groups(default="0"), _UNITS_S, strict=True))
+    try:
+        return durations.parse(str(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def option(name: str, explanation: str, **more: Any) -> Any:

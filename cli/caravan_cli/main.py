@@ -11,6 +11,7 @@ from caravan_cli import (
     access,
     audit,
     catalogue,
+    chat,
     cloud,
     clusters,
     deadletters,
@@ -19,6 +20,7 @@ from caravan_cli import (
     leases,
     machines,
     members,
+    notifications,
     pools,
     requests,
     teams,
@@ -100,6 +102,8 @@ app.add_typer(teams.app, name="team")
 app.add_typer(members.app, name="member")
 app.add_typer(grants.app, name="grants")
 app.add_typer(tokens.app, name="token")
+app.add_typer(chat.app, name="chat")
+app.add_typer(notifications.app, name="notification")
 app.command("audit")(audit.audit)
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")

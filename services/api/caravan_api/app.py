@@ -11,7 +11,9 @@ from caravan_api.access import Access
 from caravan_api.admission import Limits
 from caravan_api.audit import recording
 from caravan_api.decide.announce import Pauses
+from caravan_api.decide.notifications import Pace
 from caravan_api.desired import Desired
+from caravan_api.doors.chatops.replies import Replies
 from caravan_api.doors.intake import Intake
 from caravan_api.doors.rest.app import build_rest
 from caravan_api.doors.rest.context import Api
@@ -19,6 +21,9 @@ from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
 from caravan_api.oidc.issuers import Issuers
+from caravan_api.notifications import watch as notifications
+from caravan_api.notifications.deliver import Deliverer, Terms
+from caravan_api.outgoing import Outgoing
 from caravan_api.pools import keys
 from caravan_api.pools.bells import Bells
 from caravan_api.pools.desired import DesiredPools
@@ -42,6 +47,7 @@ def build(settings: Settings) -> Service:
     service = Service("api", settings, metadata=Table.metadata, migrations=MIGRATIONS, progress=progress)
     db, clock = service.db, service.clock
     recording.watch()
+    notifications.watch()
     feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
 
     bells = Bells()
@@ -83,7 +89,12 @@ def build(settings: Settings) -> Service:
     service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
-    service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s).run)
+    service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s).run)
+    outgoing = Outgoing(settings.chat_hosts, clock)
+    replies = Replies(db, clock, service.keys, outgoing, settings.chat)
+    service.alongside("chat replies", replies.run)
+    terms = Terms(settings.notify_group_s, Pace(settings.notify_burst, settings.notify_every_s), settings.notify_tries)
+    service.alongside("notifications", Deliverer(db, clock, service.keys, outgoing, terms).run)
     pools = DesiredPools(limits, clock, pool_changed)
     api = Api(
         settings,
@@ -100,6 +111,8 @@ def build(settings: Settings) -> Service:
         pools,
         leases,
         bells,
+        outgoing,
+        replies,
     )
     service.serves(cast("AsgiApp", build_rest(api)))  # the same protocol, with starlette's names for its types
     return service

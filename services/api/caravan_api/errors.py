@@ -3,6 +3,7 @@
 CaravanError
 └── Refused             carries a status and a title
     ├── Unauthenticated     401
+    │   └── Unsigned            of a chat: which part of it is wrong stays with us
     ├── Forbidden           403   (only within the caller's own team)
     ├── NotFound            404   (another team's things are not found either)
     ├── Conflict            409
@@ -54,6 +55,13 @@ class Unauthenticated(Refused):
 
     def __init__(self) -> None:
         super().__init__("send a valid token: Authorization: Bearer …")
+
+
+class Unsigned(Unauthenticated):
+    """A request that bears no valid signature, or bore it before."""
+
+    def __init__(self) -> None:
+        CaravanError.__init__(self, "this is for signed requests")
 
 
 class Forbidden(Refused):

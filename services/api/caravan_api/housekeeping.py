@@ -1,14 +1,18 @@
-"""Tidy up now and then: Idempotency-Keys that no one will repeat."""
+"""Tidy up now and then: Idempotency-Keys that no one will repeat, and what the chat is done with."""
 
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
+from caravan_api.doors.chatops.conversation import forget_heard
+from caravan_api.doors.chatops.replies import forget_replies
 from caravan_api.idempotency import forget_keys
+from caravan_api.notifications.deliver import forget_targets
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 
 _EVERY_S = 3600.0
+_TARGET_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +22,15 @@ class Housekeeping:
     db: Database
     clock: Clock
     remember_keys_s: float
+    remember_chat_s: float
 
     async def run(self) -> None:
         """Tidy up for ever."""
         while True:
+            now = self.clock.now()
             async with self.db.transaction() as tx:
-                await forget_keys(tx, self.clock.now() - timedelta(seconds=self.remember_keys_s))
+                await forget_keys(tx, now - timedelta(seconds=self.remember_keys_s))
+                await forget_heard(tx, now - timedelta(seconds=self.remember_chat_s), now)
+                await forget_replies(tx, now)
+                await forget_targets(tx, now - _TARGET_KEPT)
             await asyncio.sleep(_EVERY_S)

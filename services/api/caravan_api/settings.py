@@ -2,6 +2,7 @@
 
 from pydantic import Field, FilePath, SecretStr
 
+from caravan_api.doors.chatops.integrations import Integration, IntegrationName
 from caravan_shared.contracts.oidc import IssuerUrl
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
@@ -75,4 +76,27 @@ class Settings(ServiceSettings):
     remember_keys_s: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     forget_nodes_s: float = Field(
         7 * 86400, gt=0, description="Seconds for which a removed node is kept, so that a late fact cannot revive it."
+    )
+    chat: dict[IntegrationName, Integration] = Field(
+        {},
+        description="Chats with `/caravan`, as a JSON object by name, which is the last part of the URL that each "
+        "calls: see docs/chatops.md. It holds secrets: set it from where those are kept.",
+    )
+    chat_hosts: list[str] = Field(
+        ["hooks.slack.com"],
+        description="Hosts that messages to chats may be sent to, `host` or `host:port`, as a JSON list: add your "
+        "Mattermost server. Others are refused, so that nobody can have the api call what it alone reaches.",
+    )
+    remember_chat_s: float = Field(
+        86400, ge=900, description="Seconds for which a chat's request is remembered, to be refused if it comes again."
+    )
+    notify_group_s: float = Field(
+        10, ge=0, description="Seconds in which what happens to several clusters becomes one message."
+    )
+    notify_burst: int = Field(5, ge=1, description="Messages that a webhook may get at once.")
+    notify_every_s: float = Field(10, gt=0, description="Seconds a message after that; Slack takes one a second.")
+    notify_tries: int = Field(
+        12,
+        ge=1,
+        description="Tries, over about half an hour, after which a rule whose message nobody takes is stopped.",
     )

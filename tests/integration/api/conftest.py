@@ -1,7 +1,9 @@
 """A real api on a real nats-server, and someone who speaks for the other services."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from uuid import uuid4
 import httpx
 import pytest
 from nats.js.errors import NotFoundError
+from tests.support import chat
+from tests.support.chat import FakeChat
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
+from tests.support.spares import seed
 
 from caravan_api.access import Role
 from caravan_api.app import build
@@ -238,6 +243,58 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) 
         await one.offer()
         await one.add_team("builds")
         yield one
+
+
+@dataclass
+class Chats:
+    """An api with a Slack app `acme` and a Mattermost command `mm`, and the fake of both that it writes to."""
+
+    stack: Stack
+    fake: FakeChat
+
+    async def post(self, where: str, request: chat.Request) -> httpx.Response:
+        """What a product is answered at `/chat/<where>`."""
+        async with self.stack.client(None) as http:
+            return await http.post(f"/chat/{where}", content=request.body, headers=request.headers)
+
+    async def link(self, chat_user: str, role: str, team: str = "default") -> str:
+        """Have somebody in Slack be a new member of that role; the member's name."""
+        user = fresh(role)
+        answer = await self.post("acme", chat.slack_command("link", user=chat_user))
+        code = re.findall(r"chat link (\w+)", answer.text)[0]
+        async with self.stack.client(await self.stack.token(user, team, role=role)) as http:
+            linked = await http.post("/v1/chat-links", json={"code": code})
+        assert linked.status_code == 201, linked.text
+        return user
+
+
+@pytest.fixture(scope="session")
+async def chats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chats]:
+    """Chats on an api of their own, with two pools that have spares."""
+    folder, port = tmp_path_factory.mktemp("chats"), free_port()
+    nats = NatsServer(folder / "nats")
+    nats.start()
+    await seed(f"sqlite+aiosqlite:///{folder}/api.db", pools=2, spares=6)
+    settings = {
+        "chat": {
+            "acme": {"product": "slack", "signing_secret": chat.SLACK_SECRET, "workspaces": [chat.SLACK_WORKSPACE]},
+            "mm": {
+                "product": "mattermost",
+                "token": chat.MATTERMOST_TOKEN,
+                "workspaces": [chat.MATTERMOST_TEAM],
+                "api_url": "https://caravan.example.org",
+            },
+        },
+        "chat_hosts": [f"127.0.0.1:{port}"],
+        "notify_group_s": 0.3,
+        "notify_burst": 2,
+        "notify_every_s": 1,
+        "notify_tries": 2,
+    }
+    async with chat.fake_chat(port) as fake, running(folder, nats, **settings) as stack:
+        await stack.offer()
+        yield Chats(stack, fake)
+    nats.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from caravan_api.access import Role
-from caravan_api.access.guard import needed_role
+from caravan_api.access.guard import is_signed, needed_role
 from caravan_api.doors.rest.app import ROUTERS, api_routes
 
 PLACES = {
@@ -20,6 +20,7 @@ PLACES = {
     "pool": "x",
     "lease": str(uuid4()),
     "kind": "user",
+    "link_id": str(uuid4()),
 }
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/clusters"): {"name": "x", "spec": {}},
@@ -39,6 +40,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/teams"): {"name": "x"},
     ("PATCH", "/v1/teams/{name}"): {},
     ("PUT", "/v1/members/{kind}/{name:path}"): {},
+    ("POST", "/v1/chat-links"): {"code": "x"},
+    ("PUT", "/v1/notifications/{name}"): {
+        "product": "slack",
+        "url": "https://hooks.slack.com/x",
+        "occasions": ["lease-ending"],
+    },
 }
 QUERIES: dict[tuple[str, str], dict[str, str]] = {("DELETE", "/v1/grants"): {"user": "x"}}
 
@@ -78,3 +85,5 @@ def _routes() -> list[Route]:
 
 
 ROUTES = _routes()
+SIGNED = [route.path for router in ROUTERS for route in api_routes(router) if is_signed(route)]
+"""The paths, all of POST, that ask for a signature instead of a token."""

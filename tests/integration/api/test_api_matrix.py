@@ -13,8 +13,9 @@ import httpx
 import pytest
 from sqlalchemy import update
 from sqlmodel import col, func, select
-from tests.integration.api.conftest import Stack, fresh
-from tests.integration.api.routes import ROUTES, Route
+from tests.integration.api.conftest import ADMIN, Chats, Stack, fresh
+from tests.integration.api.routes import ROUTES, SIGNED, Route
+from tests.support import chat
 
 from caravan_api.access import Role
 from caravan_api.audit.store import AuditEntry
@@ -119,6 +120,24 @@ async def test_no_route_opens_to_a_token_that_is_for_other_areas(stack: Stack, v
     assert await _changes(stack) == before
 
 
+@pytest.mark.parametrize("integration", ["acme", "mm", "unknown"])
+@pytest.mark.parametrize("token", [None, "caravan_junk", ADMIN])
+async def test_no_signed_route_opens_without_its_signature(chats: Chats, integration: str, token: str | None) -> None:
+    assert SIGNED
+    before = await _all_changes(chats.stack)
+    async with chats.stack.client(token) as nobody:
+        for path in SIGNED:
+            filled = path.format(integration=integration)
+            for request in (chat.slack_command("list"), chat.mattermost_command("list"), chat.slack_press("list", "x")):
+                unsigned = request.but(X_Slack_Signature=None, Authorization=None)
+                answer = await nobody.post(
+                    filled, content=unsigned.body, headers=unsigned.headers, params={"debug": "1"}
+                )
+                assert (answer.status_code, answer.json()["detail"]) == (401, "this is for signed requests"), path
+                assert answer.json()["problems"] == []
+    assert await _all_changes(chats.stack) == before
+
+
 async def _void_token(stack: Stack, why: str) -> str | None:
     if why in ("none", "junk"):
         return {"none": None, "junk": "caravan_junk"}[why]
@@ -152,6 +171,11 @@ async def _changes(stack: Stack) -> int:
     statement = select(func.count()).where(AuditEntry.team == VICTIM, AuditEntry.door != "itself")
     async with stack.service.db.reading() as session:
         return (await session.exec(statement)).one()
+
+
+async def _all_changes(stack: Stack) -> int:
+    async with stack.service.db.reading() as session:
+        return (await session.exec(select(func.count()).select_from(AuditEntry))).one()
 
 
 def _places(route: Route) -> set[str]:

@@ -3,7 +3,7 @@
 import pytest
 from fastapi import APIRouter, Depends
 
-from caravan_api.access import Role, Viewer, is_public, public, routes_open_to_all
+from caravan_api.access import Role, Viewer, checks_signature, is_public, public, routes_open_to_all
 from caravan_api.doors.rest.app import ROUTERS, api_routes
 
 
@@ -20,14 +20,14 @@ def test_a_role_includes_the_lesser_ones(role: str, other: str, includes: bool) 
     assert Role(role).includes(Role(other)) is includes
 
 
-def test_every_route_names_a_role_or_says_that_it_is_public() -> None:
+def test_every_route_names_a_role_or_checks_a_signature_or_says_that_it_is_public() -> None:
     routes = [route for router in ROUTERS for route in api_routes(router)]
     assert len(routes) > 20
     assert routes_open_to_all(routes) == []
     assert [route.path for route in routes if is_public(route)] == ["/v1/login"]
 
 
-def test_a_route_without_a_role_is_found() -> None:
+def test_a_route_without_either_is_found() -> None:
     router = APIRouter()
 
     @router.get("/open")
@@ -38,5 +38,11 @@ def test_a_route_without_a_role_is_found() -> None:
 
     @router.get("/public", dependencies=[Depends(public)])
     def told_to_everybody() -> None: ...
+
+    @checks_signature
+    def signature() -> None: ...
+
+    @router.get("/signed", dependencies=[Depends(signature)])
+    def signed() -> None: ...
 
     assert routes_open_to_all(api_routes(router)) == ["['GET'] /open"]

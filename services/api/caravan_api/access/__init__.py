@@ -12,6 +12,12 @@ from caravan_api.access.guard import (
     routes_open_to_all,
 )
 from caravan_api.access.recognition import Access, valid_tokens
+    check_role,
+    checks_signature,
+    needs,
+    routes_open_to_all,
+)
+from caravan_api.access.recognition import Access
 from caravan_api.access.roles import Caller, Known, Role, Scope
 
 __all__ = [
@@ -26,6 +32,8 @@ __all__ = [
     "Scope",
     "Viewer",
     "is_public",
+    "check_role",
+    "checks_signature",
     "needs",
     "public",
     "routes_open_to_all",

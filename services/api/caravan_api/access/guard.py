@@ -4,7 +4,7 @@ It also says on whose behalf whatever follows is done, for the audit.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
@@ -18,6 +18,7 @@ from caravan_api.errors import Forbidden, Malformed, Refused, Unauthenticated
 from caravan_shared.contracts.facts import FieldProblem
 
 _ANYBODYS = "offers"
+_Dependency = TypeVar("_Dependency", bound=Callable[..., Any])
 _bearer = HTTPBearer(auto_error=False, description="A token of your team.")
 
 
@@ -44,8 +45,7 @@ def needs(role: Role) -> Callable[..., Coroutine[Any, Any, Caller]]:
         found = known.within(request.query_params.get("team"))
         if found is None:
             raise _unclear(known)
-        if not found.role.includes(role):
-            raise Forbidden(f"this needs the role {role}, and yours in the team {found.team} is {found.role}")
+        check_role(found, role)
         act_as(Actor(found.user, Door.REST, str(request.state.trace_id)))
         return found
 
@@ -68,23 +68,42 @@ def is_public(route: APIRoute) -> bool:
     return any(needed.call is public for needed in route.dependant.dependencies)
 
 
+def check_role(caller: Caller, role: Role) -> None:
+    """Raise `Forbidden` for a caller of a lesser role than this."""
+    if not caller.role.includes(role):
+        raise Forbidden(f"this needs the role {role}, and yours in the team {caller.team} is {caller.role}")
+
+
+def checks_signature(dependency: _Dependency) -> _Dependency:
+    """Mark a dependency that lets in what carries a valid signature, and nothing else; no bearer token is asked for."""
+    dependency.checks_signature = True  # type: ignore[attr-defined]  # what `routes_open_to_all` looks for
+    return dependency
+
+
 def routes_open_to_all(routes: Iterable[APIRoute]) -> list[str]:
-    """The routes that name no role and are not meant for everybody; anything in this list is a defect."""
+    """The routes that name no role, check no signature and are not meant for everybody: each is a defect."""
     return [
         f"{sorted(route.methods or ())} {route.path}"
         for route in routes
-        if not is_public(route) and needed_role(route) is None
+        if needed_role(route) is None and not is_signed(route) and not is_public(route)
     ]
 
 
 def needed_role(route: APIRoute) -> Role | None:
     """The role that a route lets in at least; None if it names none."""
-    return _needed_role(route.dependant)
+    role: Role | None = _marked(route.dependant, "needed_role")
+    return role
 
 
-def _needed_role(dependant: Dependant) -> Role | None:
-    named: Role | None = getattr(dependant.call, "needed_role", None)
-    return named or next(filter(None, (_needed_role(part) for part in dependant.dependencies)), None)
+def is_signed(route: APIRoute) -> bool:
+    """True for a route that checks a signature of its own."""
+    return bool(_marked(route.dependant, "checks_signature"))
+
+
+def _marked(dependant: Dependant, mark: str) -> Any:
+    """What a dependency of a route, or one of its own dependencies, is marked with; None if none is."""
+    own = getattr(dependant.call, mark, None)
+    return own or next(filter(None, (_marked(part, mark) for part in dependant.dependencies)), None)
 
 
 def _check_scopes(scopes: frozenset[Scope], tags: list[str]) -> None:

@@ -17,6 +17,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.audit.actor import actor
 from caravan_api.audit.store import AuditEntry
+from caravan_api.doors.chatops.store import ChatUser
+from caravan_api.notifications.store import NotificationRule
 from caravan_api.pools.store import Lease, Pool
 from caravan_api.store import Cluster, Grant, Table, Token
 from caravan_api.teams.store import Member, Team
@@ -73,6 +75,10 @@ AUDITED: Mapping[type[Table], _Audited] = {
     ),
     Team: _Audited("team", ("max_clusters", "max_nodes", "max_leases"), ref="name"),
     Member: _Audited("member", ("kind", "role"), ref="user", name="user"),
+    ChatUser: _Audited("chat link", ("integration", "workspace", "chat_name", "user"), name="user"),
+    NotificationRule: _Audited(
+        "notification", ("product", "channel", "occasions", "pool", "cluster", "target"), ref="name"
+    ),
 }
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Collection
 from datetime import datetime
 
+from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access.roles import Role
+from caravan_api.notifications.store import Notification, NotificationRule
 from caravan_api.store import Token
 from caravan_api.teams.store import Member, MemberKind, Team
 
@@ -38,10 +40,12 @@ async def remove(tx: AsyncSession, member: Member, now: datetime) -> None:
 
 
 async def dissolve(tx: AsyncSession, team: Team, now: datetime) -> None:
-    """End a team, all memberships and all tokens."""
+    """End a team, all memberships, all tokens and what it had told: a later team of that name is another one."""
     await _revoke_tokens(tx, now, Token.team == team.name)
-    for member in (await tx.exec(select(Member).where(Member.team == team.name))).all():
-        await tx.delete(member)
+    for table in (Member, NotificationRule):
+        for row in (await tx.exec(select(table).where(table.team == team.name))).all():
+            await tx.delete(row)
+    await tx.exec(delete(Notification).where(col(Notification.team) == team.name))
     await tx.delete(team)
 
 

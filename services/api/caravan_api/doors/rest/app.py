@@ -7,8 +7,10 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from caravan_api.access import routes_open_to_all
+from caravan_api.doors.chatops import routes as chat
 from caravan_api.doors.rest import (
     audit,
+    chat_links,
     clouds,
     clusters,
     dead_letters,
@@ -20,6 +22,7 @@ from caravan_api.doors.rest import (
     members,
     node_sets,
     nodes,
+    notifications,
     offers,
     plans,
     pools,
@@ -53,6 +56,9 @@ ROUTERS: Sequence[APIRouter] = tuple(
         tokens,
         audit,
         login,
+        chat_links,
+        notifications,
+        chat,
     )
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, StringConstraints, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from caravan_api.access import Role, Scope
+from caravan_api.decide.notifications import Occasion
 from caravan_api.errors import Malformed
+from caravan_api.markup import Product
 from caravan_api.pools.spec import LONGEST_LEASE_S, PoolName, PoolSpec
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
@@ -213,6 +215,41 @@ class NewToken(Body):
     lasts_s: int | None = Field(
         None, ge=60, le=_TEN_YEARS_S, description="Seconds after which it is void. Default: it is until revoked."
     )
+
+
+class ConfirmLink(Body):
+    """A code that `/caravan link` showed you in a chat."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"code": "K7WQ2MZX9PAB"}]})
+    code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,32}$")]
+
+
+class SetNotification(Body):
+    """What is told, and where."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "product": "slack",
+                    "url": "https://hooks.slack.com/services/T000/B000/XXXX",
+                    "occasions": ["lease-ending", "cluster-failed"],
+                    "pool": "ci",
+                }
+            ]
+        },
+    )
+    product: Product
+    url: Annotated[SecretStr, Field(max_length=2000)] = Field(
+        description="Of an incoming webhook. It is kept sealed, and shown to nobody."
+    )
+    occasions: list[Occasion] = Field(min_length=1, max_length=len(Occasion))
+    channel: Annotated[str, StringConstraints(pattern=r"^[@A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
+        None, description="Of Mattermost, another than the webhook's own."
+    )
+    pool: PoolName | None = Field(None, description="Only what concerns this pool's clusters.")
+    cluster: ClusterName | None = Field(None, description="Only what concerns this cluster.")
 
 
 class TokenView(BaseModel):

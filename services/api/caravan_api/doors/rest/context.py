@@ -16,11 +16,13 @@ from caravan_api.access import Access, Caller
 from caravan_api.admission import Limits
 from caravan_api.ask import Ask
 from caravan_api.desired import Desired
+from caravan_api.doors.chatops.replies import Replies
 from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
 from caravan_api.pools.bells import Bells
+from caravan_api.outgoing import Outgoing
 from caravan_api.pools.desired import DesiredPools
 from caravan_api.pools.leases import Leases
 from caravan_api.pools.reach import is_within_reach
@@ -54,6 +56,8 @@ class Api:
     pools: DesiredPools
     leases: Leases
     bells: Bells
+    outgoing: Outgoing
+    replies: Replies
 
 
 def _api(request: Request) -> Api:

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from caravan_api.access.guard import is_signed
 from caravan_api.doors.rest.problems import refusal, unknown_parameters
 from caravan_api.errors import TooLarge
 from caravan_shared.plumbing.log import bound
@@ -60,9 +61,12 @@ def _with_header(send: Send, trace_id: str) -> Send:
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not have: a misspelt filter would silently show everything."""
+    """Refuse query parameters that the route does not have: a misspelt filter would silently show everything.
+
+    Routes that check a signature come to that first: who has none is told nothing.
+    """
     asked = set(request.query_params)
-    if asked and (unknown := asked - _parameters(request)):
+    if asked and not is_signed(request.scope["route"]) and (unknown := asked - _parameters(request)):
         raise unknown_parameters(unknown)
 
 

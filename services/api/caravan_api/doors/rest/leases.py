@@ -102,7 +102,7 @@ async def extend(
     """Make it end later, up to the pool's cap."""
 
     async def work(tx: AsyncSession) -> Answer:
-        found, pool = await _locked(tx, caller, lease)
+        found, pool = await find_lease(tx, caller, lease)
         await api.leases.extend(tx, pool, found, body.for_s)
         return Answer(200, lease_view(found).model_dump(mode="json"), "")
 
@@ -113,7 +113,7 @@ async def extend(
 async def heartbeat(lease: UUID, caller: Developer, api: Parts, team: Team = None) -> LeaseView:
     """Say that its holder is still there, or still waits."""
     async with api.db.transaction() as tx:
-        found, _ = await _locked(tx, caller, lease)
+        found, _ = await find_lease(tx, caller, lease)
         api.leases.hear(tx, found)
         return lease_view(found)
 
@@ -128,7 +128,7 @@ async def give_back(
 ) -> LeaseView:
     """Give it back, or leave the queue. Its cluster is deleted, never used again. Asking again is fine."""
     async with api.db.transaction() as tx:
-        found, pool = await _locked(tx, caller, lease)
+        found, pool = await find_lease(tx, caller, lease)
         await api.leases.give_back(tx, pool, found, caller.user, keep_s)
         return lease_view(found)
 
@@ -159,7 +159,8 @@ async def _view(api: Api, caller: Caller, lease_id: UUID) -> LeaseView:
         return await waiting_view(session, pool, found, api.clock.now())
 
 
-async def _locked(tx: AsyncSession, caller: Caller, lease_id: UUID) -> tuple[Lease, Pool]:
+async def find_lease(tx: AsyncSession, caller: Caller, lease_id: UUID) -> tuple[Lease, Pool]:
+    """The lease of that id, locked, and its pool. Raises `NotFound`, for another team's lease too."""
     found = _visible(await lock_lease(tx, lease_id), caller)
     return found, await tx.get_one(Pool, found.pool_id)
 
