@@ -20,9 +20,9 @@ from caravan_api.doors.rest.context import Api
 from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
-from caravan_api.oidc.issuers import Issuers
 from caravan_api.notifications import watch as notifications
 from caravan_api.notifications.deliver import Deliverer, Terms
+from caravan_api.oidc.issuers import Issuers
 from caravan_api.outgoing import Outgoing
 from caravan_api.pools import keys
 from caravan_api.pools.bells import Bells

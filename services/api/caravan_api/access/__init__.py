@@ -6,18 +6,14 @@ from caravan_api.access.guard import (
     Identified,
     Owner,
     Viewer,
+    check_role,
+    checks_signature,
     is_public,
     needs,
     public,
     routes_open_to_all,
 )
 from caravan_api.access.recognition import Access, valid_tokens
-    check_role,
-    checks_signature,
-    needs,
-    routes_open_to_all,
-)
-from caravan_api.access.recognition import Access
 from caravan_api.access.roles import Caller, Known, Role, Scope
 
 __all__ = [
@@ -31,9 +27,9 @@ __all__ = [
     "Role",
     "Scope",
     "Viewer",
-    "is_public",
     "check_role",
     "checks_signature",
+    "is_public",
     "needs",
     "public",
     "routes_open_to_all",

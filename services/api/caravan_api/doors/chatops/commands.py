@@ -17,7 +17,7 @@ from caravan_api.doors.chatops.said import Said
 from caravan_api.doors.rest.bodies import Body, CreateCluster, ExtendLease, TakeLease
 from caravan_api.doors.rest.context import Api, find_cluster, is_id
 from caravan_api.doors.rest.leases import find_lease
-from caravan_api.doors.rest.pools import find_pool
+from caravan_api.doors.rest.pools import find_pool, taking_team
 from caravan_api.errors import Conflict, Malformed, NotFound
 from caravan_api.offers import offered_versions
 from caravan_api.pools.leases import Wish
@@ -53,7 +53,8 @@ async def do(doing: Doing, command: language.Command) -> Answer:
 async def _lease(doing: Doing, asked: language.Lease) -> Answer:
     body = _read(TakeLease, lasts_s=asked.lasts_s, purpose=asked.purpose)
     pool = await find_pool(doing.tx, doing.caller, asked.pool, doing.caller.team)
-    lease = await doing.api.leases.take(doing.tx, pool, doing.caller.user, Wish(body.lasts_s, body.purpose))
+    wish = Wish(body.lasts_s, body.purpose)
+    lease = await doing.api.leases.take(doing.tx, pool, taking_team(pool, doing.caller, None), doing.caller.user, wish)
     view = await waiting_view(doing.tx, pool, lease, doing.api.clock.now())
     if view.position is None:
         return Answer("Here you are.", [serving.lease_line(lease)], _kubeconfig(doing, lease.cluster))

@@ -21,8 +21,8 @@ from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
-from caravan_api.pools.bells import Bells
 from caravan_api.outgoing import Outgoing
+from caravan_api.pools.bells import Bells
 from caravan_api.pools.desired import DesiredPools
 from caravan_api.pools.leases import Leases
 from caravan_api.pools.reach import is_within_reach

@@ -172,7 +172,7 @@ async def take(
     async def work(tx: AsyncSession) -> Answer:
         found = await find_pool(tx, caller, pool, team)
         wish = Wish(body.lasts_s, body.purpose, body.labels, body.heartbeat_s)
-        lease = await api.leases.take(tx, found, _taking_team(found, caller, team), caller.user, wish)
+        lease = await api.leases.take(tx, found, taking_team(found, caller, team), caller.user, wish)
         view = await waiting_view(tx, found, lease, api.clock.now())
         if view.position and not body.wait:
             raise NotYet(f"no spare of the pool {found.name} is ready: come again, or let `wait` be true")
@@ -216,7 +216,7 @@ def _the_one(found: Sequence[Pool], team: str) -> Pool:
     return (own or found)[0]
 
 
-def _taking_team(pool: Pool, caller: Caller, team: str | None) -> str:
+def taking_team(pool: Pool, caller: Caller, team: str | None) -> str:
     """Whose the lease is: the team meant, the caller's by default. Of pools that only an admin finds: the pool's."""
     meant = team_of(caller, team)
     return meant if pool.is_for(meant) else pool.team
