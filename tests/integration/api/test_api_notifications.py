@@ -148,6 +148,7 @@ async def test_leases_of_a_pool_are_told_when_they_are_granted_and_before_they_e
         soon = {
             "granted_at": datetime.now(UTC) - timedelta(hours=1),
             "ends_at": datetime.now(UTC) + timedelta(minutes=2),
+            "due_at": datetime.now(UTC),
         }
         await tx.exec(update(Lease).where(col(Lease.id) == UUID(taken["id"])).values(**soon))
         pool_id = (await tx.get_one(Lease, UUID(taken["id"]))).pool_id
