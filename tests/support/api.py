@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +29,10 @@ FAST_SANDBOX = {
 """Latencies that leave a test's time to what it tests."""
 
 
+class NotNow(AssertionError):
+    """The api says that it is not possible right now, as it does for a moment after its start."""
+
+
 class Api:
     """A client with the admin's token. Every call that fails raises with the API's own words."""
 
@@ -52,6 +57,8 @@ class Api:
     async def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Json:
         """One call; the answer's JSON, empty where there is none."""
         answer = await self._http.request(method, path, json=body, headers=headers)
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise NotNow(answer.text)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return dict(answer.json()) if answer.content else {}
 
@@ -62,13 +69,13 @@ class Api:
         )
 
     async def insist(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Json:
-        """`call`, repeated while nobody answers."""
+        """`call`, repeated while nobody answers or the answer is that it is not possible right now."""
         found: list[Json] = []
 
         async def answered() -> bool:
             try:
                 found.append(await self.call(method, path, body, headers))
-            except httpx.TransportError:
+            except (httpx.TransportError, NotNow):
                 return False
             return True
 

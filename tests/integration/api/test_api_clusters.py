@@ -110,11 +110,10 @@ async def test_scaling_up_and_down_makes_new_generations(stack: Stack) -> None:
     )
 
     async def shrunk() -> bool:
-        return bool((await stack.get(cluster))["nodes"]["joined"] == 3)
+        shown = (await stack.http.get(f"/v1/clusters/{cluster['id']}/nodes")).json()["items"]
+        return bool((await stack.get(cluster))["nodes"]["joined"] == len(shown) == 3)
 
     await eventually(shrunk)
-    shown = (await stack.http.get(f"/v1/clusters/{cluster['id']}/nodes")).json()["items"]
-    assert len(shown) == 3
     assert (await stack.http.patch(path.replace("workers", "nosuch"), json={"count": 1})).status_code == 404
 
 
