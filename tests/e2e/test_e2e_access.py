@@ -80,7 +80,7 @@ class Person:
 async def alice(stack: Stack, api: Api, tmp_path: Path) -> AsyncIterator[Person]:
     """A developer under a name that no other test has."""
     user = f"alice-{uuid4().hex[:8]}"
-    token = await api.call("POST", "/tokens", {"user": user, "team": "default", "role": "developer"})
+    token = await api.call("POST", "/tokens", {"user": user})
     config = tmp_path / ".config" / "caravan" / "config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(yaml.safe_dump({"url": stack.url, "token": token["token"]}))

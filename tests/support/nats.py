@@ -33,9 +33,19 @@ class NatsServer:
         return f"nats://{user}:{password}@127.0.0.1:{self._port}"
 
     def reload(self) -> None:
-        """Have it read its configuration again, as an operator would."""
+        """Have it read its configuration again, as an operator would, and wait until it has."""
         assert self._process is not None
+        before = self._reloads()
         subprocess.run([_binary(), "--signal", f"reload={self._process.pid}"], check=True, capture_output=True)
+        # Two signals that come together are one.
+        ends_at = time.monotonic() + 20
+        while self._reloads() == before:
+            if time.monotonic() > ends_at:
+                raise TimeoutError((self._folder / "nats.log").read_text())
+            time.sleep(0.02)
+
+    def _reloads(self) -> int:
+        return (self._folder / "nats.log").read_text().count("Reloaded server configuration")
 
     def start(self) -> None:
         """Start and wait until it accepts connections."""
