@@ -55,7 +55,7 @@ test: install ## All tests that need nothing but this checkout
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
-	$(BIN)/pytest -m faults
+	$(BIN)/pytest -m faults --timeout 600
 
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
