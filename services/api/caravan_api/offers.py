@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.admission import Current, Limits, Surroundings
 from caravan_api.decide.facts import Facts
 from caravan_api.store import CloudOffer, Cluster, KubernetesOffer
-from caravan_api.teams.quotas import locked_team, use_of
+from caravan_api.teams.quotas import clusters_of, locked_team
 from caravan_api.teams.store import Team
 from caravan_shared.contracts.addresses import IPAddress
 from caravan_shared.contracts.events import CloudOffered, KubernetesOffered
@@ -67,7 +67,7 @@ async def surroundings(
     session: AsyncSession, limits: Limits, team: str, *, name: str | None = None, cluster: Cluster | None = None
 ) -> Surroundings:
     """What admission must know to judge a new cluster named `name`, or a change of `cluster`. Raises `NotFound`."""
-    quota, use = await locked_team(session, team), await use_of(session, team)
+    quota, has = await locked_team(session, team), await clusters_of(session, team)
     counts = cluster is not None and cluster.deletion_asked_at is None
     current = None
     if cluster:
@@ -81,8 +81,8 @@ async def surroundings(
         limits=_team_limits(limits, quota),
         names_taken=frozenset({name} if name is not None and taken else ()),
         virtual_ips_taken=frozenset() if cluster else await _virtual_ips(session),
-        team_nodes=use.nodes - (cluster.nodes_wanted if cluster and counts else 0),
-        team_clusters=use.clusters - counts,
+        team_nodes=has.nodes - (cluster.nodes_wanted if cluster and counts else 0),
+        team_clusters=has.clusters - counts,
         current=current,
     )
 

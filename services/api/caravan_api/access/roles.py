@@ -80,13 +80,17 @@ class Known:
     scopes: frozenset[Scope] = frozenset()
     standing: Standing | None = None
 
+    @property
+    def is_admin(self) -> bool:
+        """True for those who run the installation: an admin anywhere is one everywhere."""
+        return Role.ADMIN in self.roles.values()
+
     def within(self, team: str | None) -> Caller | None:
         """The caller in the team that was named, or in their only one; None if it is unclear which, or they have none.
 
         Who names a team that is not theirs stays in one that is: routes then say what they say of foreign things.
-        An admin anywhere is one everywhere.
         """
-        if Role.ADMIN in self.roles.values():
+        if self.is_admin:
             home = next(name for name, role in self.roles.items() if role is Role.ADMIN)
             return self._caller(home, Role.ADMIN)
         if len(self.roles) == 1 or (team is not None and team not in self.roles):

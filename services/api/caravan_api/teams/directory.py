@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.access.roles import Role
 from caravan_api.notifications.store import Notification, NotificationRule
 from caravan_api.store import Token
+from caravan_api.teams.quotas import locked_team
 from caravan_api.teams.store import Member, MemberKind, Team
 
 
@@ -30,6 +31,17 @@ async def member_named(session: AsyncSession, team: str, user: str) -> Member | 
     """The person or service account of that name."""
     statement = select(Member).where(Member.team == team, Member.user == user, Member.kind != MemberKind.GROUP)
     return (await session.exec(statement)).one_or_none()
+
+
+async def add(
+    tx: AsyncSession, team: str, kind: MemberKind, user: str, role: Role, *, by: str, now: datetime
+) -> Member:
+    """A new member. Raises `NotFound` for a team that is not on record."""
+    await locked_team(tx, team)
+    member = Member(team=team, kind=kind, user=user, role=role, added_by=by, added_at=now)
+    tx.add(member)
+    await tx.flush()
+    return member
 
 
 async def remove(tx: AsyncSession, member: Member, now: datetime) -> None:

@@ -17,12 +17,11 @@ from caravan_api.teams.store import Team
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What a team has: clusters and nodes wanted, leases held or waited for."""
+class Clusters:
+    """How many clusters a team wants, and how many nodes in all of them."""
 
     clusters: int
     nodes: int
-    leases: int
 
 
 async def locked_team(tx: AsyncSession, name: str) -> Team:
@@ -35,27 +34,24 @@ async def locked_team(tx: AsyncSession, name: str) -> Team:
     return team
 
 
-async def use_of(session: AsyncSession, team: str) -> Use:
+async def clusters_of(session: AsyncSession, team: str) -> Clusters:
     """What the team has now."""
-    clusters, nodes = (
-        await session.exec(
-            select(func.count(), func.coalesce(func.sum(Cluster.nodes_wanted), 0)).where(
-                Cluster.team == team, col(Cluster.deletion_asked_at).is_(None)
-            )
-        )
-    ).one()
-    return Use(clusters, int(nodes), await _open_leases(session, team))
+    counted = select(func.count(), func.coalesce(func.sum(Cluster.nodes_wanted), 0))
+    wanted = counted.where(Cluster.team == team, col(Cluster.deletion_asked_at).is_(None))
+    clusters, nodes = (await session.exec(wanted)).one()
+    return Clusters(clusters, int(nodes))
+
+
+async def open_leases(session: AsyncSession, team: str) -> int:
+    """How many leases the team holds, keeps or waits for."""
+    statement = select(func.count()).where(Lease.team == team, col(Lease.ended_at).is_(None))
+    return (await session.exec(statement)).one()
 
 
 async def check_lease_fits(tx: AsyncSession, name: str) -> None:
     """Raise `Conflict` if the team has as many leases as it may."""
     team = await locked_team(tx, name)
-    if team.max_leases is not None and await _open_leases(tx, name) >= team.max_leases:
+    if team.max_leases is not None and await open_leases(tx, name) >= team.max_leases:
         raise Conflict(
             f"your team has {team.max_leases} leases, held or waited for, and may have no more: give one back"
         )
-
-
-async def _open_leases(session: AsyncSession, team: str) -> int:
-    statement = select(func.count()).where(Lease.team == team, col(Lease.ended_at).is_(None))
-    return (await session.exec(statement)).one()

@@ -13,15 +13,13 @@ from caravan_api.access import Owner, Viewer
 from caravan_api.audit.actor import Door
 from caravan_api.audit.recording import AUDITED, Action
 from caravan_api.audit.store import AuditEntry
-from caravan_api.doors.rest.context import Api, Page, Parts, Team, find_cluster, team_of
+from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, find_cluster, team_listed
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.store import Cluster, Grant
 
 router = APIRouter(prefix="/v1", tags=["teams"])
 
 _OF_CLUSTERS = tuple(AUDITED[table].kind for table in (Cluster, Grant))
-Limit = Annotated[int | None, Query(ge=1, le=500)]
-After = Annotated[str | None, Query(max_length=500)]
 Text = Annotated[str | None, Query(max_length=200)]
 
 
@@ -62,8 +60,8 @@ async def audit(
 ) -> AuditPage:
     """Every change in your team (an admin's: everywhere), newest first."""
     statement = select(AuditEntry)
-    if team or not caller.is_admin:
-        statement = statement.where(AuditEntry.team == team_of(caller, team))
+    if (meant := team_listed(caller, team)) is not None:
+        statement = statement.where(AuditEntry.team == meant)
     wanted = {AuditEntry.actor: actor, AuditEntry.kind: kind, AuditEntry.ref: ref, AuditEntry.action: action}
     return await _page(api, statement, wanted, limit, after)
 

@@ -15,8 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.access import Developer, Viewer
 from caravan_api.doors.rest.bodies import ChangeCluster, CreateCluster, LimitLifetime, merged
 from caravan_api.doors.rest.context import (
+    After,
     IdempotencyKeyHeader,
     IfMatch,
+    Limit,
     Page,
     Parts,
     Team,
@@ -26,6 +28,7 @@ from caravan_api.doors.rest.context import (
     find_cluster,
     must_match,
     once,
+    team_listed,
     team_of,
 )
 from caravan_api.errors import NoPrecondition
@@ -101,16 +104,15 @@ async def list_clusters(
     cloud: Word = None,
     q: Annotated[str | None, Query(pattern=r"^[a-z0-9-]{0,32}$", description="Part of a name.")] = None,
     sort: Sort = Sort.AGE_DOWN,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> ClusterPage:
     """Your team's clusters and those it leases (an admin's: all teams'), page by page.
 
     Deleted ones only with `phase=Deleted`.
     """
     statement = select(Cluster)
-    if team or not caller.is_admin:
-        meant = team_of(caller, team)
+    if (meant := team_listed(caller, team)) is not None:
         statement = statement.where(is_within_reach(meant, owner=Cluster.team, cluster=Cluster.id))
     wanted = {Cluster.phase: phase, Cluster.verdict: health, Cluster.version: version, Cluster.cloud: cloud}
     for column, value in wanted.items():

@@ -88,6 +88,8 @@ IfMatch = Annotated[
 WORD = r"[A-Za-z0-9._-]{1,64}"
 """What names of clouds and machine types are made of."""
 Word = Annotated[str | None, Query(pattern=f"^{WORD}$")]
+Limit = Annotated[int | None, Query(ge=1, le=500)]
+After = Annotated[str | None, Query(max_length=500)]
 
 
 class Page(BaseModel):
@@ -102,6 +104,11 @@ def team_of(caller: Caller, team: str | None) -> str:
     if team is None or caller.sees(team):
         return team or caller.team
     raise Forbidden(f"you belong to the team {caller.team}")
+
+
+def team_listed(caller: Caller, team: str | None) -> str | None:
+    """The team whose things are listed; None, for an admin who names none, is all. Raises `Forbidden`."""
+    return None if caller.is_admin and team is None else team_of(caller, team)
 
 
 async def find_cluster(

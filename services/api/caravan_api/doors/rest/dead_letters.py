@@ -3,19 +3,16 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from caravan_api.access import Admin
 from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.doors.rest.bodies import Replay
-from caravan_api.doors.rest.context import Page, Parts, Team
+from caravan_api.doors.rest.context import After, Limit, Page, Parts, Team
 from caravan_api.errors import NotFound
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_shared.plumbing.dead_letters import DeadLetter, list_dead_letters, replay
-from caravan_shared.plumbing.log import get_logger
-
-log = get_logger(__name__)
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 
@@ -43,8 +40,8 @@ async def list_letters(
     _caller: Admin,
     api: Parts,
     team: Team = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> DeadLetterPage:
     """The dead letters of all services."""
     size = limit or api.settings.page_size

@@ -15,8 +15,8 @@ from sqlalchemy import func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.access import Caller, Developer, Role, Viewer, valid_tokens
-from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
+from caravan_api.access import Developer, Role, Viewer, valid_tokens
+from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, team_listed
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.readmodel import ClustersGrantView, clusters_grant_view
 from caravan_api.store import Cluster, Grant, Token
@@ -70,12 +70,12 @@ async def list_grants(
     api: Parts,
     team: Team = None,
     user: Annotated[str | None, Query(max_length=200, description="Whose.")] = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> GrantPage:
     """Access to your team's clusters (an admin's: all teams'), open and past, newest first."""
     statement = select(Grant, Cluster).join(Cluster, col(Cluster.id) == col(Grant.cluster_id))
-    if (whose := _team(caller, team)) is not None:
+    if (whose := team_listed(caller, team)) is not None:
         statement = statement.where(Cluster.team == whose)
     if user is not None:
         statement = statement.where(Grant.user == user)
@@ -102,7 +102,7 @@ async def revoke_all(
     team: Team = None,
 ) -> RevokedAccess:
     """Take back all that a person holds on your team's clusters (an admin's: on all). Asking again is fine."""
-    whose = _team(caller, team)
+    whose = team_listed(caller, team)
     taken = await api.ask(AskRevokeAll(user=user, team=whose), RevokedAll)
     log.info("all access revoked", user=user, team=whose, by=caller.user, grants=len(taken.items) + taken.more)
     async with api.db.reading() as session:
@@ -117,11 +117,6 @@ async def revoke_all(
         more=taken.more,
         tokens=tokens,
     )
-
-
-def _team(caller: Caller, team: str | None) -> str | None:
-    """The team meant; None for an admin who means all."""
-    return None if caller.is_admin and team is None else team_of(caller, team)
 
 
 async def _clusters(session: AsyncSession, ids: set[UUID]) -> dict[UUID, Cluster]:

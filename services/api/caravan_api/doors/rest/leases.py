@@ -13,7 +13,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Caller, Developer, Viewer
 from caravan_api.doors.rest.bodies import ExtendLease
-from caravan_api.doors.rest.context import Api, IdempotencyKeyHeader, Page, Parts, Team, answered_once, team_of
+from caravan_api.doors.rest.context import (
+    After,
+    Api,
+    IdempotencyKeyHeader,
+    Limit,
+    Page,
+    Parts,
+    Team,
+    answered_once,
+    team_listed,
+)
 from caravan_api.doors.rest.timeline import stream_response, streamed
 from caravan_api.errors import NotFound
 from caravan_api.idempotency import Answer
@@ -45,13 +55,13 @@ async def list_leases(
     pool: PoolName | None = None,
     state: LeaseState | None = None,
     holder: Annotated[str | None, Query(max_length=200, description="Who took it.")] = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> LeasePage:
     """Your team's leases (an admin's: all teams'), newest first. Ended ones only with `state=Ended`."""
     statement = select(Lease).order_by(col(Lease.asked_at).desc(), col(Lease.id).desc())
-    if team or not caller.is_admin:
-        statement = statement.where(Lease.team == team_of(caller, team))
+    if (meant := team_listed(caller, team)) is not None:
+        statement = statement.where(Lease.team == meant)
     for column, value in {Lease.pool: pool, Lease.state: state, Lease.holder: holder}.items():
         statement = statement.where(column == value) if value is not None else statement
     if state is not LeaseState.ENDED:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -16,9 +16,11 @@ from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.doors.rest.bodies import Body, LooksLike, merged
 from caravan_api.doors.rest.context import (
     WORD,
+    After,
     Api,
     IdempotencyKeyHeader,
     IfMatch,
+    Limit,
     Page,
     Parts,
     Team,
@@ -139,8 +141,8 @@ async def list_machines(
     cloud: Word = None,
     machine_type: Word = None,
     state: InventoryState | None = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
     team: Team = None,
 ) -> MachinePage:
     """The machines of all inventories, page by page, by name."""

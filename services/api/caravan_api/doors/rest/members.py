@@ -12,7 +12,6 @@ from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
 from caravan_api.errors import Forbidden, Malformed, NotFound
 from caravan_api.teams import directory
 from caravan_api.teams.names import user_of
-from caravan_api.teams.quotas import locked_team
 from caravan_api.teams.store import Member, MemberKind
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.requests import AskRevokeAll, RevokedAll
@@ -54,16 +53,13 @@ async def place(
     owner = team_of(caller, team)
     _check_rank(caller, body.role)
     async with api.db.transaction() as tx:
-        await locked_team(tx, owner)
-        key = (owner, kind, _user(kind, owner, name))
-        member = await tx.get(Member, key, with_for_update=True)
+        user = _user(kind, owner, name)
+        member = await tx.get(Member, (owner, kind, user), with_for_update=True)
         if member is None:
-            member = Member(
-                team=owner, kind=kind, user=key[2], role=body.role, added_by=caller.user, added_at=api.clock.now()
-            )
-        else:
-            _check_rank(caller, Role(member.role))
-            member.role = body.role
+            now = api.clock.now()
+            return _view(await directory.add(tx, owner, kind, user, body.role, by=caller.user, now=now))
+        _check_rank(caller, Role(member.role))
+        member.role = body.role
         tx.add(member)
         return _view(member)
 

@@ -1,8 +1,6 @@
 """The nodes of a cluster: page by page, and one of them replaced by another."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -11,7 +9,9 @@ from caravan_api.access import Developer, Viewer
 from caravan_api.decide.nodes import NodeState
 from caravan_api.doors.rest.bodies import ReplaceNode
 from caravan_api.doors.rest.context import (
+    After,
     IdempotencyKeyHeader,
+    Limit,
     Page,
     Parts,
     Team,
@@ -44,8 +44,8 @@ async def list_nodes(
     team: Team = None,
     node_set: NodeSetName | None = None,
     state: NodeState | None = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> NodePage:
     """The cluster's nodes by name. Removed ones only with `state=Removed`."""
     size = limit or api.settings.page_size

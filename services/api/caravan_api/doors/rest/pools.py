@@ -1,10 +1,10 @@
 """Pools: make one, look at it, change it, let it go; and take a lease of one of its clusters."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import bindparam
 from sqlmodel import col, select
@@ -13,9 +13,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.access import Caller, Developer, Viewer
 from caravan_api.doors.rest.bodies import LONGEST_ACCESS_S, AskAccess, ChangePool, CreatePool, TakeLease, merged
 from caravan_api.doors.rest.context import (
+    After,
     Api,
     IdempotencyKeyHeader,
     IfMatch,
+    Limit,
     Page,
     Parts,
     Team,
@@ -24,6 +26,7 @@ from caravan_api.doors.rest.context import (
     is_id,
     must_match,
     once,
+    team_listed,
     team_of,
 )
 from caravan_api.doors.rest.kubeconfigs import IssuedKubeconfig, granted
@@ -84,13 +87,13 @@ async def list_pools(
     caller: Viewer,
     api: Parts,
     team: Team = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> PoolPage:
     """Your team's pools and those shared with it (an admin's: all teams'), by name."""
     statement = _LIVE.order_by(col(Pool.name), col(Pool.id))
-    if team or not caller.is_admin:
-        statement = statement.where(is_open_to(team_of(caller, team)))
+    if (meant := team_listed(caller, team)) is not None:
+        statement = statement.where(is_open_to(meant))
     if after:
         name, pool_id = decode_cursor(after, str, UUID)
         statement = statement.where((col(Pool.name) > name) | ((col(Pool.name) == name) & (col(Pool.id) > pool_id)))

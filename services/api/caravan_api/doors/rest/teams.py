@@ -1,23 +1,22 @@
 """Teams: an admin makes them and says how much they may have; everybody sees their own."""
 
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.access import Admin, Identified, Known, Role
+from caravan_api.access import Admin, Identified
 from caravan_api.doors.rest.bodies import ChangeTeam, NewTeam
-from caravan_api.doors.rest.context import Page, Parts, Team
+from caravan_api.doors.rest.context import After, Limit, Page, Parts, Team
 from caravan_api.errors import Conflict, NotFound
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.pools.store import Pool
 from caravan_api.store import Cluster
 from caravan_api.teams import store
 from caravan_api.teams.directory import dissolve
-from caravan_api.teams.quotas import locked_team, use_of
+from caravan_api.teams.quotas import clusters_of, locked_team, open_leases
 from caravan_shared.contracts.spec import TeamName
 
 router = APIRouter(prefix="/v1/teams", tags=["teams"])
@@ -71,13 +70,13 @@ async def list_teams(
     known: Identified,
     api: Parts,
     team: Team = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> TeamPage:
     """The teams that you belong to (an admin's: all), by name."""
     size = limit or api.settings.page_size
     statement = select(store.Team).order_by(col(store.Team.name)).limit(size + 1)
-    if not _is_admin(known):
+    if not known.is_admin:
         statement = statement.where(col(store.Team.name).in_(known.roles))
     if after:
         statement = statement.where(col(store.Team.name) > decode_cursor(after, str)[0])
@@ -93,7 +92,7 @@ async def list_teams(
 async def get(name: str, known: Identified, api: Parts, team: Team = None) -> TeamDetail:
     """One team, and what it has of its quota."""
     async with api.db.reading() as session:
-        found = await session.get(store.Team, name) if name in known.roles or _is_admin(known) else None
+        found = await session.get(store.Team, name) if name in known.roles or known.is_admin else None
         if found is None:
             raise NotFound("there is no such team that you belong to")
         return await _detail(session, found)
@@ -122,14 +121,11 @@ async def delete(name: str, _caller: Admin, api: Parts, team: Team = None) -> No
         await dissolve(tx, found, api.clock.now())
 
 
-def _is_admin(known: Known) -> bool:
-    return Role.ADMIN in known.roles.values()
-
-
 def _view(team: store.Team) -> TeamView:
     return TeamView.model_validate(team, from_attributes=True)
 
 
 async def _detail(session: AsyncSession, team: store.Team) -> TeamDetail:
-    used = Used.model_validate(await use_of(session, team.name), from_attributes=True)
+    has = await clusters_of(session, team.name)
+    used = Used(clusters=has.clusters, nodes=has.nodes, leases=await open_leases(session, team.name))
     return TeamDetail(**_view(team).model_dump(), used=used)

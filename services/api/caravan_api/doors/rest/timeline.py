@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from sqlmodel import col, select
 
 from caravan_api.access import Viewer
-from caravan_api.doors.rest.context import Page, Parts, Team, find_cluster, team_of
+from caravan_api.doors.rest.context import After, Limit, Page, Parts, Team, find_cluster, team_listed
 from caravan_api.feed import Scope
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.readmodel import TimelineView, timeline_view
@@ -41,8 +41,8 @@ async def timeline(
     caller: Viewer,
     api: Parts,
     team: Team = None,
-    limit: Annotated[int | None, Query(ge=1, le=500)] = None,
-    after: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Limit = None,
+    after: After = None,
 ) -> TimelinePage:
     """What happened to the cluster, newest first; `after` leads on to what was before."""
     size = limit or api.settings.page_size
@@ -73,7 +73,7 @@ async def all_events(
     caller: Viewer, api: Parts, team: Team = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """All clusters of your team (an admin's: of all teams, or of `team`) as they change."""
-    scope = Scope(team=None if caller.is_admin and team is None else team_of(caller, team))
+    scope = Scope(team=team_listed(caller, team))
     return streamed(api.feed.stream(scope, _number(last_event_id)))
 
 

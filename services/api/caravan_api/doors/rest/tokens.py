@@ -5,17 +5,14 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Caller, Role, Viewer
 from caravan_api.doors.rest.bodies import IssuedToken, NewToken, TokenView
-from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
+from caravan_api.doors.rest.context import Page, Parts, Team, team_listed, team_of
 from caravan_api.errors import Forbidden, Malformed, NotFound
 from caravan_api.store import Token
-from caravan_api.teams.directory import member_named
+from caravan_api.teams import directory
 from caravan_api.teams.names import is_named_in, kind_of, service_user
-from caravan_api.teams.quotas import locked_team
-from caravan_api.teams.store import Member
 from caravan_shared.contracts.facts import FieldProblem
 
 router = APIRouter(prefix="/v1/tokens", tags=["teams"])
@@ -36,7 +33,10 @@ async def issue(body: NewToken, caller: Viewer, api: Parts, team: Team = None) -
     owner, user = team_of(caller, team), body.user or caller.user
     _check(caller, owner, user, body)
     async with api.db.transaction() as tx:
-        member = await member_named(tx, owner, user) or await _added(tx, api, caller, owner, user, body.role)
+        now, kind = api.clock.now(), kind_of(user)
+        member = await directory.member_named(tx, owner, user) or await directory.add(
+            tx, owner, kind, user, body.role, by=caller.user, now=now
+        )
         lasts = timedelta(seconds=body.lasts_s) if body.lasts_s else None
         token, text = await api.access.issue(tx, member, body.role, lasts, body.scopes)
         return IssuedToken(**_view(token).model_dump(), token=text)
@@ -46,8 +46,8 @@ async def issue(body: NewToken, caller: Viewer, api: Parts, team: Team = None) -
 async def list_tokens(caller: Viewer, api: Parts, team: Team = None) -> Tokens:
     """Your tokens, an owner's: the team's, an admin's: all; those that have expired included."""
     statement = select(Token).where(col(Token.revoked_at).is_(None)).order_by(col(Token.created_at))
-    if team or not caller.is_admin:
-        statement = statement.where(Token.team == team_of(caller, team))
+    if (meant := team_listed(caller, team)) is not None:
+        statement = statement.where(Token.team == meant)
     if not caller.role.includes(Role.OWNER):
         statement = statement.where(Token.user == caller.user)
     async with api.db.reading() as session:
@@ -85,21 +85,6 @@ def _check(caller: Caller, team: str, user: str, body: NewToken) -> None:
 
 def _governs(caller: Caller, user: str) -> bool:
     return user == caller.user or caller.role.includes(Role.OWNER)
-
-
-async def _added(tx: AsyncSession, api: Api, caller: Caller, team: str, user: str, role: Role) -> Member:
-    await locked_team(tx, team)
-    member = Member(
-        team=team,
-        kind=kind_of(user),
-        user=user,
-        role=role,
-        added_by=caller.user,
-        added_at=api.clock.now(),
-    )
-    tx.add(member)
-    await tx.flush()
-    return member
 
 
 def _view(token: Token) -> TokenView:
