@@ -8,7 +8,7 @@ import typer
 
 from caravan_cli import options
 from caravan_cli.errors import UsageProblem
-from caravan_cli.render import Output, document, stdout, table
+from caravan_cli.render import Output, Row, listing
 from caravan_cli.session import client
 
 _SHOWN = 100
@@ -37,14 +37,12 @@ def audit(
         raise UsageProblem("--cluster shows all of one cluster: leave out --actor and --kind.")
     with client(ctx) as api:
         found = list(islice(api.audit(filters, cluster=cluster), limit))
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    rows = [
-        (each["at"], each["actor"], each["door"], each["action"], each["kind"], each["name"], _what(each))
-        for each in found
-    ]
-    table(stdout(), ("AT", "WHO", "DOOR", "DID", "KIND", "NAME", "WHAT"), rows)
+    listing(found, output, ("AT", "WHO", "DOOR", "DID", "KIND", "NAME", "WHAT"), _row)
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    told = ("at", "actor", "door", "action", "kind", "name")
+    return *(entry[name] for name in told), _what(entry)
 
 
 def _what(entry: dict[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """`caravan chat`: who you are in Slack and Mattermost, so that `/caravan` there acts for you."""
 
+from operator import itemgetter
 from typing import Annotated
 
 import typer
 
 from caravan_cli import options
-from caravan_cli.outcome import tell
-from caravan_cli.render import Output, document, stdout, table
+from caravan_cli.outcome import done, tell
+from caravan_cli.render import Output, listing
 from caravan_cli.session import client
 
 app = typer.Typer(no_args_is_help=True, help="Your links to chats, where `/caravan` acts for you.")
@@ -26,11 +27,12 @@ def link(
     """
     with client(ctx) as api:
         made = api.confirm_chat(code)
-    if output in {Output.JSON, Output.YAML}:
-        document(made, output)
-        return
-    tell(f"@{made['chat_name']} of {made['integration']} is {made['user']} of the team {made['team']} from now on.")
-    tell(f"If that is not you, undo it now: caravan chat unlink {made['id']}")
+    done(
+        made,
+        output,
+        f"@{made['chat_name']} of {made['integration']} is {made['user']} of the team {made['team']} from now on.",
+        f"If that is not you, undo it now: caravan chat unlink {made['id']}",
+    )
 
 
 @app.command("list")
@@ -38,17 +40,8 @@ def list_links(ctx: typer.Context, output: options.OutputForm = Output.TABLE) ->
     """List who is you in chats."""
     with client(ctx) as api:
         found = api.chat_links()
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    if output is Output.NAME:
-        typer.echo("\n".join(each["id"] for each in found), nl=bool(found))
-        return
-    rows = [
-        (each["id"], each["integration"], each["workspace"], each["chat_name"], each["team"], each["linked_at"])
-        for each in found
-    ]
-    table(stdout(), ("ID", "CHAT", "WORKSPACE", "NAME", "TEAM", "LINKED"), rows)
+    row = itemgetter("id", "integration", "workspace", "chat_name", "team", "linked_at")
+    listing(found, output, ("ID", "CHAT", "WORKSPACE", "NAME", "TEAM", "LINKED"), row, name=itemgetter("id"))
 
 
 @app.command()

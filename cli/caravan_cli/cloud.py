@@ -1,12 +1,13 @@
 """`caravan cloud`: for those who run clouds: whether one is usable, and what the sweep has in mind there."""
 
+from operator import itemgetter
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from caravan_cli import options
-from caravan_cli.render import Output, document, say, stdout, table
+from caravan_cli.render import Output, document, listing, say, stdout, table
 from caravan_cli.session import client
 
 app = typer.Typer(no_args_is_help=True, help="Check the clouds that machines come from.")
@@ -45,11 +46,5 @@ def sweep(ctx: typer.Context, name: Cloud, output: options.OutputForm = Output.T
     """List machines that seem to belong to no cluster, and what happens to each."""
     with client(ctx) as api:
         found = api.sweep(name)
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    rows = [
-        (each["name"], each["machine_id"], each["cluster_id"], each["last_seen_at"], each["reason"], each["verdict"])
-        for each in found
-    ]
-    table(stdout(), ("NAME", "MACHINE", "CLUSTER", "SEEN", "WHY", "WHAT HAPPENS"), rows)
+    row = itemgetter("name", "machine_id", "cluster_id", "last_seen_at", "reason", "verdict")
+    listing(found, output, ("NAME", "MACHINE", "CLUSTER", "SEEN", "WHY", "WHAT HAPPENS"), row)

@@ -1,12 +1,12 @@
 """`caravan dead-letters`: messages that no service could handle, for those who run Caravan."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from caravan_cli import options
-from caravan_cli.render import Output, document, stdout, table
+from caravan_cli.render import Output, Row, listing
 from caravan_cli.session import client
 
 app = typer.Typer(no_args_is_help=True, help="Messages that no service could handle: list and replay them.")
@@ -17,14 +17,7 @@ def list_letters(ctx: typer.Context, output: options.OutputForm = Output.TABLE) 
     """List the dead letters."""
     with client(ctx) as api:
         found = api.dead_letters()
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    heads = ("ID", "SUBJECT", "SERVICE", "AT", "REASON")
-    rows = [
-        tuple(str(letter.get(key) or "-") for key in ("id", "subject", "service", "at", "reason")) for letter in found
-    ]
-    table(stdout(), heads, rows)
+    listing(found, output, ("ID", "SUBJECT", "SERVICE", "AT", "REASON"), _row)
 
 
 @app.command()
@@ -49,3 +42,7 @@ def replay(
     with client(ctx) as api:
         api.replay(letter, mended.read_text() if mended else None)
     typer.echo(f"Dead letter {letter} is delivered again.")
+
+
+def _row(letter: dict[str, Any]) -> Row:
+    return [str(letter.get(key) or "-") for key in ("id", "subject", "service", "at", "reason")]

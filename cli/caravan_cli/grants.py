@@ -1,6 +1,7 @@
 """`caravan grants`: who holds a kubeconfig, and taking one or all of a person back."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from caravan_cli import options
 from caravan_cli.client import Client
 from caravan_cli.errors import NotFound, TimedOut, UsageProblem
 from caravan_cli.outcome import tell
-from caravan_cli.render import Output, Row, document, stdout, table
+from caravan_cli.render import Output, Row, document, listing
 from caravan_cli.session import client
 from caravan_cli.views import Grant, RevokedAccess
 
@@ -34,12 +35,8 @@ def list_grants(
     """
     with client(ctx) as api:
         found = [grant for grant in api.grants(user) if grant.is_open or not still_open]
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-    elif output is Output.NAME:
-        typer.echo("\n".join(grant.grant_id for grant in found), nl=bool(found))
-    else:
-        table(stdout(), ("ID", "USER", "ROLE", "TEAM", "CLUSTER", "ISSUED", "STATE"), [_row(grant) for grant in found])
+    heads = ("ID", "USER", "ROLE", "TEAM", "CLUSTER", "ISSUED", "STATE")
+    listing(found, output, heads, _row, name=attrgetter("grant_id"))
 
 
 @app.command()

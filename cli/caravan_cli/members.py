@@ -1,13 +1,14 @@
 """`caravan member`: who belongs to a team, and what each may do there."""
 
 from enum import StrEnum
+from operator import itemgetter
 from typing import Annotated
 
 import typer
 
 from caravan_cli import options
-from caravan_cli.outcome import tell
-from caravan_cli.render import Output, document, stdout, table
+from caravan_cli.outcome import done, tell
+from caravan_cli.render import Output, listing
 from caravan_cli.session import client
 
 app = typer.Typer(no_args_is_help=True, help="A team's members: people, groups, service accounts.")
@@ -53,10 +54,7 @@ def add(
     """
     with client(ctx) as api:
         member = api.place_member(kind.value, name, role.value)
-    if output in {Output.JSON, Output.YAML}:
-        document(member, output)
-        return
-    tell(f"{member['user']} is {member['role']} of the team {member['team']}.")
+    done(member, output, f"{member['user']} is {member['role']} of the team {member['team']}.")
 
 
 @app.command("list")
@@ -64,14 +62,8 @@ def list_members(ctx: typer.Context, output: options.OutputForm = Output.TABLE) 
     """List your team's members."""
     with client(ctx) as api:
         found = api.members()
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    if output is Output.NAME:
-        typer.echo("\n".join(member["user"] for member in found), nl=bool(found))
-        return
-    rows = [(member["user"], member["kind"], member["role"], member["added_by"]) for member in found]
-    table(stdout(), ("NAME", "KIND", "ROLE", "ADDED BY"), rows)
+    heads = ("NAME", "KIND", "ROLE", "ADDED BY")
+    listing(found, output, heads, itemgetter("user", "kind", "role", "added_by"), name=itemgetter("user"))
 
 
 @app.command()

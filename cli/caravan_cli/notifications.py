@@ -1,13 +1,14 @@
 """`caravan notification`: what your team's chat is told by itself."""
 
 from enum import StrEnum
-from typing import Annotated
+from operator import itemgetter
+from typing import Annotated, Any
 
 import typer
 
 from caravan_cli import options
-from caravan_cli.outcome import tell
-from caravan_cli.render import Output, document, stdout, table
+from caravan_cli.outcome import done, tell
+from caravan_cli.render import Output, Row, listing
 from caravan_cli.session import client
 
 app = typer.Typer(no_args_is_help=True, help="What your team's chat is told by itself.")
@@ -64,10 +65,7 @@ def set_notification(
     }
     with client(ctx) as api:
         made = api.set_notification(name, wish)
-    if output in {Output.JSON, Output.YAML}:
-        document(made, output)
-        return
-    tell(f"The team {made['team']} has told: {', '.join(made['occasions'])}.")
+    done(made, output, f"The team {made['team']} has told: {', '.join(made['occasions'])}.")
 
 
 @app.command("list")
@@ -75,24 +73,7 @@ def list_notifications(ctx: typer.Context, output: options.OutputForm = Output.T
     """List what is told, and how well that goes."""
     with client(ctx) as api:
         found = api.notifications()
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    if output is Output.NAME:
-        typer.echo("\n".join(each["name"] for each in found), nl=bool(found))
-        return
-    rows = [
-        (
-            each["name"],
-            each["product"],
-            ",".join(each["occasions"]),
-            each["pool"] or each["cluster"] or "all",
-            str(each["pending"]),
-            f"stopped: {each['problem']}" if each["stopped_at"] else each["problem"] or "-",
-        )
-        for each in found
-    ]
-    table(stdout(), ("NAME", "CHAT", "ON", "ABOUT", "PENDING", "PROBLEM"), rows)
+    listing(found, output, ("NAME", "CHAT", "ON", "ABOUT", "PENDING", "PROBLEM"), _row, name=itemgetter("name"))
 
 
 @app.command()
@@ -101,3 +82,14 @@ def remove(ctx: typer.Context, name: Name) -> None:
     with client(ctx) as api:
         api.remove_notification(name)
     tell(f"{name} is told no more.")
+
+
+def _row(rule: dict[str, Any]) -> Row:
+    return (
+        rule["name"],
+        rule["product"],
+        ",".join(rule["occasions"]),
+        rule["pool"] or rule["cluster"] or "all",
+        str(rule["pending"]),
+        f"stopped: {rule['problem']}" if rule["stopped_at"] else rule["problem"] or "-",
+    )

@@ -1,5 +1,7 @@
 """How every command that asks for a change ends: it says what was asked for, and waits for it if told to."""
 
+from typing import Any
+
 import typer
 
 from caravan_cli.client import Client
@@ -12,6 +14,15 @@ from caravan_cli.waiting import until_settled
 def tell(text: str) -> None:
     """Say something beside the answer: on stderr, so that the answer can be piped."""
     say(stderr(), text)
+
+
+def done(answer: Any, output: Output, *sentences: str) -> None:
+    """Print what came of a change: the answer for a program, sentences for a person."""
+    if output in {Output.JSON, Output.YAML}:
+        document(answer, output)
+        return
+    for sentence in sentences:
+        tell(sentence)
 
 
 def settle(api: Client, cluster: Cluster, output: Output, *, wait: bool, timeout: float) -> None:

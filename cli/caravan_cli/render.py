@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import yaml
 from pydantic import BaseModel
@@ -32,6 +32,7 @@ class Output(StrEnum):
 
 Cell = str | Text
 Row = Sequence[Cell]
+T = TypeVar("T")
 
 _PHASE_STYLES = {
     ClusterPhase.READY: "green",
@@ -88,6 +89,26 @@ def table(console: Console, heads: Sequence[str], rows: Sequence[Row], *, show_h
     widths = [max([LEAST_WIDTH, *map(len, column)]) for column in zip(*lines, strict=True)]
     for line in lines:
         say(console, GAP.join(map(str.ljust, line, widths)).rstrip())
+
+
+def listing(
+    found: Sequence[T],
+    form: Output,
+    heads: Sequence[str],
+    row: Callable[[T], Row],
+    *,
+    name: Callable[[T], str] | None = None,
+) -> None:
+    """Print many things in the form asked for: as a document, by what `name` calls each, or as a table.
+
+    Things that have no name are a table where names are asked for.
+    """
+    if form in {Output.JSON, Output.YAML}:
+        document(found, form)
+    elif form is Output.NAME and name:
+        sys.stdout.write("".join(f"{name(each)}\n" for each in found))
+    else:
+        table(stdout(), heads, [row(each) for each in found])
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Row], *, show_heads: bool) -> Table:

@@ -1,13 +1,14 @@
 """`caravan team`: the tenants, and how much each may have."""
 
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 
 from caravan_cli import options
 from caravan_cli.errors import UsageProblem
-from caravan_cli.outcome import tell
-from caravan_cli.render import Output, document, stdout, table
+from caravan_cli.outcome import done, tell
+from caravan_cli.render import Output, Row, document, listing, stdout, table
 from caravan_cli.session import client
 
 app = typer.Typer(no_args_is_help=True, help="Teams, and how many clusters, nodes and leases each may have.")
@@ -51,7 +52,7 @@ def create(
     """
     with client(ctx) as api:
         made = api.create_team(name, _quota(max_clusters, max_nodes, max_leases))
-    _show(made, output, f"The team {name} is there.")
+    done(made, output, f"The team {name} is there.")
 
 
 @app.command("list")
@@ -59,14 +60,8 @@ def list_teams(ctx: typer.Context, output: options.OutputForm = Output.TABLE) ->
     """List the teams that you belong to; for an admin, all."""
     with client(ctx) as api:
         found = api.teams()
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    if output is Output.NAME:
-        typer.echo("\n".join(team["name"] for team in found), nl=bool(found))
-        return
-    rows = [(team["name"], *(_shown(team[f"max_{what}"]) for what in _QUOTA)) for team in found]
-    table(stdout(), ("NAME", *(f"MAX {what.upper()}" for what in _QUOTA)), rows)
+    heads = ("NAME", *(f"MAX {what.upper()}" for what in _QUOTA))
+    listing(found, output, heads, _row, name=itemgetter("name"))
 
 
 @app.command()
@@ -96,7 +91,7 @@ def quota(
         raise UsageProblem("Say what changes: --max-clusters, --max-nodes or --max-leases.")
     with client(ctx) as api:
         changed = api.change_team(name, wanted)
-    _show(changed, output, f"The quota of the team {name} is changed.")
+    done(changed, output, f"The quota of the team {name} is changed.")
 
 
 @app.command()
@@ -112,12 +107,9 @@ def _quota(clusters: str | None, nodes: str | None, leases: str | None) -> dict[
     return {name: _limit(text) for name, text in said.items() if text is not None}
 
 
+def _row(team: dict[str, Any]) -> Row:
+    return team["name"], *(_shown(team[f"max_{what}"]) for what in _QUOTA)
+
+
 def _shown(limit: int | None) -> str:
     return "no limit" if limit is None else str(limit)
-
-
-def _show(team: dict[str, Any], output: Output, sentence: str) -> None:
-    if output in {Output.JSON, Output.YAML}:
-        document(team, output)
-    else:
-        tell(sentence)

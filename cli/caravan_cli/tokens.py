@@ -2,14 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from operator import itemgetter
+from typing import Annotated, Any
 
 import typer
 
 from caravan_cli import durations, options
 from caravan_cli.members import ROLES, Role
 from caravan_cli.outcome import tell
-from caravan_cli.render import Output, age, document, stdout, table
+from caravan_cli.render import Output, Row, age, document, listing
 from caravan_cli.session import client
 
 
@@ -68,25 +69,8 @@ def list_tokens(ctx: typer.Context, output: options.OutputForm = Output.TABLE) -
     """List the tokens that were not revoked, and when each was last used."""
     with client(ctx) as api:
         found = api.tokens()
-    if output in {Output.JSON, Output.YAML}:
-        document(found, output)
-        return
-    if output is Output.NAME:
-        typer.echo("\n".join(token["id"] for token in found), nl=bool(found))
-        return
-    rows = [
-        (
-            token["id"],
-            token["user"],
-            token["team"],
-            token["role"],
-            ",".join(token["scopes"]) or "all",
-            token["expires_at"] or "never",
-            age(datetime.fromisoformat(token["last_used_at"])) if token["last_used_at"] else "never",
-        )
-        for token in found
-    ]
-    table(stdout(), ("ID", "USER", "TEAM", "ROLE", "SCOPES", "EXPIRES", "LAST USED"), rows)
+    heads = ("ID", "USER", "TEAM", "ROLE", "SCOPES", "EXPIRES", "LAST USED")
+    listing(found, output, heads, _row, name=itemgetter("id"))
 
 
 @app.command()
@@ -97,3 +81,15 @@ def revoke(
     with client(ctx) as api:
         api.revoke_token(token)
     tell(f"Token {token} opens nothing any more.")
+
+
+def _row(token: dict[str, Any]) -> Row:
+    return (
+        token["id"],
+        token["user"],
+        token["team"],
+        token["role"],
+        ",".join(token["scopes"]) or "all",
+        token["expires_at"] or "never",
+        age(datetime.fromisoformat(token["last_used_at"])) if token["last_used_at"] else "never",
+    )
