@@ -75,12 +75,13 @@ async def test_many_of_a_kind_become_one_message(chats: Chats) -> None:
     path = await _rule(chats, team, UNHEALTHY)
     clusters = [await _cluster(chats, team, f"{letter}{fresh()[:6]}") for letter in "abcde"]
     await _hold(chats, team, timedelta(hours=1))
-    await chats.stack.tell(*(_unwell(cluster) for cluster in clusters))
 
-    async def all_are_caught() -> bool:
-        return (await _views(chats, team))[0]["pending"] == len(clusters)
+    async def are_caught(count: int) -> bool:
+        return bool((await _views(chats, team))[0]["pending"] == count)
 
-    await eventually(all_are_caught)
+    for count, cluster in enumerate(clusters, 1):  # one after the other: facts told together are heard in any order
+        await chats.stack.tell(_unwell(cluster))
+        await eventually(lambda count=count: are_caught(count))
     await _hold(chats, team, timedelta(0))
     [text] = await _texts(chats, path, 1)
     assert text == f"5 clusters unhealthy: {', '.join(cluster['name'] for cluster in clusters)}"
