@@ -7,7 +7,6 @@ these three keys. A file's token never goes to another url than the file's own. 
 goes before a file's token.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 
 from caravan_cli.errors import UsageProblem
 from caravan_cli.login.kept import LoginFile, login_file
+from caravan_cli.private_files import write_private
 
 DEFAULT_URL = "http://127.0.0.1:8780"
 CREDENTIALS = "credentials"
@@ -82,9 +82,7 @@ def found_again(target: Target) -> dict[str, str]:
 
 def write_credentials(path: Path, *, url: str, token: str, nats_url: str) -> None:
     """Write a credentials file that only its owner can read. `nats_url` is where the team publishes its requests."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        yaml.safe_dump({"url": url, "token": token, "nats_url": nats_url}, file)
+    write_private(path, yaml.safe_dump({"url": url, "token": token, "nats_url": nats_url}))
 
 
 def _files(env: Mapping[str, str], home: Path) -> Iterator[Path]:

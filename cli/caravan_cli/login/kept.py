@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from caravan_cli.errors import NotAllowed, UsageProblem
 from caravan_cli.login import id_token
 from caravan_cli.login.id_token import IdToken
+from caravan_cli.private_files import write_private
 from caravan_shared.contracts.oidc import IssuerUrl
 
 
@@ -56,9 +56,7 @@ class LoginFile:
     def write(self, login: Login) -> None:
         """Keep this login instead of the one before."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=self.path.parent, delete=False) as draft:  # made with 0600
-            draft.write(login.model_dump_json(indent=2))
-        Path(draft.name).replace(self.path)
+        write_private(self.path, login.model_dump_json(indent=2))
 
     def remove(self) -> None:
         """Forget the login."""

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from sqlmodel import SQLModel
+from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing.dialects import insert_into
@@ -19,7 +19,7 @@ from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import upgrade
 from caravan_shared.plumbing.postgresql import postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
-from caravan_shared.plumbing.tables import plumbing_tables
+from caravan_shared.plumbing.tables import COUNTED_ID, plumbing_tables
 from caravan_shared.plumbing.utc import UtcDateTime
 
 _NAMING = {
@@ -93,6 +93,12 @@ def after_commit(tx: AsyncSession, call: Callable[[], None]) -> None:
     tx.info.setdefault(_AFTER_COMMIT, []).append(call)
 
 
+def before_flush(listen: Callable[..., None]) -> None:
+    """Have `listen(session, …)` see what every session of this process is about to write, and add to it; once."""
+    if not event.contains(Session, "before_flush", listen):
+        event.listen(Session, "before_flush", listen)
+
+
 async def upsert(
     tx: AsyncSession,
     table: type[SQLModel],
@@ -117,4 +123,4 @@ async def upsert(
             await tx.exec(insert.on_conflict_do_nothing(index_elements=list(key)))
 
 
-__all__ = ["Database", "UtcDateTime", "after_commit", "service_metadata", "upsert"]
+__all__ = ["COUNTED_ID", "Database", "UtcDateTime", "after_commit", "before_flush", "service_metadata", "upsert"]

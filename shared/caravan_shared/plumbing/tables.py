@@ -5,12 +5,13 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from caravan_shared.plumbing.utc import UtcDateTime
 
 _OWN = MetaData()
-_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+COUNTED_ID = BigInteger().with_variant(Integer, "sqlite")
+"""Of rows that the database numbers: SQLite does so only for INTEGER."""
 
 OUTBOX = Table(
     "outbox",
     _OWN,
-    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("id", COUNTED_ID, primary_key=True, autoincrement=True),
     Column("event_id", String(36), nullable=False, unique=True),
     Column("subject", String, nullable=False),
     Column("body", LargeBinary, nullable=False),

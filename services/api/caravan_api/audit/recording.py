@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import event, inspect
+from sqlalchemy import inspect
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,6 +22,7 @@ from caravan_api.notifications.store import NotificationRule
 from caravan_api.pools.store import Lease, Pool
 from caravan_api.store import Cluster, Grant, Table, Token
 from caravan_api.teams.store import Member, Team
+from caravan_shared.plumbing.database import before_flush
 
 
 class Action(StrEnum):
@@ -84,8 +85,7 @@ AUDITED: Mapping[type[Table], _Audited] = {
 
 def watch() -> None:
     """Have every change from now on audited; once for all stores of this process."""
-    if not event.contains(Session, "before_flush", _audit):
-        event.listen(Session, "before_flush", _audit)
+    before_flush(_audit)
 
 
 def note(tx: AsyncSession, thing: Thing, action: Action, after: Mapping[str, Any]) -> None:

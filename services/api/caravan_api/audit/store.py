@@ -3,23 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, Integer
+from sqlalchemy import JSON, Index
 from sqlmodel import Field
 
 from caravan_api.store import Table
-from caravan_shared.plumbing.database import UtcDateTime
+from caravan_shared.plumbing.database import COUNTED_ID, UtcDateTime
 
 
 class AuditEntry(Table, table=True):
     """One change of one thing by somebody."""
 
     __table_args__ = (Index("ix_auditentry_team", "team", "id"), Index("ix_auditentry_thing", "kind", "ref", "id"))
-    # SQLite counts up only what it calls INTEGER.
-    id: int | None = Field(
-        default=None,
-        primary_key=True,
-        sa_type=BigInteger().with_variant(Integer, "sqlite"),
-    )
+    id: int | None = Field(default=None, primary_key=True, sa_type=COUNTED_ID)
     at: datetime = Field(sa_type=UtcDateTime)
     team: str | None = None
     """None for what belongs to the installation."""

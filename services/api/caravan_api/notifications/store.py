@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, BigInteger, Integer
+from sqlalchemy import JSON
 from sqlmodel import Field
 
 from caravan_api.store import Table
-from caravan_shared.plumbing.database import UtcDateTime
+from caravan_shared.plumbing.database import COUNTED_ID, UtcDateTime
 
 
 class NotificationRule(Table, table=True):
@@ -37,9 +37,7 @@ class NotificationRule(Table, table=True):
 class Notification(Table, table=True):
     """Something that a rule caught and that is not told yet."""
 
-    id: int | None = Field(
-        default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite")
-    )  # SQLite counts up only what it calls INTEGER
+    id: int | None = Field(default=None, primary_key=True, sa_type=COUNTED_ID)
     team: str = Field(index=True)
     rule: str
     occasion: str

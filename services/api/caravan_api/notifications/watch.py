@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import event, inspect
+from sqlalchemy import inspect
 from sqlmodel import Session, select
 
 from caravan_api.decide.notifications import Occasion
@@ -17,6 +17,7 @@ from caravan_api.pools.store import Lease, Pool
 from caravan_api.store import Cluster, Table
 from caravan_api.timeline import utc
 from caravan_shared.contracts.states import ClusterPhase, LeaseState, Verdict
+from caravan_shared.plumbing.database import before_flush
 
 _UNWELL = (Verdict.DEGRADED.value, Verdict.UNREACHABLE.value)
 
@@ -71,8 +72,7 @@ _WATCHED: Mapping[type[Table], Sequence[_Watched]] = {
 
 def watch() -> None:
     """Have what happens from now on caught; once for all stores of this process."""
-    if not event.contains(Session, "before_flush", _catch):
-        event.listen(Session, "before_flush", _catch)
+    before_flush(_catch)
 
 
 def _catch(session: Session, *_: object) -> None:

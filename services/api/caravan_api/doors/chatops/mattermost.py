@@ -26,15 +26,7 @@ def command(app: MattermostCommand, integration: str, headers: Mapping[str, str]
     if not signatures.by_mattermost(app.token.get_secret_value(), headers.get(TOKEN)):
         raise Unsigned
     fields = said.form(body)
-    return Said(
-        integration=integration,
-        workspace=_known(app, fields.get("team_id")),
-        chat_user=said.identifier(fields.get("user_id")),
-        chat_name=said.name(fields.get("user_name")),
-        text=said.line(fields.get("text", "")),
-        once=_once(fields.get("trigger_id")),
-        reply_url=fields.get("response_url"),
-    )
+    return said.typed(fields, integration, app.workspaces, _once(fields.get("trigger_id")))
 
 
 def action(app: MattermostCommand, integration: str, body: bytes, now: datetime) -> Said:
@@ -51,7 +43,7 @@ def action(app: MattermostCommand, integration: str, body: bytes, now: datetime)
         raise Unsigned
     return Said(
         integration=integration,
-        workspace=_known(app, fields.get("team_id")),
+        workspace=said.one_of(app.workspaces, fields.get("team_id")),
         chat_user=user,
         chat_name=said.name(fields.get("user_name")),
         text=text,
@@ -92,12 +84,6 @@ def shown_after_press(answer: Answer) -> Json:
 
 def _with_copy(text: str, answer: Answer) -> str:
     return f"{text}\n{literal(answer.to_copy)}" if answer.to_copy else text
-
-
-def _known(app: MattermostCommand, workspace: object) -> str:
-    if workspace in app.workspaces:
-        return str(workspace)
-    raise Unsigned
 
 
 def _once(trigger_id: object) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -28,6 +28,26 @@ class Said:
     """Tells this request from all others."""
     reply_url: str | None
     """Where more can be said to the same person, for a while."""
+
+
+def typed(fields: Mapping[str, str], integration: str, workspaces: Collection[str], once: str) -> Said:
+    """A slash command: both products send these fields. Raises `Unsigned`."""
+    return Said(
+        integration=integration,
+        workspace=one_of(workspaces, fields.get("team_id")),
+        chat_user=identifier(fields.get("user_id")),
+        chat_name=name(fields.get("user_name")),
+        text=line(fields.get("text", "")),
+        once=once,
+        reply_url=fields.get("response_url"),
+    )
+
+
+def one_of(workspaces: Collection[str], found: object) -> str:
+    """The workspace, if it is one of those that may ask. Raises `Unsigned`."""
+    if found in workspaces:
+        return str(found)
+    raise Unsigned
 
 
 def form(body: bytes) -> Mapping[str, str]:

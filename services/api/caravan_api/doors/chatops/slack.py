@@ -25,16 +25,7 @@ _LONGEST_TEXT, _LONGEST_LABEL, _LONGEST_QUESTION, _MOST_BLOCKS = 3000, 75, 300, 
 def command(app: SlackApp, integration: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Said:
     """A slash command. Raises `Unsigned`."""
     once = _checked(app, headers, body, now)
-    fields = said.form(body)
-    return Said(
-        integration=integration,
-        workspace=_known(app, fields.get("team_id")),
-        chat_user=said.identifier(fields.get("user_id")),
-        chat_name=said.name(fields.get("user_name")),
-        text=said.line(fields.get("text", "")),
-        once=once,
-        reply_url=fields.get("response_url"),
-    )
+    return said.typed(said.form(body), integration, app.workspaces, once)
 
 
 def action(app: SlackApp, integration: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Said:
@@ -45,7 +36,7 @@ def action(app: SlackApp, integration: str, headers: Mapping[str, str], body: by
     pressed = said.part(actions[0]) if isinstance(actions, list) and actions else {}
     return Said(
         integration=integration,
-        workspace=_known(app, said.part(payload.get("team")).get("id")),
+        workspace=said.one_of(app.workspaces, said.part(payload.get("team")).get("id")),
         chat_user=said.identifier(user.get("id")),
         chat_name=said.name(user.get("username")),
         text=said.line(pressed.get("value")),
@@ -71,12 +62,6 @@ def _checked(app: SlackApp, headers: Mapping[str, str], body: bytes, now: dateti
         app.signing_secret.get_secret_value(), headers.get(TIME), signature, body, now
     ):
         return signatures.digest(signature)
-    raise Unsigned
-
-
-def _known(app: SlackApp, workspace: object) -> str:
-    if workspace in app.workspaces:
-        return str(workspace)
     raise Unsigned
 
 
