@@ -53,6 +53,10 @@ class _Power(_Body):
     on: bool
 
 
+class _PowerOfMany(_Power):
+    ids: list[str]
+
+
 class _Fault(BaseModel):
     model_config = ConfigDict(extra="allow")
     kind: FaultKind
@@ -86,6 +90,7 @@ class CloudApi:
                 web.post("/v1/machines", self._create),
                 web.get("/v1/machines", self._list),
                 web.post("/v1/machines/delete", self._delete),
+                web.post("/v1/machines/power", self._power_many),
                 web.post("/v1/machines/{id}/commands", self._command),
                 web.post("/v1/machines/{id}/power", self._power),
                 web.post("/v1/faults", self._order_fault),
@@ -184,6 +189,13 @@ class CloudApi:
         self._store.flush()
         return _answer(_told(machine), 202)
 
+    async def _power_many(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _read(request, _PowerOfMany)
+        for machine in filter(None, map(self._cloud.machines.get, wanted.ids)):
+            self._cloud.power(machine, on=wanted.on)
+        self._store.flush()
+        return _answer({}, 202)
+
     async def _order_fault(self, request: web.Request) -> web.StreamResponse:
         fault = await _read(request, _Fault)
         where = {name: str(value) for name, value in (fault.model_extra or {}).items()}
@@ -215,6 +227,7 @@ def _told(machine: Machine) -> dict[str, Any]:
         "created_at": timestamp(machine.created_at),
         "fault": machine.fault,
         "powered_on": machine.powered_on,
+        "running": machine.running,
         "deleting": machine.gone_at is not None,
     }
 

@@ -16,6 +16,7 @@ from caravan_provisioner.clouds.base import (
     Machine,
     MachineBatch,
     Owner,
+    Stoppable,
     UnknownMachineType,
 )
 from caravan_shared.contracts.spec import Role
@@ -101,6 +102,25 @@ class CloudSuite:
         assert [machine.id for machine in left] == [second.id]
         await cloud.delete([first.id])
 
+    async def test_machine_is_stopped_and_started_again_at_its_address_where_the_cloud_can(
+        self, cloud: Cloud, installation: str
+    ) -> None:
+        if not isinstance(cloud, Stoppable):
+            pytest.skip("this cloud cannot stop machines")
+        await cloud.create(self.batch(installation, 1, 2))
+        active = await self.until(cloud, installation, lambda all_of: _are(all_of, CloudMachineState.ACTIVE))
+        ids = [machine.id for machine in active]
+        await cloud.stop([*ids, "no-such-machine"])
+        stopped = await self.until(cloud, installation, lambda all_of: _are(all_of, CloudMachineState.STOPPED))
+        assert sorted(machine.id for machine in stopped) == sorted(ids)
+        await cloud.stop(ids)
+        await cloud.start([*ids, "no-such-machine"])
+        woken = await self.until(cloud, installation, lambda all_of: _are(all_of, CloudMachineState.ACTIVE))
+        assert {(each.id, each.name, each.address) for each in woken} == {
+            (each.id, each.name, each.address) for each in active
+        }
+        await cloud.start(ids)
+
     async def test_unknown_machine_type_is_an_error_of_its_own_and_makes_nothing(
         self, cloud: Cloud, installation: str
     ) -> None:
@@ -112,6 +132,10 @@ class CloudSuite:
         numbers = tuple(range(1, cloud.capabilities.max_batch + 1))
         await cloud.create(self.batch(installation, *numbers))
         assert len(await cloud.machines(installation)) == len(numbers)
+
+
+def _are(machines: Sequence[Machine], state: CloudMachineState) -> bool:
+    return all(machine.state is state for machine in machines)
 
 
 async def eventually(

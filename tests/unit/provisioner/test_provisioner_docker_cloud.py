@@ -135,7 +135,7 @@ def test_machine_is_active_once_it_runs_and_its_address_and_host_keys_are_known(
 )
 def test_dead_machine_says_what_it_died_of(state: dict[str, Any], fault: str) -> None:
     machine = docker_machine.machine(listed("exited"), (), docker_machine.fault(state), NOW)
-    assert machine.state is CloudMachineState.ERROR
+    assert machine.state is CloudMachineState.STOPPED
     assert machine.fault == f"its container stopped with {fault}"
 
 

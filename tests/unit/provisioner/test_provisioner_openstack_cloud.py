@@ -120,7 +120,7 @@ def test_machine_knows_its_owner_by_metadata_and_a_foreign_one_has_none() -> Non
         ("BUILD", CloudMachineState.BUILDING),
         ("ERROR", CloudMachineState.ERROR),
         ("ACTIVE", CloudMachineState.ACTIVE),
-        ("SHUTOFF", CloudMachineState.ACTIVE),
+        ("SHUTOFF", CloudMachineState.STOPPED),
     ],
 )
 def test_novas_states_in_our_words(status: str, state: CloudMachineState) -> None:

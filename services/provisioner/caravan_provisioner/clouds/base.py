@@ -30,6 +30,8 @@ class CloudMachineState(StrEnum):
 
     BUILDING = "building"
     ACTIVE = "active"
+    STOPPED = "stopped"
+    """It is there, switched off. `Machine.fault` says why where that was not meant as far as the cloud can tell."""
     ERROR = "error"
 
 
@@ -169,6 +171,21 @@ class Inquirer(Protocol):
 
     async def complete(self, machines: Sequence[Machine]) -> Sequence[Machine]:
         """The machines as listed, with what was asked about each. Who cannot be asked now is asked later."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A cloud whose machines can be stopped and started again, their disks, ids, names and addresses kept.
+
+    Both calls ask and do not wait: a listing tells what came of it. Unknown ids are fine, and so are machines that are
+    as they shall be already, or on their way there. Both raise `CloudUnavailable` or `CloudRefused`.
+    """
+
+    async def stop(self, ids: Sequence[str]) -> None:
+        """Have these machines shut down."""
+
+    async def start(self, ids: Sequence[str]) -> None:
+        """Have these machines boot from their disks."""
 
 
 class CloudUnavailable(Retry):

@@ -3,7 +3,8 @@
 To everyone else they are machines: reached over SSH, configured by cloud-init, one network a cluster. An engine makes
 one container at a time, so a batch may be made in part; what could not be started is removed again, and what a dying
 process left behind shows up in the listing as a machine that was never started. Host keys come through the engine, so
-nobody has to trust whoever answers at an address. A container that stopped is a broken machine: it isn't started again.
+nobody has to trust whoever answers at an address. A container that stopped by itself is a broken machine; only one
+whose cluster is put to sleep and woken is started again, at the address that it had.
 """
 
 import asyncio
@@ -115,9 +116,30 @@ class DockerCloud:
         if removed.errors:
             raise removed.errors[0]
 
+    async def stop(self, ids: Sequence[str]) -> None:
+        """See `Stoppable.stop`. This call alone waits: an engine answers when a container has shut down."""
+        await self._each_of(ids, self._put_to_sleep)
+
+    async def start(self, ids: Sequence[str]) -> None:
+        """See `Stoppable.start`."""
+        await self._each_of(ids, lambda container: self._engine.start(container["Id"]))
+
     async def close(self) -> None:
         """See `Cloud.close`."""
         await self._engine.close()
+
+    async def _each_of(self, ids: Sequence[str], work: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        wanted = set(ids)  # as for deletion: machines alone
+        outcomes = await _each(work, [each for each in await self._engine.containers() if each["Id"] in wanted])
+        if outcomes.errors:
+            raise outcomes.errors[0]
+
+    async def _put_to_sleep(self, container: Mapping[str, Any]) -> None:
+        """Its address first. Who dies between losing and keeping it leaves a machine that health finds unreachable."""
+        if unkept := docker_machine.unkept_address(container):
+            network, address = unkept
+            await self._engine.keep_address(network, container["Id"], address)
+        await self._engine.stop(container["Id"])
 
     async def _require_image(self) -> None:
         try:

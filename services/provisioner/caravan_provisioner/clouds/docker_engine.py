@@ -20,6 +20,8 @@ from caravan_provisioner.clouds.base import INSTALLATION, CloudRefused, CloudUna
 from caravan_provisioner.metrics import CLOUD_CALLS
 
 NOT_FOUND, CONFLICT = 404, 409
+_NOT_MODIFIED = 304
+_SHUTS_DOWN_WITHIN_S = 30  # a node's systemd ends its containers first
 _NO_CONNECTION = 900  # what aiodocker calls it
 _RUNTIME = "OCI runtime"  # below the engine: it answers 500 there although asking again is no use
 _CAPABILITIES = "unable to apply caps"
@@ -70,9 +72,16 @@ class Engine:
             return (await self._opened().containers.create(config, name=name)).id
 
     async def start(self, container: str) -> None:
-        """Start it."""
-        with self._asking("POST", "/containers/{id}/start"):
+        """Start it; fine where it runs."""
+        with self._asking("POST", "/containers/{id}/start", fine=(_NOT_MODIFIED,)):
             await self._opened().containers.container(container).start()
+
+    async def stop(self, container: str) -> None:
+        """Shut it down, by force once it has taken too long; fine where it is stopped or gone."""
+        with self._asking("POST", "/containers/{id}/stop", fine=(_NOT_MODIFIED, NOT_FOUND)):
+            timeout_s = self._timeout_s + _SHUTS_DOWN_WITHIN_S
+            stopped = self._opened().containers.container(container)
+            await stopped.stop(t=_SHUTS_DOWN_WITHIN_S, timeout=timeout_s)
 
     async def state(self, container: str) -> Mapping[str, Any] | None:
         """How it is, with exit code and error where it has stopped; None where it is gone."""
@@ -124,6 +133,13 @@ class Engine:
         """Remove it; fine where it is gone."""
         with self._asking("DELETE", "/networks/{id}", fine=(NOT_FOUND,)):
             await (await self._opened().networks.get(network)).delete()
+
+    async def keep_address(self, network: str, container: str, address: str) -> None:
+        """Give a container its address of a network for good: else it gets another one whenever it is started."""
+        with self._asking("POST", "/networks/{id}/connect"):
+            joined = await self._opened().networks.get(network)
+            await joined.disconnect({"Container": container, "Force": True})
+            await joined.connect({"Container": container, "EndpointConfig": {"IPAMConfig": {"IPv4Address": address}}})
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -7,7 +7,7 @@ because an engine's names are unique and a cloud's are not; the machine's own na
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,8 @@ SEED_FOLDER = "/var/lib/cloud/seed/nocloud"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 STARTED_WITHIN = timedelta(minutes=2)  # from its making; then whoever made the container died before starting it
 _KILLED = 137  # exit code of a process that SIGKILL ended: 128 + 9
-_DEAD = frozenset({"exited", "dead"})
+_EXITED = "exited"
+_DEAD = frozenset({_EXITED, "dead"})
 _RUNNING = frozenset({"running", "paused"})
 
 
@@ -141,7 +142,9 @@ def machine(listed: Mapping[str, Any], keys: tuple[str, ...], why_dead: str | No
     address = _address(listed)
     if listed["State"] == "created" and now > created_at + STARTED_WITHIN:
         why_dead = "its container was made, but never started"
-    if why_dead:
+    if listed["State"] == _EXITED:
+        state = CloudMachineState.STOPPED
+    elif why_dead:
         state = CloudMachineState.ERROR
     elif is_running(listed) and address and keys:
         state = CloudMachineState.ACTIVE
@@ -160,6 +163,18 @@ def machine(listed: Mapping[str, Any], keys: tuple[str, ...], why_dead: str | No
     )
 
 
+def unkept_address(listed: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The network and the address that a running container would lose by stopping; None where it would not."""
+    networks: Iterable[Mapping[str, Any]] = listed["NetworkSettings"]["Networks"].values()
+    found = ((each["NetworkID"], each["IPAddress"]) for each in networks if each["IPAddress"] and not _kept(each))
+    return next(found, None)
+
+
 def _address(listed: Mapping[str, Any]) -> str | None:
-    networks = listed["NetworkSettings"]["Networks"].values()
-    return next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
+    networks: Iterable[Mapping[str, Any]] = listed["NetworkSettings"]["Networks"].values()
+    return next((address for each in networks if (address := each["IPAddress"] or _kept(each))), None)
+
+
+def _kept(network: Mapping[str, Any]) -> str | None:
+    """The address that a container has in a network for good, running or not."""
+    return (network.get("IPAMConfig") or {}).get("IPv4Address")

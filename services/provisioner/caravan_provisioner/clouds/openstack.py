@@ -20,7 +20,7 @@ from caravan_provisioner.clouds.base import (
     MachineBatch,
     Offers,
 )
-from caravan_provisioner.clouds.openstack_api import Api
+from caravan_provisioner.clouds.openstack_api import Api, InTheWay, NotFound
 from caravan_provisioner.clouds.openstack_balancers import Balancers, led_by
 from caravan_provisioner.clouds.openstack_belongings import Belongings
 from caravan_provisioner.clouds.openstack_catalogue import Catalogue, Place
@@ -116,6 +116,14 @@ class OpenStackCloud:
         if errors:
             raise errors[0]
 
+    async def stop(self, ids: Sequence[str]) -> None:
+        """See `Stoppable.stop`. Nova has no call for many: one each, at the cloud's pace."""
+        await self._have_all(ids, "os-stop")
+
+    async def start(self, ids: Sequence[str]) -> None:
+        """See `Stoppable.start`."""
+        await self._have_all(ids, "os-start")
+
     async def check(self) -> Sequence[Finding]:
         """See `Checkable.check`."""
         return await Check(self._api, self._catalogue, self._config).run()
@@ -123,6 +131,15 @@ class OpenStackCloud:
     async def close(self) -> None:
         """See `Cloud.close`."""
         await self._api.close()
+
+    async def _have_all(self, ids: Sequence[str], action: str) -> None:
+        """Ask for all whatever becomes of some. Nova refuses as a conflict what is so already or on its way."""
+        asked = (self._api.post("compute", f"/servers/{server}/action", {action: None}) for server in ids)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        errors = [each for each in outcomes if isinstance(each, BaseException)]
+        for error in errors:
+            if not isinstance(error, NotFound | InTheWay):
+                raise error
 
     async def _tidy(
         self,

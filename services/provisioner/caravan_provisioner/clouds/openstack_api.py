@@ -43,6 +43,10 @@ class NotFound(CloudRefused):
     """There is no such thing."""
 
 
+class InTheWay(CloudRefused):
+    """The thing is in a state that does not go with what was asked for."""
+
+
 class Api:
     """Asks one cloud."""
 
@@ -196,6 +200,8 @@ class Api:
         if lacks:
             resource, need, free = lacks
             return QuotaExceeded(project=self.name, resource=resource, need=need, free=free)
+        if response.status_code == requests.codes.conflict:
+            return InTheWay(self.name, said)
         if response.status_code == requests.codes.unauthorized:
             said += " (look at the credentials in clouds.yaml)"
         return CloudRefused(self.name, said)

@@ -204,6 +204,8 @@ def _state(status: str) -> CloudMachineState:
     match status:
         case "BUILD":
             return CloudMachineState.BUILDING
+        case "SHUTOFF":
+            return CloudMachineState.STOPPED
         case "ERROR":
             return CloudMachineState.ERROR
     return CloudMachineState.ACTIVE

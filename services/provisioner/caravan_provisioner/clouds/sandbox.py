@@ -89,10 +89,22 @@ class SandboxCloud:
         for start in range(0, len(ids), PAGE):
             await self._call("POST", "/v1/machines/delete", json={"ids": list(ids[start : start + PAGE])})
 
+    async def stop(self, ids: Sequence[str]) -> None:
+        """See `Stoppable.stop`."""
+        await self._power(ids, on=False)
+
+    async def start(self, ids: Sequence[str]) -> None:
+        """See `Stoppable.start`."""
+        await self._power(ids, on=True)
+
     async def close(self) -> None:
         """See `Cloud.close`."""
         if self._session:
             await self._session.close()
+
+    async def _power(self, ids: Sequence[str], *, on: bool) -> None:
+        for start in range(0, len(ids), PAGE):
+            await self._call("POST", "/v1/machines/power", json={"ids": list(ids[start : start + PAGE]), "on": on})
 
     async def _call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         self.calls[f"{method} {path}"] += 1
@@ -134,10 +146,17 @@ def _machine(listed: dict[str, Any]) -> Machine:
     return Machine(
         id=listed["id"],
         name=listed["name"],
-        state=CloudMachineState(listed["state"]),
+        state=_state(listed),
         address=listed["address"],
         machine_type=listed["machine_type"],
         owner=Owner.of(listed["tags"]),
         created_at=datetime.fromisoformat(listed["created_at"]),
         fault=listed["fault"],
     )
+
+
+def _state(listed: dict[str, Any]) -> CloudMachineState:
+    state = CloudMachineState(listed["state"])
+    if state is not CloudMachineState.ACTIVE or listed["deleting"] or listed["running"]:
+        return state
+    return CloudMachineState.BUILDING if listed["powered_on"] else CloudMachineState.STOPPED
