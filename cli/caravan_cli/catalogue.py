@@ -31,8 +31,9 @@ def clouds(ctx: typer.Context, output: options.OutputForm = Output.TABLE) -> Non
         quota = f"{cloud['quota'].get('machines_used', 0)} of {'any number' if limit is None else limit}"
         kind = f"{cloud['kind']}{' (simulated)' if cloud['simulated'] else ''}"
         virtual_ips = ", ".join(cloud.get("virtual_ips", ())) or "none"
-        rows.append((cloud["cloud"], kind, quota, types, virtual_ips))
-    table(stdout(), ("CLOUD", "KIND", "MACHINES", "MACHINE TYPES", "VIRTUAL IPS"), rows)
+        sleeps = "yes" if cloud.get("stops_machines") else "no"
+        rows.append((cloud["cloud"], kind, quota, types, sleeps, virtual_ips))
+    table(stdout(), ("CLOUD", "KIND", "MACHINES", "MACHINE TYPES", "CAN SLEEP", "VIRTUAL IPS"), rows)
 
 
 def whoami(ctx: typer.Context, output: options.OutputForm = Output.YAML) -> None:

@@ -89,6 +89,14 @@ class Client:
         """Lift a cluster's failure."""
         return Cluster.model_validate(self._call("POST", f"{_cluster(name)}/retry", {}))
 
+    def hibernate(self, name: str) -> Cluster:
+        """Put a cluster to sleep."""
+        return Cluster.model_validate(self._call("POST", f"{_cluster(name)}/hibernate", {}))
+
+    def wake(self, name: str) -> Cluster:
+        """Wake a cluster."""
+        return Cluster.model_validate(self._call("POST", f"{_cluster(name)}/wake", {}))
+
     def replace_node(self, name: str, node: str, reason: str | None) -> Cluster:
         """Ask for another node in this one's place. Tries again under one Idempotency-Key."""
         path = f"{_cluster(name)}/nodes/{quote(node, safe='')}/replace"

@@ -23,6 +23,7 @@ from caravan_cli import (
     notifications,
     pools,
     requests,
+    sleep,
     teams,
     tokens,
     up,
@@ -89,6 +90,8 @@ cluster.command()(upkeep.lifetime)
 cluster.command()(upkeep.pause)
 cluster.command()(upkeep.resume)
 cluster.command()(upkeep.drain)
+cluster.command()(sleep.hibernate)
+cluster.command()(sleep.wake)
 cluster.command()(requests.delete)
 app.add_typer(cluster, name="cluster")
 app.command()(catalogue.versions)

@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 _PHASE_STYLES = {
     ClusterPhase.READY: "green",
+    ClusterPhase.HIBERNATED: "blue",
     ClusterPhase.FAILED: "bold red",
     ClusterPhase.DELETING: "yellow",
     ClusterPhase.DELETED: "dim",

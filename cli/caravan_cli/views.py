@@ -99,6 +99,7 @@ class Cluster(View):
     nodes: NodeCounts = NodeCounts()
     node_sets: tuple[NodeSet, ...] = ()
     step: Step | None = None
+    asleep: bool = False
     replacing: tuple[str, ...] = ()
     simulated: bool = False
     expires_at: datetime | None = None

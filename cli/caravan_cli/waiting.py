@@ -78,6 +78,19 @@ def until_healthy(client: Client, wanted: Cluster, progress: Progress, *, timeou
     return _until(client, wanted, progress, healthy, timeout_s=timeout_s)
 
 
+def until_asleep(client: Client, wanted: Cluster, progress: Progress, *, timeout_s: float) -> Cluster:
+    """Wait until all machines of the cluster are stopped. ClusterFailed, TimedOut."""
+
+    def asleep(cluster: Cluster) -> bool:
+        if cluster.phase is ClusterPhase.FAILED:
+            raise ClusterFailed(cluster)
+        if not cluster.asleep or cluster.phase in {ClusterPhase.DELETING, ClusterPhase.DELETED}:
+            raise CliError(f"Cluster {cluster.name} is to sleep no more: it is {cluster.phase}.")
+        return cluster.phase is ClusterPhase.HIBERNATED
+
+    return _until(client, wanted, progress, asleep, timeout_s=timeout_s)
+
+
 def until_deleted(client: Client, wanted: Cluster, progress: Progress, *, timeout_s: float) -> None:
     """Wait until nothing of the cluster is left and its name is free. TimedOut."""
 
@@ -102,6 +115,8 @@ def _settled(cluster: Cluster, wanted: Cluster) -> bool:
         raise ClusterPaused(cluster)
     if cluster.phase in {ClusterPhase.DELETING, ClusterPhase.DELETED}:
         raise CliError(f"Cluster {cluster.name} is being deleted.")
+    if cluster.asleep:
+        raise CliError(f"Cluster {cluster.name} is asleep. Go on with: caravan cluster wake {cluster.name}")
     return cluster.settled(wanted.generation)
 
 

@@ -1,4 +1,4 @@
-"""What people want of their clusters: create, change, retry, delete. Every door ends here.
+"""What people want of their clusters: create, change, retry, hibernate, wake, delete. Every door ends here.
 
 Each is one transaction with its outgoing event: what was acknowledged is stored, and told.
 """
@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.admission import Limits, NotAdmitted, admit, name_taken, virtual_ip_taken
+from caravan_api.admission import Limits, NotAdmitted, admit, name_taken, sleep_problems, virtual_ip_taken
 from caravan_api.decide.facts import Facts
-from caravan_api.offers import surroundings
+from caravan_api.errors import Conflict, NotYet
+from caravan_api.offers import offered_clouds, surroundings
 from caravan_api.recorder import Recorder, node_sets, recount
 from caravan_api.store import Cluster
 from caravan_api.timeline import Entry, change_sentence, utc
@@ -40,6 +41,8 @@ def announcement(cluster: Cluster) -> ClusterEvent:
         spec=ClusterSpec.model_validate(cluster.spec),
         retry=cluster.retry,
         replace=tuple(cluster.replacing),
+        asleep=cluster.asleep,
+        power_generation=cluster.power_generation,
     )
 
 
@@ -49,6 +52,13 @@ class BeingDeleted(GiveUp):
     def __init__(self, cluster: Cluster) -> None:
         how_far = "deleted" if cluster.deleted_at else "being deleted"
         super().__init__(f"the cluster {cluster.name} is {how_far}", who_can_fix=WhoCanFix.USER)
+
+
+class Asleep(Conflict):
+    """Nothing can be done to a cluster whose machines are stopped but to wake or delete it."""
+
+    def __init__(self, cluster: Cluster, what: str) -> None:
+        super().__init__(f"the cluster {cluster.name} is asleep: wake it first, then {what}")
 
 
 class Desired:
@@ -89,9 +99,14 @@ class Desired:
         return cluster
 
     async def change(self, tx: AsyncSession, cluster: Cluster, user: str, spec: Mapping[str, Any]) -> bool:
-        """Admit a new spec and want that; False if it is wanted already. Raises `NotAdmitted`, `BeingDeleted`."""
+        """Admit a new spec and want that; False if it is wanted already.
+
+        Raises `NotAdmitted`, `BeingDeleted`, `Asleep`.
+        """
         if cluster.deletion_asked_at:
             raise BeingDeleted(cluster)
+        if cluster.asleep:
+            raise Asleep(cluster, "change it")
         around = await surroundings(tx, self._limits, cluster.team, cluster=cluster)
         admitted = admit({"spec": spec}, around)
         before = ClusterSpec.model_validate(cluster.spec)
@@ -106,9 +121,11 @@ class Desired:
         return True
 
     async def replace_node(self, tx: AsyncSession, cluster: Cluster, user: str, node: str, reason: str | None) -> bool:
-        """Want another node in this one's place; False if that is wanted already. Raises `BeingDeleted`."""
+        """Want another node in this one's place; False if that is wanted already. Raises `BeingDeleted`, `Asleep`."""
         if cluster.deletion_asked_at:
             raise BeingDeleted(cluster)
+        if cluster.asleep:
+            raise Asleep(cluster, "replace its node")
         if node in cluster.replacing:
             return False
         cluster.replacing = sorted([*cluster.replacing, node])
@@ -144,6 +161,36 @@ class Desired:
         cluster.retry += 1
         cluster.retried_at = self._clock.now()
         await self._tell(tx, cluster, Entry("retry", f"{user} asked to try again", {"user": user}))
+
+    async def hibernate(self, tx: AsyncSession, cluster: Cluster, user: str) -> bool:
+        """Want its machines stopped; False if that is wanted already.
+
+        Raises `BeingDeleted`, `NotAdmitted` where a cloud cannot stop machines, `NotYet` while other work is under way.
+        """
+        if cluster.deletion_asked_at:
+            raise BeingDeleted(cluster)
+        if cluster.asleep:
+            return False
+        clouds = await offered_clouds(tx)
+        if problems := tuple(sleep_problems(ClusterSpec.model_validate(cluster.spec), clouds, "spec.cloud")):
+            raise NotAdmitted(problems)
+        if cluster.phase not in (ClusterPhase.READY, ClusterPhase.WAKING):
+            raise NotYet(f"the cluster {cluster.name} is {cluster.phase}: put it to sleep once it is Ready")
+        cluster.asleep, cluster.woken_at = True, None
+        cluster.power_generation += 1
+        await self._tell(tx, cluster, Entry("power", f"{user} puts it to sleep", {"user": user, "asleep": True}))
+        return True
+
+    async def wake(self, tx: AsyncSession, cluster: Cluster, user: str) -> bool:
+        """Want its machines started again; False if it is not asleep. Raises `BeingDeleted`."""
+        if cluster.deletion_asked_at:
+            raise BeingDeleted(cluster)
+        if not cluster.asleep:
+            return False
+        cluster.asleep, cluster.woken_at = False, self._clock.now()
+        cluster.power_generation += 1
+        await self._tell(tx, cluster, Entry("power", f"{user} wakes it", {"user": user, "asleep": False}))
+        return True
 
     async def delete(self, tx: AsyncSession, cluster: Cluster, user: str, why: str | None = None) -> None:
         """Want the cluster no more. From any state; asking twice is once."""

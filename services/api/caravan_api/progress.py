@@ -32,8 +32,8 @@ def _nodes(cluster: Cluster, entry: Entry) -> e.ClusterNodesChanged:
     return e.ClusterNodesChanged(**_about(cluster, entry), **counts)
 
 
-def _failure(cluster: Cluster, entry: Entry) -> e.ClusterNodesChanged | None:
-    """Failed machines; what else fails is told by the phase that it leads to."""
+def _nodes_named(cluster: Cluster, entry: Entry) -> e.ClusterNodesChanged | None:
+    """Where the line is about nodes; what else fails is told by the phase that it leads to."""
     return _nodes(cluster, entry) if "node_sets" in entry.data else None
 
 
@@ -64,8 +64,8 @@ _TELLS: Mapping[str, Tell] = {
     "phase": _phase,
     "machines": _nodes,
     "joined": _nodes,
-    "held": _nodes,
-    "failure": _failure,
+    "held": _nodes_named,
+    "failure": _nodes_named,
     "health": _health,
     "endpoint": _endpoint,
     "deleted": _ended,

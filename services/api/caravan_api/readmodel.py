@@ -96,6 +96,7 @@ class ClusterView(BaseModel):
     nodes: NodeCounts
     node_sets: list[NodeSetView]
     step: StepView | None
+    asleep: bool = Field(description="It was put to sleep: its machines are, or are being, stopped.")
     replacing: list[str] = Field(description="Nodes that are to be replaced, each until it is gone.")
     simulated: bool
     pool_id: UUID | None = Field(description="The pool that it was made for.")
@@ -199,6 +200,7 @@ def cluster_view(cluster: Cluster) -> ClusterView:
         nodes=counts,
         node_sets=[NodeSetView.model_validate(node_set) for node_set in cluster.node_sets],
         step=_step(cluster, phase, facts, counts),
+        asleep=cluster.asleep,
         replacing=cluster.replacing,
         simulated=cluster.simulated,
         pool_id=cluster.pool_id,
@@ -276,6 +278,10 @@ def _step(cluster: Cluster, phase: ClusterPhase, facts: Facts, counts: NodeCount
     if phase is ClusterPhase.DELETING:
         left = f"{facts.remaining.machines} machines left" if facts.remaining else "machines and name are being removed"
         return StepView(text=left, at=cluster.updated_at)
+    if phase in (ClusterPhase.HIBERNATING, ClusterPhase.WAKING):
+        return StepView(text=_power_step(cluster, facts), at=cluster.updated_at)
+    if facts.held and facts.held.text and phase in (ClusterPhase.READY, ClusterPhase.UPDATING):
+        return StepView(text=facts.held.text, at=cluster.updated_at)
     if phase not in (ClusterPhase.PROVISIONING, ClusterPhase.BOOTSTRAPPING, ClusterPhase.UPDATING):
         return None
     if facts.step and facts.step.sequence > facts.done.sequence:  # one source says both, so the numbers compare
@@ -286,3 +292,17 @@ def _step(cluster: Cluster, phase: ClusterPhase, facts: Facts, counts: NodeCount
     if counts.made != counts.wanted:
         return StepView(text=f"{counts.made} of {counts.wanted} machines run", at=cluster.updated_at)
     return StepView(text=f"{counts.joined} of {counts.wanted} nodes have joined", at=cluster.updated_at)
+
+
+def _power_step(cluster: Cluster, facts: Facts) -> str:
+    """How far its machines are stopped or started."""
+    power = facts.power
+    if power is None or power.generation < cluster.power_generation:
+        return "its machines are about to be stopped" if cluster.asleep else "its machines are about to be started"
+    if power.trouble:
+        return f"{power.trouble}; a retry tries again"
+    if cluster.asleep:
+        return f"{power.stopped} of {power.total} machines are stopped"
+    if not power.complete:
+        return f"{power.running} of {power.total} machines run"
+    return "all machines run; waiting for its kube-apiserver"

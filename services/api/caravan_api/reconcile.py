@@ -30,6 +30,8 @@ from caravan_shared.plumbing.reconciler import Turn
 
 log = get_logger(__name__)
 
+_SETTLED = (ClusterPhase.READY, ClusterPhase.HIBERNATED)
+
 
 async def live_keys(session: AsyncSession) -> list[str]:
     """Every cluster that is not wholly deleted."""
@@ -81,7 +83,7 @@ class ClusterReconciler:
 
     def _announcement_due(self, cluster: Cluster) -> datetime:
         silence = Silence(cluster.announced_at, cluster.heard_at, cluster.unanswered)
-        return announce_at(silence, self.pauses, settled=cluster.phase == ClusterPhase.READY)
+        return announce_at(silence, self.pauses, settled=cluster.phase in _SETTLED)
 
     async def _announce_again(self, tx: AsyncSession, cluster: Cluster, now: datetime) -> None:
         cluster.unanswered += 1

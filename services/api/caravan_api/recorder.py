@@ -113,7 +113,13 @@ def node_sets(spec: ClusterSpec, counts: dict[str, dict[str, int]]) -> list[dict
 def _conclude(cluster: Cluster) -> Sequence[Entry]:
     facts = Facts.model_validate(cluster.facts)
     wanted = Wanted(
-        cluster.generation, cluster.retried_at, cluster.deletion_asked_at, replacing=bool(cluster.replacing)
+        cluster.generation,
+        cluster.retried_at,
+        cluster.deletion_asked_at,
+        replacing=bool(cluster.replacing),
+        asleep=cluster.asleep,
+        power_generation=cluster.power_generation,
+        woken_at=cluster.woken_at,
     )
     conclusion = conclude(wanted, facts)
     old, new = ClusterPhase(cluster.phase), conclusion.phase

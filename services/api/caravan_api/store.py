@@ -52,6 +52,11 @@ class Cluster(Table, table=True):
     """When it is deleted by itself; None: never."""
     lifetime_said_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expiry_told: bool = False
+    asleep: bool = False
+    power_generation: int = 0
+    """How often it was put to sleep or woken: what is told of an earlier time says nothing of this one."""
+    woken_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was last woken; None while it is asleep."""
     # How it is announced.
     announcement: int = 1
     announced_at: datetime = Field(sa_type=UtcDateTime)

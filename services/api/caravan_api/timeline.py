@@ -88,6 +88,16 @@ def _(_event: e.NodesRemoved, news: Sequence[Any]) -> Entry | None:
 
 
 @_on
+def _(event: e.NodesPowerChanged, _news: Sequence[Any]) -> Entry | None:
+    if event.trouble:
+        todo = "stopped" if event.asleep else "started"
+        return Entry("power", f"Its machines cannot be {todo}: {event.trouble}; a retry tries again")
+    if not event.complete:
+        return None
+    return Entry("power", f"All {event.stopped} machines are stopped" if event.asleep else "All machines run again")
+
+
+@_on
 def _(_event: e.NodesRepairHeld, news: Sequence[Any]) -> Entry | None:
     held = [node for node in news if node.reason]
     if not held:
@@ -122,6 +132,11 @@ def _(event: e.BootstrapDone, _news: Sequence[Any]) -> Entry | None:
 def _(event: e.BootstrapFailed, _news: Sequence[Any]) -> Entry | None:
     data = {"generation": event.generation, "who_can_fix": event.who_can_fix}
     return Entry("failure", f"Bootstrapping failed: {event.reason}", data)
+
+
+@_on
+def _(event: e.BootstrapHeld, _news: Sequence[Any]) -> Entry | None:
+    return Entry("held", f"Held back: {event.reason}") if event.reason else None
 
 
 @_on

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from caravan_bootstrapper import removals, troubles, upgrades, upkeep
+from caravan_bootstrapper import removals, troubles, upgrades, upkeep, windows
 from caravan_bootstrapper.hops import GapInVersions, version_key
 from caravan_bootstrapper.managers import manager
 from caravan_bootstrapper.steps import (
@@ -48,6 +48,8 @@ def decide(seen: ClusterView, now: datetime, policy: Policy) -> Step:
         return CancelRuns(tuple(run.id for run in seen.runs)) if seen.runs else Rest()
     if seen.announcement > seen.said_announcement:
         return SayAgain()
+    if seen.asleep:
+        return Rest()  # nobody would answer; whoever wakes it wakes us
     if seen.spec.paused:
         return _first_answer(_PAUSED, seen, now, policy)
     if seen.runs:
@@ -117,7 +119,7 @@ def _never_members(seen: ClusterView) -> tuple[NodeView, ...]:
 
 
 def _tell(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
-    return troubles.untold(seen, policy) or removals.held(seen, now, policy)
+    return troubles.untold(seen, policy) or removals.held(seen, now, policy) or windows.untold(seen, now, policy)
 
 
 def _remove(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
@@ -146,7 +148,11 @@ def _upgrade(seen: ClusterView, now: datetime, policy: Policy, *roles: Role) -> 
         batch = upgrades.next_batch(seen, policy, *roles)
     except GapInVersions as gap:
         return Abandon(str(gap), WhoCanFix.OPERATOR)
-    return _after_backoff(seen, now, replace(batch, manager=manager(seen, batch.nodes))) if batch else None
+    if batch is None:
+        return None
+    if wait := windows.upgrade_wait_s(seen, now):
+        return Rest(wait)
+    return _after_backoff(seen, now, replace(batch, manager=manager(seen, batch.nodes)))
 
 
 def _ensure_tokens(seen: ClusterView, _now: datetime, _policy: Policy) -> Step | None:
@@ -174,7 +180,11 @@ def _add_beside_a_removal(seen: ClusterView, now: datetime, policy: Policy) -> S
 
 def _renew(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
     node = upkeep.to_renew(seen, now, policy)
-    return StartRun(Play.RENEW, (node,), _join_version(seen), manager=manager(seen, (node,))) if node else None
+    if node is None:
+        return None
+    if wait := windows.renewal_wait_s(seen, node, now):
+        return Rest(wait)
+    return StartRun(Play.RENEW, (node,), _join_version(seen), manager=manager(seen, (node,)))
 
 
 def _back_up(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
@@ -187,7 +197,8 @@ def _look(seen: ClusterView, now: datetime, policy: Policy) -> Step | None:
     late = [node for node in outstanding if _is_late(seen, node, now, policy)]
     if late:
         return Abandon(_late_sentence(late, seen.spec.version, policy), WhoCanFix.OPERATOR)
-    return _look_at(seen, policy.poll_s) if outstanding else None
+    waits = windows.is_held(seen, now, policy) and all(node.state is M.JOINED for node in outstanding)
+    return _look_at(seen, SLOW_POLL_S if waits else policy.poll_s) if outstanding else None
 
 
 def _look_while_waiting(seen: ClusterView, _now: datetime, policy: Policy) -> Step | None:

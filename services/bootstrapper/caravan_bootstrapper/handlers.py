@@ -56,6 +56,10 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
             event.generation,
             event.spec.model_dump(mode="json"),
         )
+    if event.announcement >= cluster.announcement:
+        if cluster.asleep and not event.asleep:
+            cluster.patience_from = heard.at
+        cluster.asleep = event.asleep
     cluster.retry = max(cluster.retry, event.retry)
     cluster.announcement = max(cluster.announcement, event.announcement)
     tx.add(cluster)

@@ -19,6 +19,7 @@ from caravan_bootstrapper.views import ClusterView, NodeView
 from caravan_shared.contracts.events import (
     BootstrapDone,
     BootstrapFailed,
+    BootstrapHeld,
     BootstrapStarted,
     NodesDrained,
     NodesJoined,
@@ -91,6 +92,12 @@ async def tell(tx: AsyncSession, seen: ClusterView, step: Tell) -> None:
     await say(tx, _failed(seen, Abandon(step.reason, step.who_can_fix)))
 
 
+async def held(tx: AsyncSession, seen: ClusterView, reason: str) -> None:
+    """This waits for the maintenance window; empty: nothing does any more."""
+    await set_cluster(tx, seen.cluster_id, told_held=reason)
+    await say(tx, BootstrapHeld(cluster_id=seen.cluster_id, reason=reason))
+
+
 async def say_again(tx: AsyncSession, seen: ClusterView) -> None:
     """Every fact of ours about the cluster once more: whoever missed one is healed, the others ignore it."""
     await set_cluster(tx, seen.cluster_id, said_announcement=seen.announcement)
@@ -108,6 +115,8 @@ async def say_again(tx: AsyncSession, seen: ClusterView) -> None:
         await say(tx, _done(seen, sum(node.live for node in seen.nodes)))
     if seen.given_up and seen.failure:
         await say(tx, _failed(seen, Abandon(seen.failure.reason, seen.failure.who_can_fix, seen.failure.run_id)))
+    if seen.told_held is not None:
+        await say(tx, BootstrapHeld(cluster_id=seen.cluster_id, reason=seen.told_held))
     for node in seen.nodes:
         if node.told:
             await say(tx, _failed(seen, Abandon(node.told, who_can_fix(node.told))))

@@ -23,6 +23,7 @@ from caravan_bootstrapper.steps import (
     SayAgain,
     SayDone,
     SayDrained,
+    SayHeld,
     StartRun,
     Step,
     Tell,
@@ -150,6 +151,8 @@ async def write(tx: AsyncSession, seen: ClusterView, step: Step, now: datetime) 
             await ledger.done(tx, seen, nodes)
         case Tell():
             await ledger.tell(tx, seen, step)
+        case SayHeld(reason):
+            await ledger.held(tx, seen, reason)
         case Abandon():
             await ledger.abandon(tx, seen, step, now)
         case _:

@@ -111,6 +111,13 @@ class Tell:
 
 
 @dataclass(frozen=True)
+class SayHeld:
+    """Say what waits for the maintenance window; empty: nothing any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Abandon:
     """Say that a person has to look."""
 
@@ -131,5 +138,6 @@ Step = (
     | LookAtMembers
     | SayDone
     | Tell
+    | SayHeld
     | Abandon
 )

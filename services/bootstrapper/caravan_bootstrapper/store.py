@@ -35,6 +35,8 @@ class Cluster(Table, table=True):
     said_announcement: int = 0
     spec: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     deletion_asked: bool = False
+    asleep: bool = False
+    """Its machines are stopped on purpose, as of the newest announcement."""
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
     complete_generation: int = 0
@@ -42,6 +44,8 @@ class Cluster(Table, table=True):
     first_node: str | None = None
     set_up_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     patience_from: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    told_held: str | None = None
+    """What was said last to wait for the maintenance window."""
 
     failures: int = 0
     failed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -173,6 +177,7 @@ async def view(session: AsyncSession, cluster_id: UUID, is_alive: IsAlive) -> Cl
         complete_generation=cluster.complete_generation,
         done_generation=cluster.done_generation,
         deletion_asked=cluster.deletion_asked,
+        asleep=cluster.asleep,
         first_node=cluster.first_node,
         set_up_at=cluster.set_up_at,
         patience_from=cluster.patience_from,
@@ -186,6 +191,7 @@ async def view(session: AsyncSession, cluster_id: UUID, is_alive: IsAlive) -> Cl
         runs=await _active_runs(session, cluster_id, is_alive),
         tokens_to_ensure=await _tokens_to_ensure(session, cluster_id),
         backed_up_at=cluster.backed_up_at,
+        told_held=cluster.told_held,
     )
 
 

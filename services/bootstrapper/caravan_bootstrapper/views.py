@@ -135,11 +135,13 @@ class ClusterView:
     complete_generation: int = 0
     done_generation: int = 0
     deletion_asked: bool = False
+    asleep: bool = False
+    """Its machines are stopped on purpose."""
     first_node: str | None = None
     set_up_at: datetime | None = None
     """When site.yml first succeeded."""
     patience_from: datetime | None = None
-    """When a person last retried: deadlines begin anew."""
+    """When a person last retried, or the cluster was woken: deadlines begin anew."""
     failures: int = 0
     """Runs that failed in a row."""
     failure: Failure | None = None
@@ -152,6 +154,8 @@ class ClusterView:
     tokens_to_ensure: int = 0
     """Join tokens that the cluster does not know yet."""
     backed_up_at: datetime | None = None
+    told_held: str | None = None
+    """What was said last to wait for the maintenance window."""
 
     def live(self, *roles: Role) -> list[NodeView]:
         """The wanted nodes of these roles whose machines run."""

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from sqlmodel import and_, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_health import verdict
 from caravan_health.store import ClusterHealth, NodeHealth, Transition, WatchedNode
 from caravan_health.verdict import Belief, NodeBelief, unasked
 from caravan_shared.contracts.events import HealthChanged, NodesHealthChanged
@@ -16,6 +17,8 @@ from caravan_shared.contracts.facts import Event, NodeVerdict
 from caravan_shared.plumbing.database import upsert
 from caravan_shared.plumbing.outbox import say
 
+NOBODY = ""
+"""The watcher of a cluster that sleeps."""
 _NODES_AN_EVENT = 200
 
 
@@ -111,6 +114,22 @@ async def _write_belief(tx: AsyncSession, cluster_id: UUID, belief: Belief, now:
             checked_at=now,
         )
     )
+
+
+async def put_to_sleep(tx: AsyncSession, cluster_id: UUID, now: datetime) -> None:
+    """Believe nothing of a cluster that sleeps, and have nobody watch it: a look under way writes nothing any more."""
+    row = await tx.get(ClusterHealth, cluster_id, with_for_update=True)
+    if row is None or row.watcher == NOBODY:
+        return
+    believed = _believed(row, now)
+    belief = verdict.put_to_sleep(believed, now)
+    nodes = verdict.nodes_put_to_sleep((await nodes_believed(tx, [cluster_id]))[cluster_id], now)
+    change = Change(belief, nodes=nodes)
+    if belief.verdict is not believed.verdict:
+        old, new = believed.verdict, belief.verdict
+        change.transitions.append(Transition(cluster_id=cluster_id, at=now, old=old, new=new, reason=belief.reason))
+    await write(tx, {cluster_id: change}, row.watcher, now)
+    await tx.exec(update(ClusterHealth).where(col(ClusterHealth.cluster_id) == cluster_id).values(watcher=NOBODY))
 
 
 async def beat_clusters(tx: AsyncSession, watcher: str, now: datetime) -> None:

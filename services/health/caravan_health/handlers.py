@@ -1,6 +1,6 @@
 """Facts in: record whom to watch. A statement or two each; facts may come doubled, late or out of order."""
 
-from sqlalchemy import delete
+from sqlalchemy import case, delete, literal
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,13 +19,21 @@ from caravan_shared.contracts.events import (
     NodesRemoved,
 )
 from caravan_shared.plumbing.bus import Heard
+from caravan_shared.plumbing.database import UtcDateTime
 
 
 async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) -> None:
-    """Whoever announces again wants to hear our facts again."""
-    announcement = heard.event.announcement
-    older = col(Watched.announcement) < announcement
-    await change_watched(tx, heard.event.cluster_id, older, announcement=announcement)
+    """Whoever announces again wants to hear our facts again. The newest says whether the cluster shall sleep."""
+    event = heard.event
+    woken_at = case((col(Watched.asleep), literal(heard.at, UtcDateTime())), else_=col(Watched.woken_at))
+    await change_watched(
+        tx,
+        event.cluster_id,
+        col(Watched.announcement) < event.announcement,
+        announcement=event.announcement,
+        asleep=event.asleep,
+        woken_at=None if event.asleep else woken_at,
+    )
 
 
 async def cluster_gone(heard: Heard[ClusterDeletionRequested] | Heard[ClusterDeleted], tx: AsyncSession) -> None:

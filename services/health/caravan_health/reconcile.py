@@ -1,4 +1,4 @@
-"""What an event may leave to do beside the probing: say our facts again, or forget a deleted cluster."""
+"""What an event may leave to do beside the probing: say facts again, put a cluster to sleep, forget a deleted one."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from sqlmodel import SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_health.beliefs import say_again
+from caravan_health.beliefs import put_to_sleep, say_again
 from caravan_health.store import ClusterHealth, HealthHour, NodeHealth, Transition, Watched, WatchedNode
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.log import get_logger
@@ -27,7 +27,10 @@ def reconciling(targets_changed: Callable[[], None]) -> Callable[[Turn], Awaitab
             watched = await tx.get(Watched, UUID(turn.key))
             if watched and watched.deleted_at:
                 await forget(tx, watched.cluster_id)
-            elif watched and watched.announcement > watched.said_announcement:
+                return None
+            if watched and watched.asleep:
+                await put_to_sleep(tx, watched.cluster_id, turn.now())
+            if watched and watched.announcement > watched.said_announcement:
                 await say_again(tx, watched.cluster_id, turn.now())
                 watched.said_announcement = watched.announcement
         return None

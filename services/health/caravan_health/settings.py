@@ -56,6 +56,9 @@ class Settings(ServiceSettings):
     replica_silent_after_s: float = Field(
         8.0, gt=0, description="Seconds without a heartbeat after which a replica's clusters go to the others."
     )
+    wakes_within_s: float = Field(
+        600.0, ge=0, description="Seconds that a woken cluster may stay silent before that is a fault of its."
+    )
     transitions_kept_days: float = Field(14.0, gt=0, description="Days that single changes of verdict are kept.")
     hours_kept_days: float = Field(400.0, gt=0, description="Days that hourly sums are kept: a year and a month.")
 
@@ -67,4 +70,5 @@ class Settings(ServiceSettings):
             recheck_s=self.recheck_s,
             unreachable_every_s=self.unreachable_every_s,
             stale_after_s=self.stale_after_s,
+            wakes_within_s=self.wakes_within_s,
         )

@@ -38,6 +38,10 @@ class Watched(Table, table=True):
     ca_certificate: str = ""
     announcement: int = 0
     said_announcement: int = 0
+    asleep: bool = False
+    """Its machines are stopped on purpose: nobody asks it."""
+    woken_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it last was to sleep no more."""
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
@@ -137,7 +141,12 @@ async def live_keys(session: AsyncSession) -> list[str]:
 
 # --- targets ---------------------------------------------------------------------------------------------------------
 
-_WATCHABLE = (col(Watched.deleted_at).is_(None), col(Watched.started).is_(True), col(Watched.host) != "")
+_WATCHABLE = (
+    col(Watched.deleted_at).is_(None),
+    col(Watched.started).is_(True),
+    col(Watched.host) != "",
+    ~col(Watched.asleep),
+)
 
 
 async def versions(session: AsyncSession) -> dict[UUID, int]:
@@ -165,6 +174,7 @@ def _target(row: Watched, nodes: list[WatchedNode]) -> Target:
         tuple(row.addresses),
         row.ca_certificate,
         virtual_ip=row.virtual_ip,
+        woken_at=row.woken_at,
         nodes=frozenset(node.name for node in nodes if not node.leaving),
         joined=frozenset(node.name for node in nodes if node.joined and not node.leaving),
         leaving=frozenset(node.name for node in nodes if node.leaving),

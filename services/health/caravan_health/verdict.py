@@ -11,6 +11,7 @@ was unfit counts for nothing; when there was nothing but such looks for a while,
     component_not_ready, server_error              Degraded       2 (1 from Unknown)
     dns refused tls timeout redirect garbage       Unreachable    3 within a minute
     auth, or we may not list its nodes             Unknown        3: our credentials are not the cluster's fault
+    no answer of one that was just woken           Unknown        3: its machines are booting
     monitor_unfit                                  –              never; Unknown once the last usable look is stale
 """
 
@@ -35,6 +36,7 @@ class Policy:
     recheck_s: float = 1.0
     unreachable_every_s: float = 10.0
     stale_after_s: float = 20.0
+    wakes_within_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,30 @@ def unasked(now: datetime) -> Belief:
     return Belief(Verdict.UNKNOWN, "not asked yet", since=now, usable_at=now)
 
 
-def judge(belief: Belief, seen: Observation, nodes: NodesSummary | None, now: datetime, policy: Policy) -> Belief:
-    """The belief after one more look. `nodes`: the latest list, None where nobody could list them yet."""
+def put_to_sleep(belief: Belief, now: datetime) -> Belief:
+    """The belief about a cluster whose machines are stopped on purpose."""
+    since = belief.since if belief.verdict is Verdict.UNKNOWN else now
+    return replace(belief, verdict=Verdict.UNKNOWN, reason="asleep: its machines are stopped on purpose", since=since)
+
+
+def judge(
+    belief: Belief,
+    seen: Observation,
+    nodes: NodesSummary | None,
+    now: datetime,
+    policy: Policy,
+    *,
+    waking: bool = False,
+) -> Belief:
+    """The belief after one more look. `nodes`: the latest list, None where nobody could list them yet.
+
+    `waking`: the cluster was woken lately.
+    """
     if seen.kind is Kind.MONITOR_UNFIT:
         return _after_void_look(belief, seen, now, policy)
     leaning, reason = _lean(seen, nodes)
+    if waking and leaning is Verdict.UNREACHABLE:
+        leaning, reason = Verdict.UNKNOWN, "waking: it does not answer yet"
     belief = _count(belief, leaning, now, policy)
     if leaning is belief.verdict:
         return _told(replace(belief, reason=reason), nodes)
@@ -104,8 +125,10 @@ def judge(belief: Belief, seen: Observation, nodes: NodesSummary | None, now: da
     return _told(replace(belief, verdict=leaning, reason=reason, since=now), nodes)
 
 
-def next_look_s(belief: Belief, policy: Policy) -> float:
+def next_look_s(belief: Belief, policy: Policy, *, waking: bool = False) -> float:
     """Seconds from the start of this look to the start of the next."""
+    if waking and belief.verdict is Verdict.UNKNOWN:
+        return policy.recheck_s  # somebody waits for it
     if belief.leaning not in (None, belief.verdict):
         return policy.recheck_s
     return policy.unreachable_every_s if belief.verdict is Verdict.UNREACHABLE else policy.probe_every_s
@@ -140,6 +163,11 @@ def nodes_out_of_sight(believed: Mapping[str, NodeBelief], now: datetime) -> dic
     """The beliefs that change when the cluster stops answering: of its nodes nothing is known any more."""
     told = dict.fromkeys(believed, (Verdict.UNKNOWN, "not seen since the kube-apiserver stopped answering"))
     return _changed(believed, told, now)
+
+
+def nodes_put_to_sleep(believed: Mapping[str, NodeBelief], now: datetime) -> dict[str, NodeBelief]:
+    """The beliefs that change when a cluster is put to sleep."""
+    return _changed(believed, dict.fromkeys(believed, (Verdict.UNKNOWN, "its cluster is asleep")), now)
 
 
 def _changed(

@@ -53,6 +53,11 @@ class Vigil:
         """It missed lately: its looks may hang, so they belong in the other lane."""
         return Verdict.UNREACHABLE in (self.belief.leaning, self.belief.verdict)
 
+    def is_waking(self, now: datetime, policy: Policy) -> bool:
+        """It was woken lately and has not answered since."""
+        settled = self.belief.verdict in (Verdict.HEALTHY, Verdict.DEGRADED)
+        return not settled and self.target.is_waking(now, policy.wakes_within_s)
+
     def retarget(self, target: Target) -> None:
         """The store knows something newer."""
         if target.way_in() != self.target.way_in():
@@ -78,7 +83,8 @@ class Vigil:
 
     def saw(self, seen: Observation, now: datetime, policy: Policy) -> Change:
         """Judge one look at the cluster."""
-        held, self.belief = self.belief, judge(self.belief, seen, self.nodes, now, policy)
+        waking = self.is_waking(now, policy)
+        held, self.belief = self.belief, judge(self.belief, seen, self.nodes, now, policy, waking=waking)
         if self.belief.says_the_same_as(held):
             return Change()
         change = Change(self.belief)

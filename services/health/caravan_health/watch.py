@@ -100,12 +100,15 @@ class Watch:
             self._judge(vigil, seen)
         if seen.kind is Kind.AUTH:
             self._replace_certificate(vigil)
-        self._agenda.put(vigil.target.cluster_id, max(started + next_look_s(vigil.belief, self._policy), ended))
+        waking = vigil.is_waking(self._clock.now(), self._policy)
+        pause_s = next_look_s(vigil.belief, self._policy, waking=waking)
+        self._agenda.put(vigil.target.cluster_id, max(started + pause_s, ended))
 
     def _weigh(self, vigil: Vigil, seen: Observation, started: float, ended: float) -> Observation:
         """Void what was seen if the monitor was in trouble; have others looked at when this one just fell silent."""
         fleet, cluster_id = self._monitor.fleet, vigil.target.cluster_id
-        if seen.kind is Kind.MONITOR_UNFIT or (seen.is_miss and vigil.belief.verdict is Verdict.UNREACHABLE):
+        is_expected = vigil.belief.verdict is Verdict.UNREACHABLE or vigil.is_waking(self._clock.now(), self._policy)
+        if seen.kind is Kind.MONITOR_UNFIT or (seen.is_miss and is_expected):
             return self._monitor.weigh(cluster_id, seen, True, started, ended)
         first = fleet.saw(cluster_id, seen.is_miss, ended)
         if first:

@@ -27,8 +27,8 @@ def decide(
 ) -> Plan:
     """The next step for every set of `wanted`, and for sets it no longer has; `new_batch` makes unused batch names."""
     plan = Plan({node.name: _held_by_observation(node) for node in nodes}, dict(sets))
-    if wanted.spec.paused:
-        _hold_all_asked(plan, wanted)
+    if wanted.rests or wanted.spec.paused:
+        _hold_all_asked(plan, wanted, "the cluster is asleep" if wanted.rests else "the cluster is paused")
         return plan
     turnstile = Turnstile(plan, wanted)
     for members in _by_set(plan).values():
@@ -57,11 +57,11 @@ def _held_by_observation(node: Node) -> Node:
     return node if node.held is None or is_missing else replace(node, held=None)
 
 
-def _hold_all_asked(plan: Plan, wanted: Wanted) -> None:
-    """A paused cluster keeps what it has; who asked for a replacement is told why nothing happens."""
+def _hold_all_asked(plan: Plan, wanted: Wanted, why: str) -> None:
+    """A paused or sleeping cluster keeps what it has; who asked for a replacement is told why nothing happens."""
     for node in list(plan.nodes.values()):
         if node.name in wanted.replace and node.state not in GONE:
-            plan.hold(node, "the cluster is paused")
+            plan.hold(node, why)
 
 
 def decide_deletion(nodes: Iterable[Node], now: datetime) -> Plan:

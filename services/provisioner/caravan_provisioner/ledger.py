@@ -13,6 +13,8 @@ from caravan_provisioner import store, telling
 from caravan_provisioner.decide import is_complete
 from caravan_provisioner.nodes import Node, SetProgress
 from caravan_provisioner.plan import Wanted
+from caravan_provisioner.power import PowerStep
+from caravan_shared.contracts.events import NodesPowerChanged
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import MachineState, Verdict
@@ -65,6 +67,16 @@ class Ledger:
         """The cluster is to go."""
         return self.cluster.deletion_announcement > 0
 
+    @property
+    def rests(self) -> bool:
+        """It is asleep or being woken: nothing else is done for it meanwhile."""
+        return self.cluster.asleep or self.changes_power
+
+    @property
+    def changes_power(self) -> bool:
+        """Its machines are not, or not surely, as it was last asked to sleep or wake."""
+        return self.cluster.power_generation > self.cluster.power_reached
+
     def wanted(self) -> Wanted:
         """The cluster as it was last asked for."""
         cluster = self.cluster
@@ -77,6 +89,7 @@ class Ledger:
             replace=frozenset(cluster.replacing),
             retried_at=cluster.retried_at,
             verdict=Verdict(cluster.verdict) if cluster.verdict else None,
+            rests=self.rests,
         )
 
     def remaining(self) -> int:
@@ -91,6 +104,26 @@ class Ledger:
             changed_sets = [progress for name, progress in new_sets.items() if self.sets.get(name) != progress]
             self.sets |= new_sets
             await self._write(changed_sets)
+
+    async def record_power(self, step: PowerStep | None, trouble: str | None = None) -> None:
+        """Store and say how far sleeping or waking has come, if that is news; `trouble`: why it goes no further."""
+        cluster, old = self.cluster, self.cluster.told_power or {}
+        power = {
+            "power_generation": cluster.power_generation,
+            "asleep": cluster.asleep,
+            "running": step.running if step else old.get("running", 0),
+            "stopped": step.stopped if step else old.get("stopped", 0),
+            "complete": step is not None and step.complete,
+            "trouble": trouble,
+        }
+        if power == cluster.told_power:
+            return
+        cluster.told_power = power
+        if power["complete"]:
+            cluster.power_reached = cluster.power_generation
+        async with self._turn.transaction() as tx:
+            await store.save_told(tx, cluster)
+            await say(tx, NodesPowerChanged(cluster_id=cluster.cluster_id, **power))
 
     async def give_up_on(self, nodes: Iterable[Node], error: GiveUp) -> None:
         """Fail nodes that cannot be made, and their sets with them until a person asks again."""
@@ -133,6 +166,8 @@ class Ledger:
                 say_remaining=gone and cluster.told_deletion < cluster.deletion_announcement,
             ),
         )
+        if cluster.told_power and cluster.announcement > cluster.told_announcement:
+            facts.append(NodesPowerChanged(cluster_id=cluster.cluster_id, **cluster.told_power))
         self.nodes.update((node.name, telling.told(node)) for node in untold)
         changed = [node for node in self.nodes.values() if node is not self._stored.get(node.name)]
         changed = [node for node in changed if node != self._stored.get(node.name)]

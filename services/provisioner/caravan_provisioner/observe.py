@@ -14,6 +14,12 @@ from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MachineState
 
 _MADE = frozenset({MachineState.CREATING, MachineState.READY})
+_FROM_BEST = (
+    CloudMachineState.ACTIVE,
+    CloudMachineState.STOPPED,
+    CloudMachineState.BUILDING,
+    CloudMachineState.ERROR,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +41,15 @@ def observe(
     cloud: str = "",
     needs_host_keys: bool = False,
     seen_by_a_person: Callable[[datetime], bool] = lambda _since: False,
+    rests: bool = False,
 ) -> Observation:
     """What a listing of one cluster's machines, begun at `taken_at`, says about its nodes.
 
     With `adopting`, a machine that no node has becomes a node: the cloud is the truth and the store a copy. Without it
     (the cluster is to go), it is a stray. `cloud`: the one that was listed. `pull`: its workers join by themselves.
     `needs_host_keys`: nobody connects to a machine before the cloud has told its host keys. `seen_by_a_person`: someone
-    retried after trouble that began then.
+    retried after trouble that began then. `rests`: the cluster is asleep or being woken, and a machine may be
+    stopped.
     """
     nodes = list(nodes)
     # A machine we know by its id stays its node's, even if someone renamed it.
@@ -49,7 +57,8 @@ def observe(
     by_name: dict[str, list[Machine]] = defaultdict(list)
     for machine in machines:
         by_name[names.get(machine.id, machine.name)].append(machine)
-    look = _Look(taken_at, limits, needs_host_keys, _held(nodes, by_name, limits, seen_by_a_person))
+    held = _held(nodes, by_name, limits, seen_by_a_person)
+    look = _Look(taken_at, limits, needs_host_keys, held, rests=rests)
     seen: list[Node] = []
     strays: list[str] = []
     for node in nodes:
@@ -104,6 +113,7 @@ class _Look:
     limits: Limits
     needs_host_keys: bool
     held: Mapping[str, str]
+    rests: bool
 
     def unlisted(self, node: Node) -> Node:
         """A listing begun before the node's last change proves nothing about its machine."""
@@ -140,12 +150,15 @@ class _Look:
             node = replace(node, virtual_ip=machine.virtual_ip, said=None)
         if node.state not in _MADE:
             return node
-        if machine.state is CloudMachineState.ERROR:
+        if machine.state is CloudMachineState.ERROR or self._stopped_by_itself(machine):
             return node.failed(machine.fault or "the cloud reports an error", WhoCanFix.OPERATOR, self.taken_at)
         if node.state is MachineState.CREATING and self._can_be_reached(node, machine):
             ready = node.to(MachineState.READY, self.taken_at)
             return replace(ready, address=machine.address, ssh_port=machine.ssh_port, ready_at=self.taken_at)
         return self._check_building(node, machine.fault)
+
+    def _stopped_by_itself(self, machine: Machine) -> bool:
+        return machine.state is CloudMachineState.STOPPED and machine.fault is not None and not self.rests
 
     def _can_be_reached(self, node: Node, machine: Machine) -> bool:
         is_known = bool(node.host_keys) or not self.needs_host_keys
@@ -153,7 +166,9 @@ class _Look:
 
     def _check_building(self, node: Node, fault: str | None = None) -> Node:
         limit_s = self.limits.build_limit_s
-        if node.state is not MachineState.CREATING or self.taken_at < node.since + timedelta(seconds=limit_s):
+        if self.rests or node.state is not MachineState.CREATING:
+            return node
+        if self.taken_at < node.since + timedelta(seconds=limit_s):
             return node
         lacks = " or had told no SSH host keys" if self.needs_host_keys else ""
         reason = f"its machine was still building{lacks} after {limit_s:g} s"
@@ -175,8 +190,7 @@ def _keep(node: Node, found: list[Machine]) -> Machine | None:
 
 
 def _best(found: list[Machine]) -> Machine:
-    order = (CloudMachineState.ACTIVE, CloudMachineState.BUILDING, CloudMachineState.ERROR)
-    return min(found, key=lambda machine: (order.index(machine.state), machine.created_at, machine.id))
+    return min(found, key=lambda machine: (_FROM_BEST.index(machine.state), machine.created_at, machine.id))
 
 
 def _adopt(name: str, machine: Machine, taken_at: datetime, cloud: str, *, pull: bool) -> Node | None:

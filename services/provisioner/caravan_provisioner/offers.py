@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from caravan_provisioner.clouds.base import Offers
+from caravan_provisioner.clouds.base import Offers, Stoppable
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site
 from caravan_shared.contracts.events import CloudOffered
@@ -68,4 +68,5 @@ def _event(site: Site, offers: Offers) -> CloudOffered:
         quota=offers.quota,
         seconds_to_boot=offers.seconds_to_boot,
         virtual_ips=offers.virtual_ips,
+        stops_machines=isinstance(site.cloud, Stoppable),
     )

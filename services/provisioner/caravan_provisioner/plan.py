@@ -24,6 +24,8 @@ class Wanted:
     """When a person last retried: whoever did has seen what was wrong until then."""
     verdict: Verdict | None = None
     """What health believes of the whole cluster."""
+    rests: bool = False
+    """It is asleep or being woken: nothing else is done for it meanwhile."""
 
     def has_seen(self, trouble_since: datetime | None) -> bool:
         """Whether a person retried after that trouble began."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from caravan_provisioner.clouds.base import Capabilities
+from caravan_provisioner.clouds.base import Capabilities, Cloud, CloudMachineState, CloudRefused, Stoppable
 from caravan_provisioner.creation import AskForUserData, Creation, unasked
 from caravan_provisioner.decide import decide, decide_deletion
 from caravan_provisioner.errors import CloudChanged, CloudsApart, UnknownCloud
@@ -17,6 +17,7 @@ from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
 from caravan_provisioner.observe import Observation, observe
 from caravan_provisioner.plan import Plan
+from caravan_provisioner.power import power_step
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site
 from caravan_shared.contracts.facts import Connection
@@ -37,6 +38,8 @@ class _Seen:
 
     nodes: list[Node]
     strays: dict[str, list[str]]
+    states: dict[str, CloudMachineState]
+    """What the clouds say of each machine, by its id."""
 
 
 class Provisioning:
@@ -66,6 +69,9 @@ class Provisioning:
         if ledger is None or ledger.deleting:
             log.error("cannot delete a cluster's machines", reason=error.reason)
             return
+        if ledger.rests:
+            await ledger.record_power(None, error.reason)
+            return
         plan = self._decide(ledger, ledger.nodes.values(), turn.now(), max_batch=ledger.spec.node_count())
         await ledger.give_up_on(unasked(plan.nodes.values()), error)
 
@@ -76,12 +82,28 @@ class Provisioning:
         most = min(site.cloud.capabilities.max_batch for site in sites)
         plan = self._decide(ledger, seen.nodes, turn.now(), most)
         await ledger.record(plan.nodes.values(), plan.sets.values())
+        if ledger.rests:
+            await _delete_machines(sites, plan, seen)
+            return await self._set_power(sites, turn, ledger, seen)
         if ledger.spec.paused:
             return _watch(sites, ledger, turn.now())
         await _delete_machines(sites, plan, seen)
         by_name = {site.cloud.name: site for site in sites}
         wait = await Creation(turn, ledger, by_name, await self._installation(), self._ask).run()
         return _soonest(wait, _due(plan, turn.now()), _watch(sites, ledger, turn.now()))
+
+    async def _set_power(self, sites: list[Site], turn: Turn, ledger: Ledger, seen: _Seen) -> float | None:
+        """Have the machines stopped or started that are not as they shall be, and tell how far that is."""
+        asleep = ledger.cluster.asleep
+        step = power_step(ledger.nodes.values(), seen.states, asleep=asleep)
+        await ledger.record_power(step)
+        for site in sites:
+            ids = sorted(node.machine_id for node in step.switch if node.cloud == site.cloud.name and node.machine_id)
+            if ids:
+                await _switch(site.cloud, ids, on=not asleep)
+        if step.complete:
+            return None if asleep else 0.0  # awake, it may need more than to be awake
+        return min(site.inventory.next_in(turn.now()) for site in sites)
 
     async def _delete(self, turn: Turn, ledger: Ledger) -> float | None:
         sites = self._sites_to_empty(ledger)
@@ -110,15 +132,17 @@ class Provisioning:
         elsewhere = [node for node in ledger.nodes.values() if node.cloud not in looked_at]
         # Of clouds that are not there, no node ever had a machine (see `_sites_to_empty`).
         nodes = observe(elsewhere, [], now, self._settings, adopting=False, pull=False).nodes
-        strays, listed = dict[str, list[str]](), 0
+        strays, states, listed = dict[str, list[str]](), dict[str, CloudMachineState](), 0
         for site in sites:
             listing = await site.inventory.listing(installation, self._oldest_of_use(site, ledger, now))
-            listed += len(listing.of(ledger.cluster.cluster_id))
+            machines = listing.of(ledger.cluster.cluster_id)
+            listed += len(machines)
+            states |= {machine.id: machine.state for machine in machines}
             observed = self._observe(site, listing, ledger, adopting=adopting)
             nodes.extend(observed.nodes)
             strays[site.cloud.name] = observed.strays
         ledger.listed = listed
-        return _Seen(nodes, strays)
+        return _Seen(nodes, strays, states)
 
     def _observe(self, site: Site, listing: Listing, ledger: Ledger, *, adopting: bool) -> Observation:
         can: Capabilities = site.cloud.capabilities
@@ -132,6 +156,7 @@ class Provisioning:
             cloud=site.cloud.name,
             needs_host_keys=can.connection is Connection.SSH,
             seen_by_a_person=ledger.has_seen,
+            rests=ledger.rests,
         )
 
     def _oldest_of_use(self, site: Site, ledger: Ledger, now: datetime) -> datetime:
@@ -140,7 +165,8 @@ class Provisioning:
         if not live:
             # Machines may be there that a lost store knew: look once before the first create, and for a last time.
             return max(ledger.cluster.heard_at, now - site.inventory.interval())
-        if ledger.deleting or any(node.state in _UNSETTLED or node.missing_since for node in live):
+        is_calm = not any(node.state in _UNSETTLED or node.missing_since for node in live)
+        if ledger.deleting or ledger.changes_power or not is_calm:
             return now - site.inventory.interval()
         return now - timedelta(seconds=self._settings.calm_listing_s)
 
@@ -188,6 +214,13 @@ async def _delete_machines(sites: list[Site], plan: Plan, seen: _Seen) -> None:
         if ids := sorted(doomed[site.cloud.name]):
             await site.cloud.delete(ids)
             log.info("machines' deletion asked for", cloud=site.cloud.name, machines=len(ids))
+
+
+async def _switch(cloud: Cloud, ids: list[str], *, on: bool) -> None:
+    if not isinstance(cloud, Stoppable):  # its offers said so, and admission asked; it was configured anew since
+        raise CloudRefused(cloud.name, "its machines cannot be stopped or started")
+    await (cloud.start(ids) if on else cloud.stop(ids))
+    log.info(f"machines' {'start' if on else 'stop'} asked for", cloud=cloud.name, machines=len(ids))
 
 
 def _watch(sites: list[Site], ledger: Ledger, now: datetime) -> float | None:

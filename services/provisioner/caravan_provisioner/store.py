@@ -47,6 +47,9 @@ class Cluster(Table, table=True):
     """When the last retry was asked for."""
     replacing: list[str] = Field(default_factory=list, sa_type=JSON)
     """Names of nodes that a person wants replaced, as of the newest announcement."""
+    asleep: bool = False
+    power_generation: int = 0
+    """How often the cluster was put to sleep or woken, as of the newest announcement."""
     verdict: str | None = None
     """What health believes of the cluster, by its telling with the highest number."""
     verdict_sequence: int = Field(default=0, sa_type=BigInteger)
@@ -60,6 +63,10 @@ class Cluster(Table, table=True):
     told_deletion: int = 0
     complete_generation: int = 0
     """The newest generation of which `nodes.ready` said `complete`."""
+    power_reached: int = 0
+    """The newest `power_generation` of which `nodes.power_changed` said `complete`."""
+    told_power: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """What `nodes.power_changed` said last."""
 
     @property
     def spec(self) -> ClusterSpec:
@@ -222,6 +229,8 @@ async def save_told(tx: AsyncSession, cluster: Cluster) -> None:
             told_announcement=cluster.told_announcement,
             told_deletion=cluster.told_deletion,
             complete_generation=cluster.complete_generation,
+            power_reached=cluster.power_reached,
+            told_power=cluster.told_power,
         )
     )
 

@@ -61,6 +61,8 @@ class ClusterRequested(ClusterEvent):
     spec: ClusterSpec
     retry: int = Field(0, ge=0, description="Counts retries by a person: a higher one lifts earlier failures.")
     replace: tuple[str, ...] = Field((), description="Names of nodes to be replaced; each until it is gone.")
+    asleep: bool = Field(False, description="Its machines shall be stopped, and nothing else be done for it.")
+    power_generation: int = Field(0, ge=0, description="Counts how often it was put to sleep or woken.")
 
 
 class ClusterDeletionRequested(ClusterEvent):
@@ -321,6 +323,7 @@ class CloudOffered(Event):
         "quota": {"machines_limit": None, "machines_used": 3},
         "seconds_to_boot": 2.0,
         "virtual_ips": [],
+        "stops_machines": True,
     }
     cloud: str
     kind: str
@@ -330,6 +333,9 @@ class CloudOffered(Event):
     seconds_to_boot: float = Field(description="What a machine usually takes from the call to running, seconds.")
     virtual_ips: tuple[IPNetwork, ...] = Field(
         (), description="Where a cluster's virtual IP may be taken from; empty where machines can carry none."
+    )
+    stops_machines: bool = Field(
+        False, description="Machines can be stopped and started again, so that clusters can sleep."
     )
 
 
@@ -396,6 +402,29 @@ class NodesRemoved(ClusterEvent):
     example: ClassVar[dict[str, Any]] = {"cluster_id": _CLUSTER, "remaining": 0, "nodes": [_NODE]}
     remaining: int
     nodes: tuple[NodeRef, ...]
+
+
+class NodesPowerChanged(ClusterEvent):
+    """How far putting a cluster to sleep or waking it has come; said of clusters alone of which that was ever asked.
+
+    `complete`: all of its machines are as they are to be, by the request that `power_generation` counts.
+    """
+
+    subject: ClassVar[str] = "nodes.power_changed"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "power_generation": 1,
+        "asleep": True,
+        "running": 0,
+        "stopped": 3,
+        "complete": True,
+    }
+    power_generation: int
+    asleep: bool
+    running: int = Field(description="Machines that run.")
+    stopped: int = Field(description="Machines that are stopped.")
+    complete: bool
+    trouble: str | None = Field(None, description="Why it does not go on until a person retries.")
 
 
 class NodesRepairHeld(ClusterEvent):
@@ -533,6 +562,17 @@ class BootstrapFailed(ClusterEvent):
     run_id: UUID | None = None
     reason: str
     who_can_fix: WhoCanFix
+
+
+class BootstrapHeld(ClusterEvent):
+    """What is due to the cluster waits for its maintenance window: what and until when, or nothing any more."""
+
+    subject: ClassVar[str] = "bootstrap.held"
+    example: ClassVar[dict[str, Any]] = {
+        "cluster_id": _CLUSTER,
+        "reason": "the upgrade to 1.34.2 waits for the maintenance window: next Sat 3 Jan 02:00–06:00 (Europe/Berlin)",
+    }
+    reason: str = Field(description="As a sentence; empty: nothing waits any more.")
 
 
 # --- dns: names and credentials ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from caravan_shared.contracts.addresses import IPAddress, IPNetwork
 from caravan_shared.contracts.cluster_oidc import Oidc
+from caravan_shared.contracts.maintenance import Maintenance
 from caravan_shared.contracts.tuning import Tuning
 
 DNS_LABEL = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
@@ -169,6 +170,9 @@ class ClusterSpec(SpecModel):
         None, description="An OpenID Connect provider that people sign in with. Fixed when the cluster is made."
     )
     tuning: Tuning | None = Field(None, description="Values that win over those chosen by the cluster's size.")
+    maintenance: Maintenance = Field(
+        Maintenance(), description="When upgrades and the renewal of certificates may begin."
+    )
     paused: bool = Field(False, description="Nothing new is started on the cluster; what runs comes to its end.")
 
     @model_validator(mode="after")

@@ -22,6 +22,12 @@ class ClusterPhase(StrEnum):
     """Every node of the wanted generation has joined."""
     UPDATING = "Updating"
     """The cluster was Ready and is being brought to a newer generation of its spec."""
+    HIBERNATING = "Hibernating"
+    """It is being put to sleep: its machines are being stopped, their disks, names and addresses kept."""
+    HIBERNATED = "Hibernated"
+    """All its machines are stopped. Nothing of it runs until somebody wakes it."""
+    WAKING = "Waking"
+    """Its machines are being started again; it is Ready once they run and its kube-apiserver answers."""
     FAILED = "Failed"
     """A service gave up; a person reads why, mends it and retries."""
     DELETING = "Deleting"
@@ -117,10 +123,27 @@ CLUSTER_MOVES: Mapping[ClusterPhase, frozenset[ClusterPhase]] = {
     C.PROVISIONING: frozenset({C.BOOTSTRAPPING, C.READY, C.UPDATING, C.FAILED, C.DELETING}),
     # A machine that fails while kubeadm is at work sends the cluster back to waiting for machines.
     C.BOOTSTRAPPING: frozenset({C.PROVISIONING, C.READY, C.UPDATING, C.FAILED, C.DELETING}),
-    C.READY: frozenset({C.UPDATING, C.FAILED, C.DELETING}),
+    C.READY: frozenset({C.UPDATING, C.HIBERNATING, C.FAILED, C.DELETING}),
     C.UPDATING: frozenset({C.READY, C.FAILED, C.DELETING}),
+    C.HIBERNATING: frozenset({C.HIBERNATED, C.WAKING, C.FAILED, C.DELETING}),
+    # Somebody started a machine by hand: it is stopped again.
+    C.HIBERNATED: frozenset({C.HIBERNATING, C.WAKING, C.FAILED, C.DELETING}),
+    # Updating: control planes were lost while it slept, and others have to take their place.
+    C.WAKING: frozenset({C.READY, C.UPDATING, C.HIBERNATING, C.FAILED, C.DELETING}),
     # A retry, or a fact that arrives late, lifts a failure.
-    C.FAILED: frozenset({C.REQUESTED, C.PROVISIONING, C.BOOTSTRAPPING, C.UPDATING, C.READY, C.DELETING}),
+    C.FAILED: frozenset(
+        {
+            C.REQUESTED,
+            C.PROVISIONING,
+            C.BOOTSTRAPPING,
+            C.UPDATING,
+            C.READY,
+            C.HIBERNATING,
+            C.HIBERNATED,
+            C.WAKING,
+            C.DELETING,
+        }
+    ),
     C.DELETING: frozenset({C.DELETED}),
     C.DELETED: frozenset(),
 }

@@ -88,11 +88,17 @@ class Subject:
     async def joined(self, *names: str) -> None:
         await self.around.say(NodesJoined(cluster_id=self.id, version="1.34.2", nodes=_refs(names)))
 
-    async def announced(self, announcement: int) -> None:
+    async def announced(self, announcement: int, *, asleep: bool = False) -> None:
         spec = ClusterSpec(version="1.34.2")
         await self.around.say(
             ClusterRequested(
-                cluster_id=self.id, team="default", name="demo", generation=1, announcement=announcement, spec=spec
+                cluster_id=self.id,
+                team="default",
+                name="demo",
+                generation=1,
+                announcement=announcement,
+                spec=spec,
+                asleep=asleep,
             )
         )
 
@@ -161,6 +167,29 @@ async def test_cluster_in_the_making_is_not_asked_yet(service: Service, subject:
     assert subject.apiserver.asked == []
     await subject.joined("w-1")
     await until(service, subject, Verdict.HEALTHY)
+
+
+async def test_sleeping_cluster_is_not_asked_and_not_called_broken_until_it_is_woken_and_answers(
+    service: Service, subject: Subject
+) -> None:
+    await subject.is_made("w-1")
+    await until(service, subject, Verdict.HEALTHY)
+    await subject.announced(1, asleep=True)
+    said = await eventually(lambda: _said_last(service, subject, Verdict.UNKNOWN))
+    assert said.reason == "asleep: its machines are stopped on purpose"
+    assert await nodes_told(service, subject) == {"w-1": Verdict.UNKNOWN}
+    await subject.apiserver.stop()
+    await subject.announced(2, asleep=False)
+    said = await eventually(lambda: _said_last(service, subject, Verdict.UNKNOWN, reason="waking: "))
+    await subject.apiserver.restart()
+    await eventually(lambda: _said_last(service, subject, Verdict.HEALTHY))
+    verdicts = {event.verdict for event in await told(service, subject, HealthChanged)}
+    assert verdicts == {Verdict.HEALTHY, Verdict.UNKNOWN}
+
+
+async def _said_last(service: Service, subject: Subject, verdict: Verdict, reason: str = "") -> HealthChanged | None:
+    said = (await told(service, subject, HealthChanged))[-1:]
+    return next((each for each in said if each.verdict is verdict and each.reason.startswith(reason)), None)
 
 
 async def test_outage_and_recovery_are_told_and_kept_as_history(service: Service, subject: Subject) -> None:

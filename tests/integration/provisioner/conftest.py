@@ -29,6 +29,7 @@ from caravan_shared.contracts.events import (
     NodesHealthChanged,
     NodesJoined,
     NodesLeaving,
+    NodesPowerChanged,
     NodesReady,
 )
 from caravan_shared.contracts.facts import Event, NodeRef, NodeVerdict, ReadyNode
@@ -63,6 +64,10 @@ class Sandbox:
             response.raise_for_status()
             listed: list[dict[str, Any]] = (await response.json())["machines"]
             return listed
+
+    async def power(self, *ids: str, on: bool) -> None:
+        async with self.http.post("/v1/machines/power", json={"ids": ids, "on": on}) as response:
+            response.raise_for_status()
 
     async def delete(self, *ids: str) -> None:
         async with self.http.post("/v1/machines/delete", json={"ids": ids}) as response:
@@ -148,6 +153,8 @@ class Asker:
     announcement: int = 0
     retry: int = 0
     replacing: tuple[str, ...] = ()
+    asleep: bool = False
+    power_generation: int = 0
     spec: ClusterSpec = field(default_factory=lambda: ClusterSpec(version="1.34.2"))
     patience_s: float = PATIENCE_S
 
@@ -177,8 +184,20 @@ class Asker:
                 retry=self.retry,
                 spec=self.spec,
                 replace=self.replacing,
+                asleep=self.asleep,
+                power_generation=self.power_generation,
             )
         )
+
+    async def sleep(self, *, asleep: bool = True) -> NodesPowerChanged:
+        """Have it put to sleep or woken; what is told once that is complete."""
+        self.asleep, self.power_generation = asleep, self.power_generation + 1
+        await self.announce()
+        told = await self.until_told(NodesPowerChanged, lambda events: any(map(self._is_reached, events)))
+        return next(filter(self._is_reached, reversed(told)))
+
+    def _is_reached(self, event: NodesPowerChanged) -> bool:
+        return event.complete and event.power_generation == self.power_generation
 
     async def delete(self, announcement: int = 1) -> None:
         await self.around.say(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ STARTED = e.BootstrapStarted.model_validate(e.BootstrapStarted.example)
 WITHDRAWN = e.EndpointWithdrawn(cluster_id=ID)
 ISSUED = e.EndpointIssued.model_validate(e.EndpointIssued.example)
 HEALTHY = e.HealthChanged.model_validate(e.HealthChanged.example)
+UNREACHABLE = e.HealthChanged.model_validate({**e.HealthChanged.example, "verdict": "Unreachable"})
 
 
 def made(generation: int = 1, complete: bool = True) -> e.NodesReady:
@@ -43,6 +45,21 @@ def no_machines(generation: int = 1, gave_up: bool = True) -> e.NodesFailed:
 
 def removed(remaining: int = 0) -> e.NodesRemoved:
     return e.NodesRemoved.model_validate({**e.NodesRemoved.example, "remaining": remaining})
+
+
+def power(generation: int = 1, *, complete: bool = True, trouble: str | None = None) -> e.NodesPowerChanged:
+    """Odd generations put to sleep, even ones wake."""
+    asleep = generation % 2 == 1
+    stopped = 3 if asleep == complete else 1
+    return e.NodesPowerChanged(
+        cluster_id=ID,
+        power_generation=generation,
+        asleep=asleep,
+        running=3 - stopped,
+        stopped=stopped,
+        complete=complete,
+        trouble=trouble,
+    )
 
 
 def tellings(*events: Event) -> list[tuple[int, Event]]:
@@ -126,9 +143,50 @@ def test_a_failure_while_deleting_is_told_beside_the_phase() -> None:
     assert "NOTAUTH" in conclusion.failure.reason
 
 
+UP = (made(), done(), ISSUED, HEALTHY)
+ASLEEP = Wanted(1, asleep=True, power_generation=1)
+
+
+@pytest.mark.parametrize(
+    ("events", "phase"),
+    [
+        (UP, "Hibernating"),
+        ((*UP, power(complete=False)), "Hibernating"),
+        ((*UP, power()), "Hibernated"),
+        ((*UP, power(), power(complete=False)), "Hibernating"),
+        ((*UP, power(), failed()), "Failed"),
+    ],
+)
+def test_cluster_sleeps_once_all_its_machines_are_told_to_be_stopped(events: tuple[Event, ...], phase: str) -> None:
+    assert conclude(ASLEEP, facts_of(tellings(*events))).phase == phase
+
+
+@pytest.mark.parametrize(
+    ("events", "phase"),
+    [
+        ((), "Waking"),
+        ((power(),), "Waking"),
+        ((HEALTHY,), "Waking"),
+        ((power(2),), "Waking"),
+        ((power(2, complete=False), HEALTHY), "Waking"),
+        ((power(2), HEALTHY), "Ready"),
+        ((HEALTHY, power(2)), "Ready"),
+        ((power(2), HEALTHY, UNREACHABLE), "Ready"),
+    ],
+)
+def test_woken_cluster_is_ready_once_its_machines_run_and_it_has_answered(
+    events: tuple[Event, ...], phase: str
+) -> None:
+    told = tellings(*UP, power(), *events)
+    woken_at = START + timedelta(seconds=len(UP) + 2)
+    wanted = Wanted(1, power_generation=2, woken_at=woken_at)
+    assert conclude(wanted, facts_of(told)).phase == phase
+
+
 _events: st.SearchStrategy[Event] = st.sampled_from(
     [
-        *(CREATING, STARTED, ISSUED, HEALTHY, made(complete=False), removed(2), removed(), WITHDRAWN),
+        *(power(generation, complete=so) for generation in (1, 2, 3) for so in (True, False)),
+        *(CREATING, STARTED, ISSUED, HEALTHY, UNREACHABLE, made(complete=False), removed(2), removed(), WITHDRAWN),
         *(event(generation) for event in (made, done, failed, no_machines) for generation in (1, 2, 3)),
         *(event.model_validate(event.example) for event in (e.BootstrapProgress, e.EndpointFailed, e.NodesJoined)),
     ]
@@ -144,7 +202,7 @@ def test_doubled_and_shuffled_facts_say_the_same(told: list[Event], seed: int, d
     assert facts_of(shuffled, deletion) == facts_of(in_order, deletion)
 
 
-_steps = st.lists(_events | st.sampled_from(["change", "retry", "delete"]), max_size=25)
+_steps = st.lists(_events | st.sampled_from(["change", "retry", "delete", "sleep", "wake"]), max_size=25)
 
 
 @settings(max_examples=150)
@@ -153,12 +211,19 @@ def test_the_phase_only_makes_moves_that_the_table_names(steps: list[Any]) -> No
     wanted, facts, phase = Wanted(1), Facts(), ClusterPhase.REQUESTED
     for number, step in enumerate(steps, start=1):
         now = START + timedelta(seconds=number)
+        power_generation = wanted.power_generation + 1
         if step == "change":
-            wanted = Wanted(wanted.generation + 1, wanted.retried_at, wanted.deletion_asked_at)
+            wanted = replace(wanted, generation=wanted.generation + (not wanted.asleep))
         elif step == "retry":
-            wanted = Wanted(wanted.generation, now, wanted.deletion_asked_at)
+            wanted = replace(wanted, retried_at=now)
         elif step == "delete":
-            wanted = Wanted(wanted.generation, wanted.retried_at, wanted.deletion_asked_at or now)
+            wanted = replace(wanted, deletion_asked_at=wanted.deletion_asked_at or now)
+        elif step == "sleep":
+            if phase in (ClusterPhase.READY, ClusterPhase.WAKING) and not wanted.asleep:
+                wanted = replace(wanted, asleep=True, power_generation=power_generation, woken_at=None)
+        elif step == "wake":
+            if wanted.asleep:
+                wanted = replace(wanted, asleep=False, power_generation=power_generation, woken_at=now)
         else:
             facts = fold(facts, step, Telling(sequence=number, at=now, deletion_asked_at=wanted.deletion_asked_at))
         phase = move(CLUSTER_MOVES, phase, conclude(wanted, facts).phase)

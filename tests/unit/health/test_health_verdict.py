@@ -17,6 +17,8 @@ from caravan_health.verdict import (
     judge_nodes,
     next_look_s,
     nodes_out_of_sight,
+    nodes_put_to_sleep,
+    put_to_sleep,
     summarise,
     unasked,
 )
@@ -51,6 +53,23 @@ def test_first_answer_makes_cluster_healthy() -> None:
     belief = after(unasked(START), OK)
     assert (belief.verdict, belief.reason) == (Verdict.HEALTHY, "ready, 3 of 3 nodes ready")
     assert (belief.nodes_ready, belief.nodes_seen) == (3, 3)
+
+
+def test_sleeping_cluster_is_unknown_and_not_unreachable() -> None:
+    belief = put_to_sleep(believing(Verdict.HEALTHY), START)
+    assert (belief.verdict, belief.reason) == (Verdict.UNKNOWN, "asleep: its machines are stopped on purpose")
+    nodes = nodes_put_to_sleep({"n1": NodeBelief(Verdict.HEALTHY, "ready", START)}, START)
+    assert nodes["n1"].verdict is Verdict.UNKNOWN
+
+
+def test_silence_of_a_cluster_that_was_just_woken_is_no_outage() -> None:
+    belief = put_to_sleep(believing(Verdict.HEALTHY), START)
+    for _ in range(5):
+        belief = judge(belief, REFUSED, None, START, POLICY, waking=True)
+    assert (belief.verdict, belief.reason) == (Verdict.UNKNOWN, "waking: it does not answer yet")
+    assert next_look_s(belief, POLICY, waking=True) == POLICY.recheck_s
+    assert judge(belief, OK, ALL_WELL, START, POLICY, waking=True).verdict is Verdict.HEALTHY
+    assert after(belief, REFUSED, REFUSED, REFUSED).verdict is Verdict.UNREACHABLE
 
 
 def test_silent_virtual_ip_degrades_a_cluster_that_answers_otherwise() -> None:

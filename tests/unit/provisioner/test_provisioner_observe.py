@@ -65,6 +65,18 @@ def test_node_is_told_again_when_it_comes_behind_another_load_balancer() -> None
     assert only(look([node], [replace(ACTIVE, virtual_ip=None)])).virtual_ip == "10.0.0.200"
 
 
+def test_machine_that_stopped_by_itself_fails_its_node_unless_its_cluster_sleeps() -> None:
+    stopped = replace(ACTIVE, state=CloudMachineState.STOPPED, fault="its container stopped with exit code 1")
+    node = only(look([READY], [stopped]))
+    assert (node.state, node.reason) == (MachineState.FAILED, stopped.fault)
+    asleep = observe([READY], [stopped], later(1), LIMITS, adopting=True, pull=True, rests=True)
+    assert only(asleep).state is MachineState.READY
+
+
+def test_machine_that_somebody_switched_off_is_left_to_healths_judgement() -> None:
+    assert only(look([READY], [replace(ACTIVE, state=CloudMachineState.STOPPED)])).state is MachineState.READY
+
+
 def test_machine_in_error_fails_its_node_with_the_clouds_words() -> None:
     node = only(look([CREATING], [replace(BUILDING, state=CloudMachineState.ERROR, fault="no valid host")]))
     assert (node.state, node.reason, node.who_can_fix) == (

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from caravan_api.admission.changes import change_problems
-from caravan_api.admission.clouds import cloud_problems, size_problems
+from caravan_api.admission.clouds import cloud_problems, size_problems, sleep_problems
 from caravan_api.admission.members import member_problems
 from caravan_api.admission.networks import network_problems
 from caravan_api.admission.oidc import oidc_problems
@@ -22,7 +22,16 @@ from caravan_shared.contracts.presets import kept
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.errors import GiveUp
 
-__all__ = ["Current", "Limits", "NotAdmitted", "Surroundings", "admit", "name_taken", "virtual_ip_taken"]
+__all__ = [
+    "Current",
+    "Limits",
+    "NotAdmitted",
+    "Surroundings",
+    "admit",
+    "name_taken",
+    "sleep_problems",
+    "virtual_ip_taken",
+]
 
 
 class NotAdmitted(GiveUp):

@@ -1,11 +1,12 @@
 """The cloud and its machine types exist, and the cluster is of a size that can ever be had."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from caravan_api.admission.sets import sets_by_field
 from caravan_api.admission.shape import shown
 from caravan_api.admission.surroundings import Surroundings
+from caravan_shared.contracts.events import CloudOffered
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec
 
@@ -53,6 +54,17 @@ def size_problems(spec: ClusterSpec, around: Surroundings) -> Iterator[FieldProb
         offer = around.clouds.get(cloud)
         if offer and offer.quota.machines_limit is not None and on_it > offer.quota.machines_limit:
             yield _too_many(f"{on_it} nodes are more than the cloud {cloud} grants", offer.quota.machines_limit)
+
+
+def sleep_problems(spec: ClusterSpec, offers: Mapping[str, CloudOffered], field: str) -> Iterator[FieldProblem]:
+    """Clouds of the spec whose machines cannot be stopped, for a request that would have them stopped."""
+    for cloud in spec.clouds():
+        if cloud in offers and not offers[cloud].stops_machines:
+            yield FieldProblem(
+                field=field,
+                problem=f"the cloud {cloud} cannot stop its machines",
+                remedy="delete the cluster instead, or use a cloud that can; `GET /v1/clouds` tells which",
+            )
 
 
 def _one_more(has: int, may_have: int) -> Iterator[FieldProblem]:

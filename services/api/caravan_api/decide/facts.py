@@ -82,6 +82,30 @@ class Remaining(Value):
     sequence: int
 
 
+class Held(Value):
+    """What waits for the maintenance window, as the bootstrapper said last; empty: nothing any more."""
+
+    text: str
+    sequence: int
+
+
+class Power(Value):
+    """How far the cluster's machines are stopped or started, as the provisioner said last."""
+
+    generation: int
+    asleep: bool
+    running: int
+    stopped: int
+    complete: bool
+    trouble: str | None = None
+    sequence: int
+
+    @property
+    def total(self) -> int:
+        """Machines that run or are stopped."""
+        return self.running + self.stopped
+
+
 class Facts(Value):
     """All that was told about one cluster as a whole. Nodes have rows of their own."""
 
@@ -97,6 +121,10 @@ class Facts(Value):
     withdrawn: bool = False
     remaining: Remaining | None = None
     health: Health | None = None
+    answered_at: datetime | None = None
+    """When health last said that the kube-apiserver answers."""
+    power: Power | None = None
+    held: Held | None = None
     provisioner_failure: Failure | None = None
     bootstrapper_failure: Failure | None = None
     dns_failure: Failure | None = None
@@ -115,7 +143,8 @@ def visible(facts: Facts) -> Any:
 def _without_bookkeeping(dumped: Any) -> Any:
     if not isinstance(dumped, dict):
         return dumped
-    return {key: _without_bookkeeping(value) for key, value in dumped.items() if key not in ("sequence", "at")}
+    bookkeeping = ("sequence", "at", "answered_at")
+    return {key: _without_bookkeeping(value) for key, value in dumped.items() if key not in bookkeeping}
 
 
 class Telling(Value):
@@ -130,7 +159,7 @@ class Telling(Value):
         return self.deletion_asked_at is not None and self.at >= self.deletion_asked_at
 
 
-V = TypeVar("V", Step, Endpoint, Failure, Health, Remaining, Version)
+V = TypeVar("V", Step, Endpoint, Failure, Health, Held, Power, Remaining, Version)
 
 
 def _newer(old: V | None, new: V) -> V:
@@ -195,6 +224,20 @@ def _(event: e.NodesRemoved, facts: Facts, telling: Telling) -> dict[str, Any]:
 
 
 @_on
+def _(event: e.NodesPowerChanged, facts: Facts, telling: Telling) -> dict[str, Any]:
+    power = Power(
+        generation=event.power_generation,
+        asleep=event.asleep,
+        running=event.running,
+        stopped=event.stopped,
+        complete=event.complete,
+        trouble=event.trouble,
+        sequence=telling.sequence,
+    )
+    return {"power": _newer(facts.power, power)}
+
+
+@_on
 def _(event: e.BootstrapStarted, _facts: Facts, _telling: Telling) -> dict[str, Any]:
     return {"started": True}
 
@@ -235,6 +278,11 @@ def _(event: e.BootstrapFailed, facts: Facts, telling: Telling) -> dict[str, Any
 
 
 @_on
+def _(event: e.BootstrapHeld, facts: Facts, telling: Telling) -> dict[str, Any]:
+    return {"held": _newer(facts.held, Held(text=event.reason, sequence=telling.sequence))}
+
+
+@_on
 def _(event: e.EndpointIssued, facts: Facts, telling: Telling) -> dict[str, Any]:
     endpoint = Endpoint(
         host=event.host,
@@ -271,4 +319,10 @@ def _(event: e.EndpointFailed, facts: Facts, telling: Telling) -> dict[str, Any]
 @_on
 def _(event: e.HealthChanged, facts: Facts, telling: Telling) -> dict[str, Any]:
     health = Health(verdict=event.verdict, reason=event.reason, since=event.since, sequence=telling.sequence)
-    return {"health": _newer(facts.health, health)}
+    update: dict[str, Any] = {"health": _newer(facts.health, health)}
+    if event.verdict in _ANSWERS:
+        update["answered_at"] = max(facts.answered_at or telling.at, telling.at)
+    return update
+
+
+_ANSWERS = frozenset({Verdict.HEALTHY, Verdict.DEGRADED})

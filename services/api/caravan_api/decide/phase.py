@@ -16,6 +16,11 @@ class Wanted:
     deletion_asked_at: datetime | None = None
     replacing: bool = False
     """Nodes are to be replaced."""
+    asleep: bool = False
+    power_generation: int = 0
+    """How often it was put to sleep or woken."""
+    woken_at: datetime | None = None
+    """When it was last woken, if that was its last change of power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ def conclude(wanted: Wanted, facts: Facts) -> Conclusion:
         return Conclusion(ClusterPhase.DELETED if gone else ClusterPhase.DELETING, None if gone else failure)
     if failure:
         return Conclusion(ClusterPhase.FAILED, failure)
+    if wanted.asleep:
+        return Conclusion(ClusterPhase.HIBERNATED if _has_power_as_wanted(wanted, facts) else ClusterPhase.HIBERNATING)
+    if _is_waking(wanted, facts):
+        return Conclusion(ClusterPhase.WAKING)
     phase = _phase_without_failure(wanted.generation, facts)
     if phase is ClusterPhase.READY and wanted.replacing:
         phase = ClusterPhase.UPDATING
@@ -49,6 +58,19 @@ def _phase_without_failure(generation: int, facts: Facts) -> ClusterPhase:
     if facts.started or facts.machines.generation >= generation:
         return ClusterPhase.BOOTSTRAPPING
     return ClusterPhase.PROVISIONING if facts.nodes_heard else ClusterPhase.REQUESTED
+
+
+def _is_waking(wanted: Wanted, facts: Facts) -> bool:
+    """Until its machines run and its kube-apiserver has answered since; once is enough."""
+    if wanted.woken_at is None:
+        return False
+    answers = facts.answered_at is not None and facts.answered_at >= wanted.woken_at
+    return not (answers and _has_power_as_wanted(wanted, facts))
+
+
+def _has_power_as_wanted(wanted: Wanted, facts: Facts) -> bool:
+    power = facts.power
+    return power is not None and power.complete and power.generation >= wanted.power_generation
 
 
 def is_gone(facts: Facts) -> bool:

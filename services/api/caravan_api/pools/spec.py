@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from enum import StrEnum
-from functools import cache
 from typing import Annotated, Any, ClassVar
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from caravan_api.admission import NotAdmitted, Surroundings, admit
 from caravan_api.admission.shape import describe
 from caravan_api.decide.turns import Quotas
 from caravan_shared.contracts.facts import FieldProblem
+from caravan_shared.contracts.maintenance import Timezone, Weekday
 from caravan_shared.contracts.spec import DNS_LABEL, ClusterSpec, SpecModel
 
 LONGEST_NAME = 26
@@ -25,29 +24,6 @@ Sharer = Annotated[str, StringConstraints(pattern=rf"^\*$|{DNS_LABEL}", max_leng
 
 _HOUR, _DAY = 3600, 86_400
 LONGEST_LEASE_S = 30 * _DAY
-
-
-class Weekday(StrEnum):
-    """A day of the week, in the order of `datetime.weekday`."""
-
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
-
-
-@cache
-def _timezones() -> frozenset[str]:
-    return frozenset(available_timezones())  # which looks through the file system each time
-
-
-def _known_timezone(name: str) -> str:
-    if name not in _timezones():
-        raise ValueError("no such time zone; give one such as UTC or Europe/Berlin")
-    return name
 
 
 class Spell(SpecModel):
@@ -81,9 +57,7 @@ class PoolSpec(SpecModel):
     schedule: tuple[Spell, ...] = Field(
         (), max_length=50, description="When to keep another number of spares; the first spell that covers now counts."
     )
-    timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
-        "UTC", description="Where the schedule's hours are read, such as Europe/Berlin."
-    )
+    timezone: Timezone = Field("UTC", description="Where the schedule's hours are read, such as Europe/Berlin.")
     max_size: int = Field(
         10, ge=1, le=1000, description="Clusters at once, spare and leased; not those on their way out."
     )

@@ -205,6 +205,44 @@ async def retry(
     return await once(request, caller, key, None, work)
 
 
+@router.post(
+    "/{cluster}/hibernate",
+    status_code=202,
+    response_model=ClusterView,
+    responses={**cluster_response(200, "Asleep already"), **cluster_response(202, "Being put to sleep")},
+)
+async def hibernate(
+    cluster: str, request: Request, caller: Developer, api: Parts, key: IdempotencyKeyHeader = None, team: Team = None
+) -> JSONResponse:
+    """Stop all machines of a Ready cluster until it is woken; disks, names and addresses are kept."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        changed = await api.desired.hibernate(tx, found, caller.user)
+        return answer_with(found, 202 if changed else 200)
+
+    return await once(request, caller, key, None, work)
+
+
+@router.post(
+    "/{cluster}/wake",
+    status_code=202,
+    response_model=ClusterView,
+    responses={**cluster_response(200, "Not asleep"), **cluster_response(202, "Being woken")},
+)
+async def wake(
+    cluster: str, request: Request, caller: Developer, api: Parts, key: IdempotencyKeyHeader = None, team: Team = None
+) -> JSONResponse:
+    """Start the machines of a sleeping cluster again; it is Ready once its kube-apiserver answers."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        changed = await api.desired.wake(tx, found, caller.user)
+        return answer_with(found, 202 if changed else 200)
+
+    return await once(request, caller, key, None, work)
+
+
 @router.put(
     "/{cluster}/lifetime", response_model=ClusterView, responses={**cluster_response(200, "It lives so long from now")}
 )

@@ -95,6 +95,8 @@ def _check(cluster: Cluster, caller: Caller, body: AskAccess) -> None:
         raise Forbidden("a viewer gets a kubeconfig with the role viewer only")
     if cluster.deletion_asked_at:
         raise Conflict(f"the cluster {cluster.name} is being deleted")
+    if cluster.asleep:
+        raise Conflict(f"the cluster {cluster.name} is asleep: wake it first")
     endpoint = cluster_view(cluster).endpoint
     if endpoint is None or not endpoint.addresses:
         raise NotYet(f"the cluster {cluster.name} has no kube-apiserver yet: wait until its first control plane is up")
