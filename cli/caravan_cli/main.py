@@ -19,6 +19,7 @@ from caravan_cli import (
     grants,
     leases,
     machines,
+    maintenance,
     members,
     notifications,
     pools,
@@ -90,6 +91,7 @@ cluster.command()(upkeep.lifetime)
 cluster.command()(upkeep.pause)
 cluster.command()(upkeep.resume)
 cluster.command()(upkeep.drain)
+cluster.command("maintenance")(maintenance.set_windows)
 cluster.command()(sleep.hibernate)
 cluster.command()(sleep.wake)
 cluster.command()(requests.delete)

@@ -18,6 +18,7 @@ LEASE_HEADS_WIDE = (*LEASE_HEADS, "TEAM", "ASKED", "HEARTBEAT", "LABELS", "END")
 _BUCKETS = (
     ("ready", "whoever comes next gets one"),
     ("making", "asked for, or not yet found fit"),
+    ("asleep", "spares whose machines are stopped; woken when none is ready"),
     ("stale", "of an earlier template; replaced"),
     ("old", "spares for too long; replaced once others are ready"),
     ("broken", "did not come to be, or are fit no more; replaced"),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,16 @@ MaxKeep = Annotated[
     int | None, durations.option("--max-keep", "How long a cluster may be kept for debugging after its lease.")
 ]
 SpareAge = Annotated[int | None, durations.option("--spare-age", "Spares that are older are replaced.")]
+HibernateShare = Annotated[
+    int | None, typer.Option(min=0, max=100, help="Per cent of the spares that sleep until they are needed.")
+]
+SharedWith = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEAM", help="Team that may take from it, or '*' for all. Repeat; '' for none."),
+]
+MaxOfTeam = Annotated[
+    int | None, typer.Option("--max-leases-per-team", min=1, help="Clusters that one team may hold and keep at once.")
+]
 
 
 @app.command()
@@ -44,6 +54,9 @@ def create(
     max_lease_s: MaxLease = None,
     max_keep_s: MaxKeep = None,
     spare_age_s: SpareAge = None,
+    hibernate_share: HibernateShare = None,
+    shared_with: SharedWith = None,
+    max_leases_per_team: MaxOfTeam = None,
     version: options.Version = None,
     cloud: options.CloudNames = None,
     control_planes: options.ControlPlanes = None,
@@ -71,7 +84,18 @@ def create(
         etcd=etcd,
         cni=cni,
     )
-    rules = _rules(spares, max_size, max_making, lease_s, max_lease_s, max_keep_s, spare_age_s)
+    rules = _told(
+        spares=spares,
+        max_size=max_size,
+        max_making=max_making,
+        lease_s=lease_s,
+        max_lease_s=max_lease_s,
+        max_keep_s=max_keep_s,
+        max_spare_age_s=spare_age_s,
+        hibernate_share=hibernate_share,
+        shared_with=None if shared_with is None else [team for team in shared_with if team],
+        max_leases_per_team=max_leases_per_team,
+    )
     request: Json = _from_file(file, flags, rules) if file else {"spec": {"template": specs.from_flags(flags), **rules}}
     name = name or request.get("name")
     if not name:
@@ -128,6 +152,9 @@ def change(
     max_lease_s: MaxLease = None,
     max_keep_s: MaxKeep = None,
     spare_age_s: SpareAge = None,
+    hibernate_share: HibernateShare = None,
+    shared_with: SharedWith = None,
+    max_leases_per_team: MaxOfTeam = None,
     version: Annotated[
         str | None, typer.Option("--version", help="Kubernetes version.", rich_help_panel="Spec")
     ] = None,
@@ -160,7 +187,18 @@ def change(
         etcd=etcd,
         cni=cni,
     )
-    rules = _rules(spares, max_size, max_making, lease_s, max_lease_s, max_keep_s, spare_age_s)
+    rules = _told(
+        spares=spares,
+        max_size=max_size,
+        max_making=max_making,
+        lease_s=lease_s,
+        max_lease_s=max_lease_s,
+        max_keep_s=max_keep_s,
+        max_spare_age_s=spare_age_s,
+        hibernate_share=hibernate_share,
+        shared_with=None if shared_with is None else [team for team in shared_with if team],
+        max_leases_per_team=max_leases_per_team,
+    )
     patch = _from_file(file, flags, rules)["spec"] if file else rules
     if not patch and flags == SpecFlags():
         raise UsageProblem("Change what? Give at least one option; see --help.")
@@ -205,26 +243,9 @@ def template_patch(template: Json, flags: SpecFlags) -> Json:
     return patch
 
 
-def _rules(
-    spares: int | None,
-    max_size: int | None,
-    max_making: int | None,
-    lease_s: int | None,
-    max_lease_s: int | None,
-    max_keep_s: int | None,
-    spare_age_s: int | None,
-) -> Json:
+def _told(**rules: Any) -> Json:
     """What is told of the pool itself, as far as it is."""
-    told = {
-        "spares": spares,
-        "max_size": max_size,
-        "max_making": max_making,
-        "lease_s": lease_s,
-        "max_lease_s": max_lease_s,
-        "max_keep_s": max_keep_s,
-        "max_spare_age_s": spare_age_s,
-    }
-    return {key: value for key, value in told.items() if value is not None}
+    return {field: value for field, value in rules.items() if value is not None}
 
 
 def _from_file(file: str, flags: SpecFlags, rules: Json) -> Json:

@@ -169,6 +169,7 @@ def upgrade(
     version: Annotated[str, typer.Argument(help="The Kubernetes version to go to; see `caravan versions`.")],
     drain_timeout: options.DrainTimeout = None,
     force_drain: options.ForceDrain = None,
+    now: Annotated[bool, typer.Option("--now", help="Wait for no maintenance window of the cluster's.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = 3600,
     output: options.OutputForm = Output.TABLE,
@@ -180,10 +181,14 @@ def upgrade(
       caravan cluster upgrade demo 1.34.2 --wait
 
       caravan cluster upgrade demo 1.34.2 --drain-timeout 60 --force-drain
+
+      caravan cluster upgrade demo 1.34.2 --now
     """
     patch: Json = {"version": version}
     if how := specs.drain(drain_timeout, force_drain):
         patch["drain"] = how
+    if now:
+        patch["maintenance"] = {"at_once": version}
     with client(ctx) as api:
         cluster = api.change(name, patch, etag=api.cluster(name).etag)
         tell(f"Cluster {cluster.name} shall run {version}.")

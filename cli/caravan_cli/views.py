@@ -256,6 +256,7 @@ class Buckets(View):
 
     ready: int = 0
     making: int = 0
+    asleep: int = 0
     stale: int = 0
     old: int = 0
     broken: int = 0

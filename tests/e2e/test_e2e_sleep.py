@@ -1,4 +1,4 @@
-"""A cluster put to sleep and woken through all five services: asleep it is nobody's fault, awake it is Healthy again."""
+"""A cluster put to sleep and woken through all five services: asleep it is nobody's fault, awake it is Healthy."""
 
 from tests.support.api import SMALL, Api
 from tests.support.eventually import eventually

@@ -506,3 +506,43 @@ async def _falls_silent(stack: Stack, lease: Json, seconds: float) -> None:
 
 async def _is_in(cluster_id: UUID, asked: list[UUID]) -> bool:
     return cluster_id in asked
+
+
+def _power(cluster: Json, generation: int) -> e.NodesPowerChanged:
+    asleep = generation % 2 == 1
+    counts = {"running": 0, "stopped": 3} if asleep else {"running": 3, "stopped": 0}
+    return e.NodesPowerChanged(
+        cluster_id=cluster["id"], power_generation=generation, asleep=asleep, complete=True, **counts
+    )
+
+
+async def test_spare_sleeps_is_woken_for_who_waits_and_tested_before_it_is_handed_out(
+    stack: Stack, health: Health
+) -> None:
+    pool = await pool_of(stack, spares=2, max_size=2, hibernate_share=50)
+    for cluster in await pool.made(2):
+        await stack.make_ready(cluster)
+    view = await pool.until(lambda view: (view["clusters"]["ready"], view["clusters"]["asleep"]) == (1, 1))
+    assert view["clusters"]["making"] == 0
+    (sleeper,) = await pool.clusters(phase="Hibernating")
+    await stack.tell(_power(sleeper, 1))
+    await stack.phase(sleeper, "Hibernated")
+    first = await pool.take()
+    assert first["state"] == "Held"
+    assert first["cluster_id"] != sleeper["id"], "one that is awake is preferred"
+    second = await pool.take()
+    assert second["state"] == "Waiting"
+    await stack.phase(sleeper, "Waking")
+    health.ill[UUID(sleeper["id"])] = "no DNS yet"
+    well = {"cluster_id": sleeper["id"], "since": datetime.now(UTC).isoformat()}
+    await stack.tell(_power(sleeper, 2), e.HealthChanged.model_validate({**e.HealthChanged.example, **well}))
+    await stack.phase(sleeper, "Ready")
+    await eventually(lambda: _is_tested_since(health, sleeper))
+    assert (await pool.lease(second))["state"] == "Waiting"
+    del health.ill[UUID(sleeper["id"])]
+    held = await pool.lease_in(second, "Held")
+    assert held["cluster_id"] == sleeper["id"]
+
+
+async def _is_tested_since(health: Health, cluster: Json) -> bool:
+    return health.asked.count(UUID(cluster["id"])) > 1

@@ -1,5 +1,6 @@
 """What a pool may ask for, and how many spares it wants when."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,3 +71,16 @@ def test_the_schedule_is_read_in_the_pools_time_zone(moment: str, spares: int) -
     ]
     spec = admit_pool(pool(spares=1, schedule=week, timezone="Europe/Berlin"), AROUND)
     assert spec.spares_at(datetime.fromisoformat(moment).replace(tzinfo=UTC)) == spares
+
+
+def test_share_that_sleeps_is_refused_where_the_cloud_cannot_stop_machines() -> None:
+    offer = CloudOffered.model_validate({**CloudOffered.example, "stops_machines": False})
+    around = replace(AROUND, clouds={"sandbox": offer})
+    assert admit_pool(pool(), around).hibernate_share == 0
+    with pytest.raises(NotAdmitted) as refused:
+        admit_pool(pool(hibernate_share=50), around)
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.problem) == (
+        "spec.hibernate_share",
+        "the cloud sandbox cannot stop its machines",
+    )

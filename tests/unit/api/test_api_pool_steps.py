@@ -46,6 +46,11 @@ def making(**changes: Any) -> Seen:
     return ready(phase=ClusterPhase.PROVISIONING, verdict=None, ready_at=None, tested_at=None, **changes)
 
 
+def asleep(**changes: Any) -> Seen:
+    sleeps = {"phase": ClusterPhase.HIBERNATED, "verdict": Verdict.UNKNOWN, "asleep": True, "tested_at": ago(3000)}
+    return ready(**{**sleeps, **changes})
+
+
 STALE = {"template_revision": 2}
 OLD = {"made_at": ago(5000), "ready_at": ago(4000)}
 BROKEN = {"failing_since": ago(130), "problem": "no DNS"}
@@ -67,6 +72,13 @@ BROKEN = {"failing_since": ago(130), "problem": "no DNS"}
         (ready(**BROKEN, **STALE), Bucket.BROKEN),
         (ready(failing_since=ago(20)), Bucket.READY),
         (making(made_at=ago(601)), Bucket.BROKEN),
+        (asleep(), Bucket.ASLEEP),
+        (asleep(**STALE), Bucket.STALE),
+        (asleep(**OLD), Bucket.OLD),
+        (ready(woken_at=ago(5)), Bucket.MAKING),
+        (ready(woken_at=ago(20)), Bucket.READY),
+        (ready(phase=ClusterPhase.WAKING, verdict=Verdict.UNKNOWN, woken_at=ago(5)), Bucket.MAKING),
+        (ready(phase=ClusterPhase.WAKING, tested_at=ago(700), woken_at=ago(601)), Bucket.BROKEN),
     ],
 )
 def test_every_cluster_is_in_one_bucket(seen: Seen, expected: Bucket) -> None:
@@ -92,6 +104,54 @@ def test_what_is_missing_is_made_within_the_pools_bounds(
     clusters: list[Seen], others: Others, waiting: int, made: int
 ) -> None:
     assert decide(RULES, clusters, others, waiting, NOW).make == made
+
+
+@pytest.mark.parametrize(
+    ("clusters", "waiting", "slept", "woken"),
+    [
+        ([ready()] * 4, 0, 2, 0),
+        ([ready()] * 3, 0, 1, 0),
+        ([ready()] * 2, 0, 0, 0),
+        ([ready(), ready(), making(), asleep()], 0, 0, 0),
+        ([ready(failing_since=ago(20))] * 4, 0, 0, 0),
+        ([ready(), ready(), asleep(), asleep()], 0, 0, 0),
+        ([asleep(), asleep()], 0, 0, 0),
+        ([asleep()] * 4, 0, 0, 2),
+        ([asleep(), asleep()], 1, 0, 1),
+        ([ready(), asleep()], 1, 0, 0),
+        ([making(), asleep()], 1, 0, 1),
+        ([ready(woken_at=ago(5)), asleep()], 1, 0, 0),
+        ([asleep(), asleep()], 5, 0, 2),
+    ],
+)
+def test_share_of_the_spares_sleeps_and_is_woken_for_those_who_wait(
+    clusters: list[Seen], waiting: int, slept: int, woken: int
+) -> None:
+    rules = replace(RULES, spares=4, max_size=20, hibernate_share=50)
+    each = [replace(seen, cluster_id=uuid4()) for seen in clusters]
+    steps = decide(rules, each, NONE, waiting, NOW)
+    assert (len(steps.put_to_sleep), len(steps.wake)) == (slept, woken)
+
+
+def test_sleepers_count_as_spares_and_go_before_those_awake() -> None:
+    assert decide(replace(RULES, hibernate_share=50), [ready(), asleep()], NONE, 0, NOW).make == 0
+    awake, sleeper = ready(), asleep()
+    assert left(awake, sleeper, spares=1, hibernate_share=100) == {
+        sleeper.cluster_id: "the pool keeps fewer spares now"
+    }
+
+
+def test_newest_is_put_to_sleep_and_oldest_is_woken() -> None:
+    rules = replace(RULES, hibernate_share=50)
+    old, new = ready(made_at=ago(500)), ready(made_at=ago(100))
+    assert decide(rules, [old, new], NONE, 0, NOW).put_to_sleep == (new.cluster_id,)
+    old, new = asleep(made_at=ago(500)), asleep(made_at=ago(100))
+    assert decide(rules, [new, old], NONE, 1, NOW).wake == (old.cluster_id,)
+
+
+def test_waking_takes_no_place_of_those_in_the_making() -> None:
+    waking = [ready(woken_at=ago(5), cluster_id=uuid4()) for _ in range(2)]
+    assert decide(replace(RULES, max_making=1), waking, NONE, 1, NOW).make == 1
 
 
 def test_nothing_is_made_while_the_pool_holds_off() -> None:

@@ -217,3 +217,19 @@ def test_describe_shows_buckets_queue_trouble_and_leases(api: FakeApi) -> None:
         ["leased", "3"],
     ]
     assert api.requests[-1].url.params["pool"] == "ci"
+
+
+def test_flags_say_who_shares_a_pool_and_how_many_of_its_spares_sleep(api: FakeApi) -> None:
+    flags = ("--hibernate-share", "50", "--shared-with", "web", "--shared-with", "data", "--max-leases-per-team", "4")
+    done = CliRunner().invoke(
+        app, ["--url", "http://caravan.test", "--token", "t", "pool", "set", "ci", *flags], obj=api
+    )
+    assert done.exit_code == 0, done.output
+    (body,) = api.bodies(f"PATCH {POOLS}/{ID}")
+    assert body["spec"] == {"hibernate_share": 50, "shared_with": ["web", "data"], "max_leases_per_team": 4}
+
+
+def test_pool_is_shared_with_nobody_any_more(api: FakeApi) -> None:
+    words = ["--url", "http://caravan.test", "--token", "t", "pool", "set", "ci", "--shared-with", ""]
+    assert CliRunner().invoke(app, words, obj=api).exit_code == 0
+    assert api.bodies(f"PATCH {POOLS}/{ID}") == [{"spec": {"shared_with": []}}]

@@ -66,6 +66,19 @@ def test_replacing_that_waits_ends_when_the_node_is_gone_and_its_set_is_full(api
         (("drain", "demo", "--no-force-drain"), {"drain": {"force": False}}),
         (("upgrade", "demo", "1.35.1", "--force-drain"), {"version": "1.35.1", "drain": {"force": True}}),
         (("upgrade", "demo", "1.35.1"), {"version": "1.35.1"}),
+        (("upgrade", "demo", "1.35.1", "--now"), {"version": "1.35.1", "maintenance": {"at_once": "1.35.1"}}),
+        (("maintenance", "demo", "--any-time"), {"maintenance": {"windows": []}}),
+        (
+            ("maintenance", "demo", "--window", "sat,sun 02:00 4h Europe/Berlin", "--window", "daily 23:30 90m"),
+            {
+                "maintenance": {
+                    "windows": [
+                        {"days": ["sat", "sun"], "start": "02:00", "duration_s": 14_400, "timezone": "Europe/Berlin"},
+                        {"start": "23:30", "duration_s": 5400},
+                    ]
+                }
+            },
+        ),
     ],
 )
 def test_command_changes_the_spec_and_nothing_else(
@@ -130,3 +143,47 @@ def test_node_that_is_held_says_by_what() -> None:
     screen = io.StringIO()
     Console(file=screen).print(*node_row(Node.model_validate(told)))
     assert "the cluster is paused" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--any-time", "--window", "daily 02:00 4h"), ("--window", "sat 02:00"), ("--window", "sat 02:00 long")],
+)
+def test_window_that_says_too_little_or_too_much_is_refused_here(api: FakeApi, words: tuple[str, ...]) -> None:
+    done = caravan(api, "maintenance", "demo", *words)
+    assert done.exit_code != 0
+    assert api.bodies(CHANGE) == []
+
+
+def test_hibernating_waits_until_all_machines_are_stopped(api: FakeApi) -> None:
+    falls, sleeps = (cluster(phase=phase, asleep=True) for phase in ("Hibernating", "Hibernated"))
+    path = f"/v1/clusters/{falls['id']}"
+    api.on(f"POST {PATH}/hibernate", falls)
+    api.on(f"GET {path}", falls)
+    api.on(f"GET {path}/events", stream(("timeline", entry(1, "All 3 machines are stopped")), ("cluster", sleeps)))
+    done = caravan(api, "hibernate", "demo", "--wait")
+    assert done.exit_code == 0, done.output
+    assert "All 3 machines are stopped" in done.stderr
+    assert "Wake it with: caravan cluster wake demo" in done.stderr
+
+
+def test_waking_waits_until_the_cluster_is_ready(api: FakeApi) -> None:
+    waking = cluster(phase="Waking")
+    path = f"/v1/clusters/{waking['id']}"
+    api.on(f"POST {PATH}/wake", waking)
+    api.on(f"GET {path}", waking)
+    api.on(f"GET {path}/events", stream(("cluster", waking), ("cluster", cluster())))
+    done = caravan(api, "wake", "demo", "--wait")
+    assert done.exit_code == 0, done.output
+    assert "Cluster demo is Ready" in done.stderr
+
+
+def test_who_waits_for_a_cluster_that_is_put_to_sleep_is_told(api: FakeApi) -> None:
+    waking = cluster(phase="Waking")
+    path = f"/v1/clusters/{waking['id']}"
+    api.on(f"POST {PATH}/wake", waking)
+    api.on(f"GET {path}", waking)
+    api.on(f"GET {path}/events", stream(("cluster", cluster(phase="Hibernating", asleep=True))))
+    done = caravan(api, "wake", "demo", "--wait")
+    assert done.exit_code != 0
+    assert "is asleep. Go on with: caravan cluster wake demo" in done.stderr

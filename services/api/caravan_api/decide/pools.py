@@ -26,7 +26,9 @@ class Bucket(StrEnum):
     READY = "ready"
     """A spare: its smoke test passed lately, and whoever comes next gets it."""
     MAKING = "making"
-    """Asked for and not yet found fit."""
+    """Asked for, or woken, and not yet found fit."""
+    ASLEEP = "asleep"
+    """A spare whose machines are, or are being, stopped: it is woken when somebody waits."""
     STALE = "stale"
     """Made from an earlier template."""
     OLD = "old"
@@ -58,6 +60,8 @@ class Rules:
     max_making_s: float
     max_spare_age_s: float
     smoke_max_age_s: float
+    hibernate_share: int = 0
+    """How many of a hundred spares sleep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Seen:
     tested_at: datetime | None = None
     failing_since: datetime | None = None
     problem: str | None = None
+    asleep: bool = False
+    woken_at: datetime | None = None
+    """When it was last woken."""
+
+    @property
+    def is_waking(self) -> bool:
+        """Woken, and not found fit since."""
+        return self.woken_at is not None and (self.tested_at is None or self.tested_at < self.woken_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +98,12 @@ class LetGo:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What is to be done now: how many clusters to make, and which to let go."""
+    """What is to be done now: how many clusters to make, and which to let go, to put to sleep and to wake."""
 
     make: int
     let_go: tuple[LetGo, ...]
+    put_to_sleep: tuple[UUID, ...] = ()
+    wake: tuple[UUID, ...] = ()
 
 
 def bucket(seen: Seen, rules: Rules, now: datetime) -> Bucket:
@@ -100,13 +114,17 @@ def bucket(seen: Seen, rules: Rules, now: datetime) -> Bucket:
         return Bucket.STALE
     if seen.ready_at and _s(now - seen.ready_at) > rules.max_spare_age_s:
         return Bucket.OLD
+    if seen.asleep:
+        return Bucket.ASLEEP
     return Bucket.READY if is_fit(seen, rules, now) else Bucket.MAKING
 
 
 def is_fit(seen: Seen, rules: Rules, now: datetime) -> bool:
     """True for a cluster that may be handed out as it is."""
     well = seen.phase is ClusterPhase.READY and seen.verdict is Verdict.HEALTHY
-    return well and seen.tested_at is not None and _s(now - seen.tested_at) <= rules.smoke_max_age_s
+    if not well or seen.tested_at is None or seen.is_waking:
+        return False
+    return _s(now - seen.tested_at) <= rules.smoke_max_age_s
 
 
 def why_broken(seen: Seen, rules: Rules, now: datetime) -> str | None:
@@ -117,6 +135,8 @@ def why_broken(seen: Seen, rules: Rules, now: datetime) -> str | None:
         return f"its smoke test keeps failing: {seen.problem}"
     if seen.ready_at is None and _s(now - seen.made_at) > rules.max_making_s:
         return f"it was not fit after {rules.max_making_s:g} s"
+    if seen.woken_at and seen.is_waking and _s(now - seen.woken_at) > rules.max_making_s:
+        return f"it was not fit {rules.max_making_s:g} s after it was woken"
     return None
 
 
@@ -133,7 +153,8 @@ def decide(
     sorted_out: dict[Bucket, list[Seen]] = {each: [] for each in Bucket}
     for seen in sorted(clusters, key=lambda each: each.made_at):
         sorted_out[bucket(seen, rules, now)].append(seen)
-    ready, making = len(sorted_out[Bucket.READY]), len(sorted_out[Bucket.MAKING])
+    ready, making, asleep = (len(sorted_out[each]) for each in (Bucket.READY, Bucket.MAKING, Bucket.ASLEEP))
+    waking = sum(seen.is_waking for seen in sorted_out[Bucket.MAKING])
     wanted = min(rules.spares + waiting, max(0, rules.max_size - others.leased))
     let_go = [
         *(_broken(seen, rules, now) for seen in sorted_out[Bucket.BROKEN]),
@@ -142,11 +163,14 @@ def decide(
         *(LetGo(seen.cluster_id, "the pool keeps fewer spares now") for seen in _surplus(sorted_out, wanted)),
     ]
     staying = others.leased + len(clusters) - len(let_go)
-    missing = wanted - ready - making
-    room = min(rules.max_making - making, rules.max_size - staying)
+    missing = wanted - ready - making - asleep
+    room = min(rules.max_making - (making - waking), rules.max_size - staying)
     holds_off = holds_off or any(going.never_fit for going in let_go)  # it pauses before the next try
     make = 0 if holds_off else max(0, min(missing, room))
-    return Steps(make, tuple(let_go))
+    going = {each.cluster_id for each in let_go}
+    stay = {each: [seen for seen in found if seen.cluster_id not in going] for each, found in sorted_out.items()}
+    put_to_sleep, wake = _rest(rules, stay, min(rules.spares, wanted), waiting)
+    return Steps(make, tuple(let_go), put_to_sleep, wake)
 
 
 def pause_s(failures: int) -> float:
@@ -180,21 +204,42 @@ def estimate_s(position: int, queue: Queue, now: datetime) -> float | None:
     return rounds * queue.usual_making_s
 
 
+def _rest(
+    rules: Rules, stay: Mapping[Bucket, Sequence[Seen]], spares: int, waiting: int
+) -> tuple[tuple[UUID, ...], tuple[UUID, ...]]:
+    """Whom to put to sleep and whom to wake, so that a share of the spares sleeps and nobody waits for a sleeper.
+
+    The oldest are woken and the newest put to sleep: what is awake is handed out in the order of its age.
+    """
+    ready, making, asleep = (stay[each] for each in (Bucket.READY, Bucket.MAKING, Bucket.ASLEEP))
+    sleepers = spares * rules.hibernate_share // 100
+    awake = spares - sleepers
+    waking = sum(seen.is_waking for seen in making)
+    for_those_who_wait = waiting - len(ready) - waking
+    beyond_the_share = min(len(asleep) - sleepers, awake - len(ready) - len(making))
+    wake = asleep[: max(0, for_those_who_wait, beyond_the_share)]
+    if wake or waiting:
+        return (), tuple(seen.cluster_id for seen in wake)
+    too_many = min(len(ready) - awake, sleepers - len(asleep))
+    tired = [seen for seen in reversed(ready) if seen.failing_since is None][: max(0, too_many)]
+    return tuple(seen.cluster_id for seen in tired), ()
+
+
 def _broken(seen: Seen, rules: Rules, now: datetime) -> LetGo:
     return LetGo(seen.cluster_id, why_broken(seen, rules, now) or "", never_fit=seen.ready_at is None)
 
 
 def _old(rules: Rules, sorted_out: Mapping[Bucket, Sequence[Seen]], others: Others, wanted: int) -> Sequence[Seen]:
     """Old spares go one for each that is ready, so that nobody finds the pool empty; one goes to make room."""
-    old, ready, making = (sorted_out[each] for each in (Bucket.OLD, Bucket.READY, Bucket.MAKING))
-    surplus = max(0, len(ready) + len(old) - wanted)
-    is_full = others.leased + len(ready) + len(making) + len(old) >= rules.max_size
+    old, ready, making, asleep = (sorted_out[each] for each in (Bucket.OLD, Bucket.READY, Bucket.MAKING, Bucket.ASLEEP))
+    surplus = max(0, len(ready) + len(asleep) + len(old) - wanted)
+    is_full = others.leased + len(ready) + len(asleep) + len(making) + len(old) >= rules.max_size
     return old[: max(surplus, 1 if is_full and not making else 0)]
 
 
 def _surplus(sorted_out: Mapping[Bucket, Sequence[Seen]], wanted: int) -> Sequence[Seen]:
-    """Those in the making go first, the latest first: least is lost with them."""
-    by_value = [*reversed(sorted_out[Bucket.MAKING]), *sorted_out[Bucket.READY]]
+    """Those in the making go first, the latest first: least is lost with them. Sleepers go before those awake."""
+    by_value = [*reversed(sorted_out[Bucket.MAKING]), *sorted_out[Bucket.ASLEEP], *sorted_out[Bucket.READY]]
     return by_value[: max(0, len(by_value) - wanted)]
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Update, bindparam, update
+from sqlalchemy import ColumnElement, Update, bindparam, or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -245,6 +245,7 @@ def _take(*conditions: ColumnElement[bool]) -> Update:
             col(PoolCluster.lease_id).is_(None),
             col(PoolCluster.leaving).is_(False),
             col(PoolCluster.tested_at) >= bindparam("tested_since"),
+            or_(col(Cluster.woken_at).is_(None), col(PoolCluster.tested_at) >= col(Cluster.woken_at)),
             Cluster.phase == ClusterPhase.READY.value,
             Cluster.verdict == Verdict.HEALTHY.value,
             col(Cluster.deletion_asked_at).is_(None),

@@ -30,7 +30,7 @@ from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Pool, PoolCluster
 from caravan_api.recorder import lock_cluster
 from caravan_api.store import Cluster
-from caravan_shared.contracts.states import LeaseState
+from caravan_shared.contracts.states import ClusterPhase, LeaseState
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.reconciler import Turn
@@ -111,21 +111,33 @@ class PoolReconciler:
         steps = decide(rules_of(pool, now), seen.clusters, seen.others, waiting, now, holds_off=holds_off)
         for going in steps.let_go:
             await self._let_go(turn, pool, going)
+        for cluster_id in steps.put_to_sleep:
+            await self._set_asleep(turn, pool, cluster_id, asleep=True)
+        for cluster_id in steps.wake:
+            await self._set_asleep(turn, pool, cluster_id, asleep=False)
         for _ in range(steps.make):
             if not await self._make(turn, pool):
                 break
         return seen
 
+    async def _set_asleep(self, turn: Turn, pool: Pool, cluster_id: UUID, *, asleep: bool) -> None:
+        """Put a spare to sleep or wake it, unless somebody takes it at this moment."""
+        by = f"the pool {pool.name}"
+        async with turn.transaction() as tx:
+            spare = await _unclaimed(tx, cluster_id)
+            cluster = await lock_cluster(tx, cluster_id) if spare else None
+            if cluster is None or cluster.deletion_asked_at:
+                return
+            if not asleep:
+                await self.desired.wake(tx, cluster, by)
+            elif cluster.phase == ClusterPhase.READY:
+                await self.desired.hibernate(tx, cluster, by)
+
     async def _let_go(self, turn: Turn, pool: Pool, going: LetGo) -> None:
         """Unless somebody takes it at this moment."""
         why = "the pool is being deleted" if pool.deletion_asked_at else going.why
         async with turn.transaction() as tx:
-            statement = select(PoolCluster).where(
-                PoolCluster.cluster_id == going.cluster_id,
-                col(PoolCluster.lease_id).is_(None),
-                col(PoolCluster.leaving).is_(False),
-            )
-            spare = (await tx.exec(statement.with_for_update(skip_locked=True))).one_or_none()
+            spare = await _unclaimed(tx, going.cluster_id)
             cluster = await lock_cluster(tx, going.cluster_id) if spare else None
             if spare is None or cluster is None:
                 return
@@ -172,6 +184,13 @@ class PoolReconciler:
                 row = await lock_pool(tx, pool)
                 row.deleted_at = turn.now()
                 tx.add(row)
+
+
+async def _unclaimed(tx: AsyncSession, cluster_id: UUID) -> PoolCluster | None:
+    """The spare, locked; None where somebody has it, takes it at this moment, or it leaves."""
+    is_spare = (col(PoolCluster.lease_id).is_(None), col(PoolCluster.leaving).is_(False))
+    statement = select(PoolCluster).where(PoolCluster.cluster_id == cluster_id, *is_spare)
+    return (await tx.exec(statement.with_for_update(skip_locked=True))).one_or_none()
 
 
 def _why_turned_away(waiter: Waiter, pool: Pool) -> str | None:

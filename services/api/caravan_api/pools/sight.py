@@ -36,6 +36,7 @@ def rules_of(pool: Pool, now: datetime) -> Rules:
         max_making_s=spec.max_making_s,
         max_spare_age_s=spec.max_spare_age_s,
         smoke_max_age_s=spec.smoke_max_age_s,
+        hibernate_share=spec.hibernate_share,
     )
 
 
@@ -57,6 +58,8 @@ _OF_A_CLUSTER: tuple[Any, ...] = (
     PoolCluster.tested_at,
     PoolCluster.failing_since,
     PoolCluster.problem,
+    Cluster.asleep,
+    Cluster.woken_at,
 )
 _IS_LEASED = col(PoolCluster.lease_id).is_not(None)
 _LEAVES = or_(col(PoolCluster.leaving), col(Cluster.deletion_asked_at).is_not(None))
@@ -99,6 +102,8 @@ def _seen(row: Any) -> Seen:
         tested_at=row.tested_at,
         failing_since=row.failing_since,
         problem=row.problem,
+        asleep=row.asleep,
+        woken_at=row.woken_at,
     )
 
 

@@ -1,7 +1,7 @@
 """Keep every spare's smoke test fresh: health is asked when the last one is half as old as it may be.
 
-A test that fails is repeated soon. What it was that failed, and since when, is written down; the pool decides from that
-when a spare is broken.
+One that was woken is tested at once, and a test that fails is repeated soon. What failed, and since when, is
+written down; the pool decides from that when a spare is broken.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,8 @@ class SpareReconciler:
         if spare is None or cluster is None or pool is None or not _is_tested(spare, cluster):
             return None
         every = timedelta(seconds=PoolSpec.model_validate(pool.spec).smoke_max_age_s / 2)
-        if spare.tested_at and not spare.failing_since and turn.now() < spare.tested_at + every:
+        slept_since = spare.tested_at and cluster.woken_at and spare.tested_at < cluster.woken_at
+        if spare.tested_at and not slept_since and not spare.failing_since and turn.now() < spare.tested_at + every:
             return (spare.tested_at + every - turn.now()).total_seconds()
         problems = await self._problems(cluster)
         await self._note(turn, problems)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from caravan_api.admission import NotAdmitted, Surroundings, admit
+from caravan_api.admission import NotAdmitted, Surroundings, admit, sleep_problems
 from caravan_api.admission.shape import describe
 from caravan_api.decide.turns import Quotas
 from caravan_shared.contracts.facts import FieldProblem
@@ -58,6 +58,12 @@ class PoolSpec(SpecModel):
         (), max_length=50, description="When to keep another number of spares; the first spell that covers now counts."
     )
     timezone: Timezone = Field("UTC", description="Where the schedule's hours are read, such as Europe/Berlin.")
+    hibernate_share: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Per cent of the spares that sleep, their machines stopped; woken when none is awake.",
+    )
     max_size: int = Field(
         10, ge=1, le=1000, description="Clusters at once, spare and leased; not those on their way out."
     )
@@ -123,6 +129,8 @@ def admit_pool(raw: Mapping[str, Any], around: Surroundings) -> PoolSpec:
         told = {problem.field for problem in problems}
         problems += [each for each in found if each.field not in told]
         raise NotAdmitted(tuple(problems)) from error
+    if spec.hibernate_share:
+        problems += sleep_problems(spec.template, around.clouds, "spec.hibernate_share")
     if problems:
         raise NotAdmitted(tuple(problems))
     return spec

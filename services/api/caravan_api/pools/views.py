@@ -18,6 +18,7 @@ class Buckets(BaseModel):
 
     ready: int = Field(description="Spares that whoever comes next gets.")
     making: int = Field(description="Asked for, or not yet found fit by a smoke test.")
+    asleep: int = Field(description="Spares whose machines are stopped; woken when none is awake.")
     stale: int = Field(description="Made from an earlier template; replaced.")
     old: int = Field(description="Spares for too long; replaced once others are ready.")
     broken: int = Field(description="Did not come to be, or are fit no more; replaced.")
@@ -118,12 +119,15 @@ async def waiting_view(session: AsyncSession, pool: Pool, lease: Lease, now: dat
     return lease_view(lease, position, await _estimate(session, pool, position, now))
 
 
+_STAYING = (Bucket.READY, Bucket.MAKING, Bucket.ASLEEP, Bucket.OLD, Bucket.LEASED)
+
+
 async def _estimate(session: AsyncSession, pool: Pool, position: int, now: datetime) -> float | None:
     if pool.usual_making_s is None:
         return None
     rules, sight = rules_of(pool, now), await look(session, pool)
     buckets = count(sight.clusters, sight.others, rules, now)
-    occupied = sum(buckets[each] for each in (Bucket.READY, Bucket.MAKING, Bucket.OLD, Bucket.LEASED))
+    occupied = sum(buckets[each] for each in _STAYING)
     queue = Queue(
         making_since=[seen.made_at for seen in sight.clusters if bucket(seen, rules, now) is Bucket.MAKING],
         usual_making_s=pool.usual_making_s,
