@@ -138,13 +138,13 @@ class TestDockerCloud(CloudSuite):
         await docker_cloud.machines(installation)
         assert not await _networks(engine, installation)
 
-    async def test_killed_machine_is_listed_as_broken_and_says_why(
+    async def test_killed_machine_is_listed_as_stopped_and_says_why(
         self, docker_cloud: DockerCloud, installation: str
     ) -> None:
         (machine,) = await self.active(docker_cloud, self.batch(installation))
         await _run("docker", "kill", machine.id)
         (dead,) = await self.until(
-            docker_cloud, installation, lambda all_of: all_of[0].state is CloudMachineState.ERROR
+            docker_cloud, installation, lambda all_of: all_of[0].state is CloudMachineState.STOPPED
         )
         assert dead.fault == "its container stopped with exit code 137: it was killed"
 

@@ -62,6 +62,9 @@ async def test_cluster_is_put_to_sleep_and_woken(stack: Stack) -> None:
     told = [entry["text"] for entry in timeline]
     assert "All 3 machines are stopped" in told
     assert "All machines run again" in told
+    audit = (await stack.http.get(f"{path}/audit")).json()["items"]
+    powered = [(entry["actor"], entry["after"]["asleep"]) for entry in audit if "asleep" in entry["before"]]
+    assert powered == [("admin", False), ("admin", True)]
 
 
 async def test_what_was_said_of_an_earlier_sleep_does_not_count(stack: Stack) -> None:

@@ -114,6 +114,7 @@ class Subject:
     id: UUID = field(default_factory=uuid4)
     generation: int = 1
     announcement: int = 1
+    asleep: bool = False
     retry: int = 0
     machines: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -131,6 +132,7 @@ class Subject:
             generation=self.generation,
             announcement=self.announcement,
             retry=self.retry,
+            asleep=self.asleep,
             spec=ClusterSpec.model_validate(self.spec),
         )
         await self.world.say(event)

@@ -18,6 +18,7 @@ from caravan_bootstrapper.store import JoinToken, Run
 from caravan_shared.contracts.events import (
     BootstrapDone,
     BootstrapFailed,
+    BootstrapHeld,
     BootstrapProgress,
     BootstrapStarted,
     NodesDrained,
@@ -79,6 +80,37 @@ async def test_cluster_comes_up_grows_shrinks_and_is_upgraded(world: World, serv
     for name in (*pulled, *third, *pushed, more[0]):
         assert (await subject.command(name, "inspect"))["kubelet_version"] == "1.34.2"
     assert await subject.told(BootstrapFailed) == []
+
+
+async def test_upgrade_waits_for_its_window_and_nothing_is_done_to_a_sleeping_cluster(
+    world: World, service: Service
+) -> None:
+    subject = cluster(world, service, workers=[])
+    await subject.request()
+    await subject.make("control-plane", 1)
+    await subject.until(BootstrapDone)
+    tomorrow = datetime.now(UTC) + timedelta(hours=20)
+    window = {"days": [f"{tomorrow:%a}".lower()], "start": f"{tomorrow:%H:%M}", "duration_s": 3600}
+    await subject.change(version="1.34.2", maintenance={"windows": [window]})
+    await subject.make("control-plane", complete=True)
+    (held,) = await subject.until(BootstrapHeld)
+    assert held.reason.startswith("the upgrade to 1.34.2 waits for the maintenance window: next ")
+
+    subject.asleep, subject.announcement = True, subject.announcement + 1
+    await subject.request()
+    again = await subject.until(BootstrapHeld, count=2)
+    assert again[-1] == held, "it was heard, and all is said again"
+    await subject.change(maintenance={"windows": [window], "at_once": "1.34.2"})
+    await subject.make("control-plane", complete=True)
+    await asyncio.sleep(1)
+    async with service.db.reading() as session:
+        plays = (await session.exec(select(Run.play).where(Run.cluster_id == subject.id))).all()
+    assert plays == ["site"]
+    subject.asleep, subject.announcement = False, subject.announcement + 1
+    await subject.request()
+    done = (await subject.until(BootstrapDone, count=2))[-1]
+    assert (done.generation, done.version) == (3, "1.34.2")
+    assert (await subject.told(BootstrapHeld))[-1].reason == ""
 
 
 async def test_external_etcd_and_a_control_plane_that_comes_late(world: World, service: Service) -> None:

@@ -57,7 +57,7 @@ class _Audited:
 AUDITED: Mapping[type[Table], _Audited] = {
     Cluster: _Audited(
         "cluster",
-        ("spec", "expires_at", "retry", "replacing", "deletion_asked_at"),
+        ("spec", "expires_at", "retry", "asleep", "replacing", "deletion_asked_at"),
         ended_by="deletion_asked_at",
     ),
     Pool: _Audited("pool", ("spec", "deletion_asked_at"), ended_by="deletion_asked_at"),
