@@ -305,4 +305,5 @@ def _power_step(cluster: Cluster, facts: Facts) -> str:
         return f"{power.stopped} of {power.total} machines are stopped"
     if not power.complete:
         return f"{power.running} of {power.total} machines run"
-    return "all machines run; waiting for its kube-apiserver"
+    did_not = f", {power.stopped} did not start" if power.stopped else ""
+    return f"{power.running} of {power.total} machines run{did_not}; waiting for its kube-apiserver"

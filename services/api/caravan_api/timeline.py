@@ -94,7 +94,11 @@ def _(event: e.NodesPowerChanged, _news: Sequence[Any]) -> Entry | None:
         return Entry("power", f"Its machines cannot be {todo}: {event.trouble}; a retry tries again")
     if not event.complete:
         return None
-    return Entry("power", f"All {event.stopped} machines are stopped" if event.asleep else "All machines run again")
+    if event.asleep:
+        return Entry("power", f"All {event.stopped} machines are stopped")
+    return Entry(
+        "power", f"{event.stopped} machines did not start again" if event.stopped else "All machines run again"
+    )
 
 
 @_on

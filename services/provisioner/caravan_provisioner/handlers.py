@@ -31,6 +31,8 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
         cluster.cloud = cluster.cloud or event.spec.cloud
     if event.announcement >= cluster.announcement:
         cluster.replacing = list(event.replace)
+        if event.power_generation != cluster.power_generation:
+            cluster.power_asked_at = heard.at
         cluster.asleep, cluster.power_generation = event.asleep, event.power_generation
     cluster.announcement = max(cluster.announcement, event.announcement)
     if event.retry > cluster.retry:

@@ -1,13 +1,15 @@
 """Decide which machines of a cluster are stopped or started next, and how far that is. Pure: no network, no clock.
 
 What counts is the newest listing, never what was asked before: a machine that somebody starts by hand while its cluster
-sleeps is stopped again, and one that did not start is asked for again.
+sleeps is stopped again, and one that did not start is asked for again. A waking comes to its end all the same: what has
+not started in the time that a machine may take to be made is from then on a fault like any other.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from caravan_provisioner.clouds.base import CloudMachineState
+from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node
 from caravan_shared.contracts.states import MachineState
 
@@ -27,11 +29,16 @@ class PowerStep:
     running: int
     stopped: int
     complete: bool
-    """All are as they shall be."""
+    """All are as they shall be, or were waited for long enough."""
 
 
-def power_step(nodes: Iterable[Node], states: Mapping[str, CloudMachineState], *, asleep: bool) -> PowerStep:
-    """The next step of putting a cluster to sleep or waking it; `states` is the newest listing's, by machine id."""
+def power_step(
+    nodes: Iterable[Node], states: Mapping[str, CloudMachineState], *, asleep: bool, since_s: float, limits: Limits
+) -> PowerStep:
+    """The next step of putting a cluster to sleep or waking it, `since_s` seconds after that was asked for.
+
+    `states` is the newest listing's, by machine id.
+    """
     nodes = list(nodes)
     counted = _STOPPED_WITH_THEIR_CLUSTER if asleep else _WOKEN
     of_them = [(node, states.get(node.machine_id or "")) for node in nodes if node.state in counted]
@@ -46,5 +53,5 @@ def power_step(nodes: Iterable[Node], states: Mapping[str, CloudMachineState], *
         switch=tuple(node for node, state in listed if state is other),
         running=len(listed) - stopped,
         stopped=stopped,
-        complete=as_wanted == len(listed) and not may_appear,
+        complete=(as_wanted == len(listed) and not may_appear) or (not asleep and since_s > limits.build_limit_s),
     )

@@ -95,7 +95,8 @@ class Provisioning:
     async def _set_power(self, sites: list[Site], turn: Turn, ledger: Ledger, seen: _Seen) -> float | None:
         """Have the machines stopped or started that are not as they shall be, and tell how far that is."""
         asleep = ledger.cluster.asleep
-        step = power_step(ledger.nodes.values(), seen.states, asleep=asleep)
+        since_s = (turn.now() - (ledger.cluster.power_asked_at or turn.now())).total_seconds()
+        step = power_step(ledger.nodes.values(), seen.states, asleep=asleep, since_s=since_s, limits=self._settings)
         await ledger.record_power(step)
         for site in sites:
             ids = sorted(node.machine_id for node in step.switch if node.cloud == site.cloud.name and node.machine_id)

@@ -50,6 +50,8 @@ class Cluster(Table, table=True):
     asleep: bool = False
     power_generation: int = 0
     """How often the cluster was put to sleep or woken, as of the newest announcement."""
+    power_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When that was heard first."""
     verdict: str | None = None
     """What health believes of the cluster, by its telling with the highest number."""
     verdict_sequence: int = Field(default=0, sa_type=BigInteger)

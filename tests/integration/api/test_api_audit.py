@@ -71,6 +71,19 @@ async def test_who_was_let_into_a_cluster_is_in_its_audit(stack: Stack, dns: lis
     assert granted["trace_id"] == answer.headers["x-trace-id"]
 
 
+async def test_who_took_access_back_is_in_the_clusters_audit(stack: Stack) -> None:
+    cluster = await stack.make_ready(await stack.create())
+    path = f"/v1/clusters/{cluster['id']}"
+    issued = (await stack.http.post(f"{path}/kubeconfig", json={"role": "editor"})).json()
+    async with stack.speaking_as(Role.DEVELOPER) as developer:
+        answer = await developer.delete(f"{path}/grants/{issued['grant_id']}")
+        assert answer.status_code == 204, answer.text
+    revoked = (await stack.http.get(f"{path}/audit")).json()["items"][0]
+    assert (revoked["kind"], revoked["action"], revoked["name"]) == ("kubeconfig", "delete", "admin")
+    assert (revoked["actor"], revoked["trace_id"]) == ("developer-of-default", answer.headers["x-trace-id"])
+    assert revoked["after"] == {"grant_id": issued["grant_id"], "user": "admin"}
+
+
 async def test_what_an_event_asked_for_is_told_by_its_door(stack: Stack) -> None:
     name = fresh()
     wanted = {"request_id": f"r-{name}", "name": name, "spec": ClusterSpec.example}

@@ -54,7 +54,7 @@ async def test_cluster_is_put_to_sleep_and_woken(stack: Stack) -> None:
     assert (answer.status_code, answer.json()["phase"], answer.json()["asleep"]) == (202, "Waking", False)
     await eventually(lambda: _is_announced(stack, cluster, asleep=False, power_generation=2))
     await stack.tell(power(cluster, 2, 0))
-    await eventually(lambda: _step_is(stack, cluster, "all machines run; waiting for its kube-apiserver"))
+    await eventually(lambda: _step_is(stack, cluster, "3 of 3 machines run; waiting for its kube-apiserver"))
     await stack.tell(health(cluster, "Healthy", "ready, 3 of 3 nodes ready"))
     await stack.phase(cluster, "Ready")
     assert (await stack.http.post(f"{path}/wake")).status_code == 200

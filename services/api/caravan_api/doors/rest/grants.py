@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Developer, Role, Viewer, valid_tokens
 from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, team_listed
+from caravan_api.doors.rest.kubeconfigs import note_revoked
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.readmodel import ClustersGrantView, clusters_grant_view
 from caravan_api.store import Cluster, Grant, Token
@@ -105,9 +106,11 @@ async def revoke_all(
     whose = team_listed(caller, team)
     taken = await api.ask(AskRevokeAll(user=user, team=whose), RevokedAll)
     log.info("all access revoked", user=user, team=whose, by=caller.user, grants=len(taken.items) + taken.more)
-    async with api.db.reading() as session:
-        clusters = await _clusters(session, {item.cluster_id for item in taken.items})
-        tokens = await _tokens(session, api, user, whose)
+    async with api.db.transaction() as tx:
+        clusters = await _clusters(tx, {item.cluster_id for item in taken.items})
+        tokens = await _tokens(tx, api, user, whose)
+        for item in taken.items:
+            note_revoked(tx, clusters[item.cluster_id], item.grant_id, user)
     known = [(item, clusters[item.cluster_id]) for item in taken.items]  # clusters are never dropped
     return RevokedAccess(
         user=user,

@@ -6,8 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Caller, Developer, Role, Viewer
+from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.desired import SOURCE
 from caravan_api.doors.rest.bodies import AskAccess
 from caravan_api.doors.rest.context import Api, Parts, Team, find_cluster
@@ -88,6 +90,15 @@ async def revoke(cluster: str, grant_id: UUID, caller: Developer, api: Parts, te
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
     await api.ask(AskRevoke(cluster_id=found.id, grant_id=grant_id), Revoked)
+    async with api.db.transaction() as tx:
+        grant = await tx.get(Grant, grant_id)
+        note_revoked(tx, found, grant_id, grant.user if grant else "")
+
+
+def note_revoked(tx: AsyncSession, cluster: Cluster, grant_id: UUID, user: str) -> None:
+    """Have the audit tell who took access to a cluster back; `user` held it."""
+    thing = Thing("kubeconfig", str(cluster.id), user, cluster.team)
+    note(tx, thing, Action.DELETE, {"grant_id": grant_id, "user": user})
 
 
 def _check(cluster: Cluster, caller: Caller, body: AskAccess) -> None:

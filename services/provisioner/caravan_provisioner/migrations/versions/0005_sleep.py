@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from caravan_shared.plumbing.database import UtcDateTime
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -14,6 +16,7 @@ def upgrade() -> None:
     with op.batch_alter_table("clusters", schema=None) as batch_op:
         batch_op.add_column(sa.Column("asleep", sa.Boolean(), server_default=sa.false(), nullable=False))
         batch_op.add_column(sa.Column("power_generation", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("power_asked_at", UtcDateTime(), nullable=True))
         batch_op.add_column(sa.Column("power_reached", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("told_power", sa.JSON(), nullable=True))
 
@@ -23,5 +26,6 @@ def downgrade() -> None:
     with op.batch_alter_table("clusters", schema=None) as batch_op:
         batch_op.drop_column("told_power")
         batch_op.drop_column("power_reached")
+        batch_op.drop_column("power_asked_at")
         batch_op.drop_column("power_generation")
         batch_op.drop_column("asleep")
