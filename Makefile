@@ -54,8 +54,8 @@ format: install ## Format the code and mend what can be mended
 test: install ## All tests that need nothing but this checkout
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
-	$(BIN)/pytest -m faults --timeout 600
+test-long: install ## What takes minutes: every service killed at every step, races of a hundred, long stories
+	$(BIN)/pytest -m long --timeout 600 --numprocesses 2 --dist loadfile
 
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
@@ -84,4 +84,4 @@ lock: install ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo up lint format test test-faults test-real test-openstack bench artifacts node-image docs lock clean
+.PHONY: help install demo up lint format test test-long test-real test-openstack bench artifacts node-image docs lock clean
