@@ -114,7 +114,7 @@ async def test_while_the_issuer_is_away_no_token_is_called_invalid(provider: Pro
     clock.advance(MAX_AGE_S)
     assert await known.verify(before), "its key is known"
     for issuers, token in ((known, after), (unknown_yet, before)):
-        with pytest.raises(IssuerAway, match="cannot be asked for its keys"):
+        with pytest.raises(IssuerAway, match="cannot be asked: "):
             await issuers.verify(token)
     assert await known.verify("no.token.atall") is None
     provider.start()
