@@ -72,9 +72,11 @@ async def test_a_cut_stream_shows_and_what_was_missed_is_there_afterwards(
     page = await window.open("/clusters")
     await expect(page.locator("#stream-note")).to_be_hidden()
     stack.kill("api")
-    await expect(page.locator("#stream-note")).to_be_visible()
-    await look(page, "stream-cut")
-    stack.restart("api")
+    try:
+        await expect(page.locator("#stream-note")).to_be_visible()
+        await look(page, "stream-cut")
+    finally:
+        stack.restart("api")
     await api.create("meanwhile", SMALL)
     await expect(page.locator("#stream-note")).to_be_hidden()
     await expect(page.get_by_role("link", name="meanwhile")).to_be_visible()
