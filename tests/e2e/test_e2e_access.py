@@ -92,6 +92,7 @@ async def grants(api: Api, person: Person) -> list[Json]:
     return list((await api.call("GET", f"/grants?user={person.user}"))["items"])
 
 
+@pytest.mark.long
 @needs_kubectl
 async def test_kubectl_has_new_credentials_got_when_the_old_ones_have_expired(
     api: Api, made: Json, alice: Person

@@ -1,7 +1,7 @@
 """Kill what can be killed while clusters come and go: it takes longer, and ends the same.
 
-A step is a fact that passes on the bus. The short table runs with every `make test`; the whole one, every service at
-every step, with `make test-faults`.
+A step is a fact that passes on the bus. One loss of the broker runs with every `make test`; the table of kills, every
+service at every step, with `make test-long`.
 """
 
 import asyncio
@@ -26,16 +26,10 @@ CREATE_STEPS = (
     "bootstrap.done",
 )
 DELETE_STEPS = ("cluster.deletion_requested", "nodes.removed", "endpoint.withdrawn")
-SHORT = ("bootstrap.progress",)
 NODES = 3
 PATIENCE_S = 110.0
 
 _numbers = count()
-
-
-def _table(steps: tuple[str, ...]) -> list[object]:
-    """Every step; those that are not in the short table only with the whole one."""
-    return [pytest.param(step, marks=() if step in SHORT else pytest.mark.faults) for step in steps]
 
 
 async def _kill(stack: Stack, service: str) -> None:
@@ -47,7 +41,8 @@ async def _all_ready(stack: Stack) -> None:
     await asyncio.to_thread(stack.wait_ready, SERVICES)
 
 
-@pytest.mark.parametrize("step", _table(CREATE_STEPS))
+@pytest.mark.long
+@pytest.mark.parametrize("step", CREATE_STEPS)
 async def test_service_killed_during_a_create_changes_nothing_but_the_time(stack: Stack, api: Api, step: str) -> None:
     """One cluster a service; each service is killed when its cluster reaches the step."""
 
@@ -69,7 +64,8 @@ async def test_service_killed_during_a_create_changes_nothing_but_the_time(stack
         await api.until_gone(cluster_id, within=PATIENCE_S)
 
 
-@pytest.mark.parametrize("step", _table(DELETE_STEPS))
+@pytest.mark.long
+@pytest.mark.parametrize("step", DELETE_STEPS)
 async def test_service_killed_during_a_delete_leaves_nothing(stack: Stack, api: Api, step: str) -> None:
     async def delete(service: str, cluster_id: str) -> None:
         await api.insist("DELETE", f"/clusters/{cluster_id}")
@@ -88,7 +84,9 @@ async def test_service_killed_during_a_delete_leaves_nothing(stack: Stack, api: 
         await api.until_gone(cluster_id, within=PATIENCE_S)
 
 
-@pytest.mark.parametrize("wiped", [False, True], ids=["restarted", "wiped"])
+@pytest.mark.parametrize(
+    "wiped", [pytest.param(False, id="restarted", marks=pytest.mark.long), pytest.param(True, id="wiped")]
+)
 async def test_broker_lost_in_the_middle_of_a_create(stack: Stack, api: Api, wiped: bool) -> None:
     async with watching(stack.nats_url) as watch:
         asked = await api.create(f"broker-{next(_numbers)}", SMALL)
@@ -104,6 +102,7 @@ async def test_broker_lost_in_the_middle_of_a_create(stack: Stack, api: Api, wip
     await api.until_gone(asked["id"], within=PATIENCE_S)
 
 
+@pytest.mark.long
 async def test_every_fact_thrice_and_out_of_order(stack: Stack, api: Api) -> None:
     async with saying_everything_again(stack.nats_url, seed=7):
         asked = await api.create(f"thrice-{next(_numbers)}", SMALL)

@@ -1,5 +1,6 @@
 """Nodes of a running cluster replaced through all five services, one of the control plane among them."""
 
+import pytest
 from tests.support.api import SMALL, Api, Json
 from tests.support.eventually import eventually
 
@@ -9,6 +10,7 @@ async def _nodes(api: Api, cluster: str) -> dict[str, Json]:
     return {node["name"]: node for node in items}
 
 
+@pytest.mark.long
 async def test_worker_and_control_plane_are_replaced_while_the_cluster_runs(api: Api) -> None:
     spec = {**SMALL, "control_plane": {"count": 3, "machine_type": "small"}}
     cluster = await api.create("swap", spec)

@@ -5,6 +5,7 @@ import json
 from base64 import b64decode
 
 import httpx
+import pytest
 import yaml
 from tests.support.api import SMALL, Api
 from tests.support.canaries import hits
@@ -17,6 +18,7 @@ KEEPS_SECRETS = frozenset({"credentials", "stack.json", "keys.json", "nats.conf"
 FAR_END = "sandbox-cloud.db"
 
 
+@pytest.mark.long
 async def test_no_secret_is_left_behind(stack: Stack, api: Api) -> None:
     cluster = await api.create("canaries", SMALL)
     await api.until_ready(cluster["id"], nodes=3)

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def eventually(
-    look: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.05, saying: str = ""
+    look: Callable[[], T | Awaitable[T]], *, within: float = 30.0, every: float = 0.05, saying: str = ""
 ) -> T:
     """Call `look` until what it returns is true, and return that; fail with the last value after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within

@@ -92,7 +92,8 @@ def welcome(stack: Stack) -> None:
     credentials = stack.state_dir / CREDENTIALS
     for line in (
         "",
-        f"API          {stack.url}   (described in {stack.url}/openapi.json)",
+        f"UI           {stack.url}   (open it in a browser)",
+        f"API          {stack.url}/v1   (described in {stack.url}/openapi.json)",
         f"Token        in {credentials}; caravan finds it from this directory",
         f"DNS zone     127.0.0.1:{stack.layout.ports.zone}",
         "",

@@ -247,7 +247,7 @@ class Stack:
         )
 
     def _launch(self, part: str) -> None:
-        env = {**self.env, **own_env(part, self.layout)}
+        env = {**self.env, **own_env(part, self.layout, self.docker)}
         self._processes[part] = Process(program(part, self.layout, self.state_dir), self.log(part), env)
         self._claim.note(self._processes)
 

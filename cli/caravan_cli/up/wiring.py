@@ -48,6 +48,11 @@ def common_env(
     return {**inherited, **(docker.env(layout) if docker else {}), **extra, **ports, **wiring}
 
 
-def own_env(part: str, layout: Layout) -> dict[str, str]:
-    """What only this part is told."""
-    return {"CARAVAN_API_BOOTSTRAP_TOKEN": layout.api_token} if part == "api" else {}
+def own_env(part: str, layout: Layout, docker: Docker | None = None) -> dict[str, str]:
+    """What only this part is told. Where nothing is real, whoever sits at this machine may see and do all in the UI."""
+    if part != "api":
+        return {}
+    return {
+        "CARAVAN_API_BOOTSTRAP_TOKEN": layout.api_token,
+        "CARAVAN_API_WEB_OPENS_ON_LOOPBACK": str(docker is None).lower(),
+    }

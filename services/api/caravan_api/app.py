@@ -1,5 +1,6 @@
 """The only wiring of the api: everything it is made of, on one screen."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -7,21 +8,23 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api import offers, reconcile
-from caravan_api.access import Access
+from caravan_api.access import Access, Sessions
 from caravan_api.admission import Limits
 from caravan_api.audit import recording
 from caravan_api.decide.announce import Pauses
 from caravan_api.decide.notifications import Pace
 from caravan_api.desired import Desired
 from caravan_api.doors.chatops.replies import Replies
+from caravan_api.doors.front import build_doors
 from caravan_api.doors.intake import Intake
-from caravan_api.doors.rest.app import build_rest
 from caravan_api.doors.rest.context import Api
 from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
 from caravan_api.notifications import watch as notifications
 from caravan_api.notifications.deliver import Deliverer, Terms
+from caravan_api.oidc.code_flow import CodeFlow
+from caravan_api.oidc.far_end import FarEnd
 from caravan_api.oidc.issuers import Issuers
 from caravan_api.outgoing import Outgoing
 from caravan_api.pools import keys
@@ -69,6 +72,7 @@ def build(settings: Settings) -> Service:
     intake = Intake(db, service.bus, clock, desired, look_every_s=settings.feed_poll_s)
     first_admin = settings.bootstrap_token.get_secret_value() if settings.bootstrap_token else None
     access = Access(db, clock, Issuers.configured(settings, clock), first_admin)
+    sessions = Sessions(db, clock, access, timedelta(seconds=settings.web_session_s))
     pauses = Pauses(settings.reannounce_after_s, settings.reannounce_at_most_s, settings.reannounce_settled_s)
     leases = Leases(desired, recorder, clock, pool_changed)
     reconciler = keys.ByKind(
@@ -104,6 +108,8 @@ def build(settings: Settings) -> Service:
         service.ask,
         service.keys.seal,
         access,
+        sessions,
+        _login(settings),
         desired,
         handlers,
         feed,
@@ -114,8 +120,13 @@ def build(settings: Settings) -> Service:
         outgoing,
         replies,
     )
-    service.serves(cast("AsgiApp", build_rest(api)))  # the same protocol, with starlette's names for its types
+    service.serves(cast("AsgiApp", build_doors(api)))  # the same protocol, with starlette's names for its types
     return service
+
+
+def _login(settings: Settings) -> CodeFlow | None:
+    issuer = settings.oidc_issuer
+    return CodeFlow(issuer, FarEnd(issuer, settings.oidc_ca_file)) if issuer else None
 
 
 async def _live_keys(session: AsyncSession) -> list[str]:

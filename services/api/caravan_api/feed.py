@@ -5,8 +5,9 @@ and reads what came after. The number is the event's id, so Last-Event-ID resume
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlmodel import col, select
@@ -37,7 +38,7 @@ class Feed:
 
     def __init__(self, db: Database, *, poll_s: float, heartbeat_s: float, stream_max_s: float) -> None:
         self._db = db
-        self._poll_s, self._heartbeat_s, self._stream_max_s = poll_s, heartbeat_s, stream_max_s
+        self._poll_s, self.heartbeat_s, self.stream_max_s = poll_s, heartbeat_s, stream_max_s
         self.changed = asyncio.Event()
         """Set when something has changed since it was read; then there is another one."""
         self.ended = False
@@ -66,7 +67,7 @@ class Feed:
     async def stream(self, scope: Scope, last_id: int | None) -> AsyncIterator[str]:
         """The stream's text, from the change after `last_id`, or from now with the clusters as they are."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._stream_max_s
+        ends_at = loop.time() + self.stream_max_s
         async with self._db.reading() as session:
             # A number from the future is one of another store's: there is nothing to resume.
             told = min(await _last_change(session), last_id if last_id is not None else _FUTURE)
@@ -77,8 +78,25 @@ class Feed:
             text, told = await self._news(scope, told)
             if text:
                 yield text
-            elif not await is_set_within(changed, self._heartbeat_s):
+            elif not await is_set_within(changed, self.heartbeat_s):
                 yield ": heartbeat\n\n"
+
+    async def last_change(self) -> int:
+        """The number of the last change of all."""
+        async with self._db.reading() as session:
+            return await _last_change(session)
+
+    async def changed_clusters(self, scope: Scope, since: int) -> tuple[Set[UUID], int]:
+        """The clusters that something happened to after change number `since`, and the number reached."""
+        async with self._db.reading() as session:
+            reached = await _last_change(session)
+            if reached <= since:
+                return frozenset(), since
+            clusters = await session.exec(_in_scope(select(Cluster.id).where(Cluster.change > since), scope))
+            told = await session.exec(
+                _told_in_scope(select(TimelineEntry.cluster_id).where(TimelineEntry.id > since).distinct(), scope)
+            )
+        return {*clusters, *told}, reached
 
     async def _news(self, scope: Scope, since: int) -> tuple[str, int]:
         """What was committed after change number `since`, in that order, and the number reached."""
@@ -100,24 +118,32 @@ async def _last_change(session: AsyncSession) -> int:
 
 async def _clusters(session: AsyncSession, scope: Scope, since: int) -> Sequence[Cluster]:
     statement = select(Cluster).where(Cluster.change > since).order_by(col(Cluster.change))
-    if scope.cluster_id:
-        statement = statement.where(Cluster.id == scope.cluster_id)
-    elif since == 0:
+    if scope.cluster_id is None and since == 0:
         statement = statement.where(col(Cluster.deleted_at).is_(None))
-    if scope.team:
-        statement = statement.where(is_within_reach(scope.team, owner=Cluster.team, cluster=Cluster.id))
-    return (await session.exec(statement)).all()
+    found: Sequence[Cluster] = (await session.exec(_in_scope(statement, scope))).all()
+    return found
 
 
 async def _entries(session: AsyncSession, scope: Scope, since: int) -> Sequence[TimelineEntry]:
     statement = select(TimelineEntry).where(TimelineEntry.id > since).order_by(col(TimelineEntry.id)).limit(_AT_ONCE)
+    found: Sequence[TimelineEntry] = (await session.exec(_told_in_scope(statement, scope))).all()
+    return found
+
+
+def _in_scope(statement: Any, scope: Scope) -> Any:
+    return _about(statement, scope, owner=Cluster.team, cluster=Cluster.id)
+
+
+def _told_in_scope(statement: Any, scope: Scope) -> Any:
+    return _about(statement, scope, owner=TimelineEntry.team, cluster=TimelineEntry.cluster_id)
+
+
+def _about(statement: Any, scope: Scope, *, owner: Any, cluster: Any) -> Any:
     if scope.cluster_id:
-        statement = statement.where(TimelineEntry.cluster_id == scope.cluster_id)
+        statement = statement.where(cluster == scope.cluster_id)
     if scope.team:
-        statement = statement.where(
-            is_within_reach(scope.team, owner=TimelineEntry.team, cluster=TimelineEntry.cluster_id)
-        )
-    return (await session.exec(statement)).all()
+        statement = statement.where(is_within_reach(scope.team, owner=owner, cluster=cluster))
+    return statement
 
 
 def _cluster_event(cluster: Cluster) -> str:

@@ -91,6 +91,8 @@ class Handlers:
         grant = grant or Grant(grant_id=issued.grant_id, cluster_id=cluster.id, user=issued.user)
         grant.role, grant.issued_at, grant.expires_at = issued.role, at, issued.expires_at
         tx.add(grant)
+        if cluster.accessed_at is None or cluster.accessed_at < at:
+            cluster.accessed_at, cluster.accessed_by = at, issued.user
         told = entry(issued, ())
         await self._recorder.record(tx, cluster, source, *([told] if told else []))
 

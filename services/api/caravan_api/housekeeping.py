@@ -1,9 +1,10 @@
-"""Tidy up now and then: Idempotency-Keys that no one will repeat, and what the chat is done with."""
+"""Tidy up now and then: Idempotency-Keys that no one will repeat, sessions that are over, what chats are done with."""
 
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
+from caravan_api.access.sessions import forget_sessions
 from caravan_api.doors.chatops.conversation import forget_heard
 from caravan_api.doors.chatops.replies import forget_replies
 from caravan_api.idempotency import forget_keys
@@ -32,5 +33,6 @@ class Housekeeping:
                 await forget_keys(tx, now - timedelta(seconds=self.remember_keys_s))
                 await forget_heard(tx, now - timedelta(seconds=self.remember_chat_s), now)
                 await forget_replies(tx, now)
+                await forget_sessions(tx, now)
                 await forget_targets(tx, now - _TARGET_KEPT)
             await asyncio.sleep(_EVERY_S)

@@ -15,7 +15,7 @@ from sqlalchemy import case, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.decide.facts import Facts
+from caravan_api.decide.facts import Facts, Health
 from caravan_api.decide.nodes import NodeState, role_of
 from caravan_api.decide.phase import Wanted, conclude
 from caravan_api.progress import told
@@ -31,6 +31,7 @@ from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.outbox import say
 
 CHANGES = "changes"
+_VERDICTS_KEPT = 24  # of a cluster: what a list draws of its health
 _COUNTED_AS = {
     NodeState.CREATING: ("creating",),
     NodeState.MADE: ("made",),
@@ -110,6 +111,14 @@ def node_sets(spec: ClusterSpec, counts: dict[str, dict[str, int]]) -> list[dict
     return [view.model_dump(mode="json") for view in (*wanted, *unwanted)]
 
 
+def with_verdict(verdicts: Sequence[dict[str, Any]], health: Health) -> list[dict[str, Any]]:
+    """The last verdicts with this one, which may be the newest of them said again."""
+    if verdicts and verdicts[-1]["verdict"] == health.verdict:
+        return [*verdicts]
+    newest = {"verdict": health.verdict.value, "since": health.since.isoformat()}
+    return [*verdicts, newest][-_VERDICTS_KEPT:]
+
+
 def _conclude(cluster: Cluster) -> Sequence[Entry]:
     facts = Facts.model_validate(cluster.facts)
     wanted = Wanted(
@@ -131,7 +140,9 @@ def _conclude(cluster: Cluster) -> Sequence[Entry]:
         can_retry = failure.who_can_fix is WhoCanFix.OPERATOR
         view = FailureView(reason=failure.reason, who_can_fix=failure.who_can_fix, retry_helps=can_retry)
         cluster.failure = view.model_dump(mode="json")
-    cluster.verdict = facts.health.verdict.value if facts.health else None
+    if facts.health:
+        cluster.verdict = facts.health.verdict.value
+        cluster.verdicts = with_verdict(cluster.verdicts, facts.health)
     if facts.version:
         cluster.version = facts.version.number
     if new == old:

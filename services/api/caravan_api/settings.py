@@ -1,9 +1,11 @@
 """What an operator can set on the api. Every field is an environment variable: `CARAVAN_API_<FIELD>`."""
 
-from pydantic import Field, FilePath, SecretStr
+from typing import Self
+
+from pydantic import Field, FilePath, SecretStr, model_validator
 
 from caravan_api.doors.chatops.integrations import Integration, IntegrationName
-from caravan_shared.contracts.oidc import IssuerUrl
+from caravan_shared.contracts.oidc import IssuerUrl, is_loopback
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 
 
@@ -40,6 +42,20 @@ class Settings(ServiceSettings):
     )
     oidc_keys_max_age_s: float = Field(
         300, ge=10, description="Seconds for which a key still works after the issuer withdrew it."
+    )
+    web_session_s: float = Field(
+        12 * 3600, gt=0, description="Seconds after which people log in to the UI again: a working day."
+    )
+    web_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#@]+$",
+        description="Where people open the UI, as `https://caravan.example.org`: where an issuer sends them back to. "
+        "Unset: wherever they opened it, as their browser and a proxy in front say.",
+    )
+    web_opens_on_loopback: bool = Field(
+        False,
+        description="Whether whoever opens the UI on this machine is let in as the first admin. `caravan up` sets it "
+        "where all that runs is simulated.",
     )
     progress_kept_s: float = Field(
         86400, gt=0, description="Seconds for which the bus keeps what teams were told; whoever asks later asks REST."
@@ -100,3 +116,11 @@ class Settings(ServiceSettings):
         ge=1,
         description="Tries, over about half an hour, after which a rule whose message nobody takes is stopped.",
     )
+
+    @model_validator(mode="after")
+    def _opens_to_nobody_else(self) -> Self:
+        if self.web_opens_on_loopback and not is_loopback(self.http_host):
+            raise ValueError("web_opens_on_loopback needs http_host to be a loopback address")
+        if self.web_opens_on_loopback and self.bootstrap_token is None:
+            raise ValueError("web_opens_on_loopback needs a bootstrap_token: it lets people in as the first admin")
+        return self

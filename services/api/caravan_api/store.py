@@ -67,6 +67,11 @@ class Cluster(Table, table=True):
     phase: str
     failure: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     verdict: str | None = None
+    verdicts: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    """The last verdicts and since when each was believed, oldest first."""
+    accessed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When somebody was last given a kubeconfig, and who."""
+    accessed_by: str | None = None
     version: str
     cloud: str
     virtual_ip: str | None = None
@@ -173,6 +178,22 @@ class Token(Table, table=True):
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """To the minute: a write for each request would cost more than most requests."""
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class WebSession(Table, table=True):
+    """Somebody who logged in with a browser, kept as the SHA-256 of what their cookie holds.
+
+    It holds no token, only by what the user is known: what they may do is looked up anew with each request.
+    """
+
+    sha256: str = Field(primary_key=True)
+    user: str
+    token_sha256: str | None = None
+    """The token that it was opened with, and dies with; None for somebody whom an issuer vouched for."""
+    groups: list[str] = Field(default_factory=list, sa_type=JSON)
+    """What the issuer said when they logged in."""
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class IdempotencyKey(Table, table=True):

@@ -17,7 +17,7 @@ def _private_on_the_wire(url: str) -> str:
     parts = urlsplit(url)
     if not parts.hostname or parts.username is not None or parts.fragment:
         raise ValueError("it must be an https:// address without user and fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError("it must begin with https:// (http:// only where its host is this machine's loopback)")
     return url
 
@@ -28,7 +28,8 @@ def _without_query(url: str) -> str:
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """True for a host's name or address that only its own machine reaches."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

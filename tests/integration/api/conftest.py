@@ -239,7 +239,7 @@ def api_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) -> AsyncIterator[Stack]:
     """One api for all tests, which know what clouds and versions there are."""
     folder = tmp_path_factory.mktemp("api")
-    async with running(folder, api_nats, reannounce_after_s=0.5, heartbeat_s=0.2) as one:
+    async with running(folder, api_nats, heartbeat_s=0.2) as one:
         await one.offer()
         await one.add_team("builds")
         yield one

@@ -311,7 +311,7 @@ async def test_whoever_waits_is_answered_at_once_and_told_when_it_is_their_turn(
     assert "You are told here" in shown
     assert [lease.state for lease in await _leases(chats, user)] == ["Waiting"]
     await _tested(chats, pool, datetime.now(UTC))
-    await eventually(lambda: chats.fake.at(path), within=20, saying="told, after a failed try")
+    await eventually(lambda: chats.fake.at(path), saying="told, after a failed try")
     [told] = chats.fake.at(path)
     [lease] = await _leases(chats, user)
     assert told["text"] == "It is your turn."

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.js.errors import NotFoundError
-from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts
+from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
 from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
 
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
@@ -133,14 +135,18 @@ async def test_a_failure_says_who_can_fix_it_and_a_retry_lifts_it(stack: Stack) 
     await eventually(told)
 
 
-async def test_an_unsettled_cluster_is_announced_again_with_a_higher_number(stack: Stack) -> None:
-    cluster = await stack.create()
-    first = await announced(stack, cluster)
+async def test_an_unsettled_cluster_is_announced_again_with_a_higher_number(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    async with running(tmp_path, nats_server, reannounce_after_s=0.5) as stack:
+        await stack.offer()
+        cluster = await stack.create()
+        first = await announced(stack, cluster)
 
-    async def risen() -> bool:
-        return bool((await announced(stack, cluster))["announcement"] > first["announcement"])
+        async def risen() -> bool:
+            return bool((await announced(stack, cluster))["announcement"] > first["announcement"])
 
-    await eventually(risen)
+        await eventually(risen)
 
 
 @pytest.mark.parametrize("facts_before", [0, 1, 3, 10])

@@ -83,8 +83,9 @@ async def test_a_token_for_another_client_is_nobodys_here(standing: Provider, cl
 
 async def test_a_token_ends_when_it_says_so(standing: Provider, clock: ManualClock) -> None:
     issuers, token = trusting(standing.issuer, clock), standing.id_token()
-    assert await issuers.verify(token)
-    clock.advance(600 + 31)
+    identity = await issuers.verify(token)
+    assert identity
+    clock.advance((identity.expires_at - clock.now()).total_seconds() + 31)
     assert await issuers.verify(token) is None
 
 
@@ -114,7 +115,7 @@ async def test_while_the_issuer_is_away_no_token_is_called_invalid(provider: Pro
     clock.advance(MAX_AGE_S)
     assert await known.verify(before), "its key is known"
     for issuers, token in ((known, after), (unknown_yet, before)):
-        with pytest.raises(IssuerAway, match="cannot be asked for its keys"):
+        with pytest.raises(IssuerAway, match="cannot be asked: "):
             await issuers.verify(token)
     assert await known.verify("no.token.atall") is None
     provider.start()

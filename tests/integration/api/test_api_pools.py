@@ -96,7 +96,7 @@ class PoolOf:
             return bool(met(last))
 
         try:
-            await eventually(look, within=15)
+            await eventually(look)
         except AssertionError as error:
             raise AssertionError(f"{error}: {last}") from error
         return last
@@ -117,7 +117,7 @@ class PoolOf:
             return found if found["state"] == state else None
 
         try:
-            found = await eventually(look, within=15, saying=f"the lease is {state}")
+            found = await eventually(look, saying=f"the lease is {state}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {await self.lease(lease)}, {await self.get()}") from error
         assert found
@@ -255,7 +255,7 @@ async def test_another_template_rolls_the_spares_and_leaves_the_leases_alone(sta
         versions = sorted(each["spec"]["version"] for each in live)
         return versions == ["1.34.2", "1.35.1", "1.35.1"]
 
-    await eventually(rolled, within=15)
+    await eventually(rolled)
     assert (await pool.lease(lease))["state"] == "Held"
     stale = await stack.http.patch(pool.path, json=patch, headers={"If-Match": etag})
     assert stale.status_code == 412
@@ -353,7 +353,7 @@ async def test_a_deleted_pool_ends_when_its_last_lease_does(stack: Stack, health
     async def gone() -> bool:
         return (await stack.http.get(pool.path)).status_code == 404
 
-    await eventually(gone, within=15)
+    await eventually(gone)
 
 
 async def test_a_repeated_take_with_one_key_is_one_lease(stack: Stack, health: Health) -> None:

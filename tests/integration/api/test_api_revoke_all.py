@@ -74,12 +74,13 @@ async def test_a_persons_grants_are_listed_across_clusters_newest_first_page_by_
     over, taken = issued(clusters[0], user, lasts_s=-5), issued(clusters[1], user)
     await stack.tell(over, taken, at=datetime.now(UTC) - timedelta(minutes=20))
     await stack.tell(e.KubeconfigRevoked(cluster_id=taken.cluster_id, grant_id=taken.grant_id, user=user))
-    await heard(stack.http, user, 5)
+    all_five = await heard(stack.http, user, 5)
 
-    async def revoked() -> bool:
-        return any(grant["revoked_at"] for grant in await listed(stack.http, user=user))
+    async def told_in_full() -> bool:
+        all_five[:] = await listed(stack.http, user=user)
+        return any(grant["revoked_at"] for grant in all_five) and all(grant["issued_at"] for grant in all_five)
 
-    await eventually(revoked)
+    await eventually(told_in_full)
     pages = await listed(stack.http, user=user, limit=2)
     assert [grant["grant_id"] for grant in pages[:3]] == [str(fact.grant_id) for fact in reversed(told)]
     assert [grant["cluster"] for grant in pages[:3]] == [cluster["name"] for cluster in reversed(clusters)]

@@ -1,10 +1,6 @@
-"""The API keeps to its own OpenAPI document, for requests that fit it and for those that do not.
-
-`CARAVAN_TEST_CASES_A_ROUTE` asks for more cases than the few of a default run.
-"""
+"""The API keeps to its own OpenAPI document, for requests that fit it and for those that do not."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +18,6 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.integration.api.conftest import ADMIN, Stack
 
-CASES_A_ROUTE = int(os.environ.get("CARAVAN_TEST_CASES_A_ROUTE", "4"))
 CHECKS: Sequence[Any] = (
     not_a_server_error,
     status_code_conformance,
@@ -35,13 +30,15 @@ HEADERS = {"Authorization": f"Bearer {ADMIN}"}
 # The api runs in this process: what its jitter draws while a case is being made is taken for the strategy's doing.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.usefixtures("dns", "inventory", "provisioner")
-async def test_every_route_answers_as_it_is_documented(stack: Stack) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("cases_a_route", [2, pytest.param(12, marks=pytest.mark.long)])
+async def test_every_route_answers_as_it_is_documented(stack: Stack, cases_a_route: int) -> None:
     cluster = await stack.make_ready(await stack.create())
     url = f"http://127.0.0.1:{stack.service.http_port}/openapi.json"
-    await asyncio.to_thread(probe, url, cluster["id"])
+    await asyncio.to_thread(probe, url, cluster["id"], cases_a_route)
 
 
-def probe(url: str, cluster_id: str) -> None:
+def probe(url: str, cluster_id: str, cases_a_route: int) -> None:
     """Send generated requests to every route but the streams, which never end."""
     schema = openapi.from_url(url).exclude(path_regex="/events$")
     operations = [result.ok() for result in schema.get_all_operations()]
@@ -49,13 +46,13 @@ def probe(url: str, cluster_id: str) -> None:
     for operation in operations:
         in_path = {"cluster": cluster_id} if "{cluster}" in operation.path and operation.method != "delete" else None
         modes = [operation.as_strategy(generation_mode=mode, path_parameters=in_path) for mode in GenerationMode]
-        send(st.one_of(modes))
+        send(st.one_of(modes), cases_a_route)
 
 
-def send(cases: st.SearchStrategy[schemathesis.Case]) -> None:
-    """Send some of the cases, and check each answer."""
+def send(cases: st.SearchStrategy[schemathesis.Case], count: int) -> None:
+    """Send so many of the cases, and check each answer."""
 
-    @settings(max_examples=CASES_A_ROUTE, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=count, suppress_health_check=list(HealthCheck), database=None)
     @given(case=cases)
     def check(case: schemathesis.Case) -> None:
         case.call_and_validate(headers=HEADERS, checks=list(CHECKS))

@@ -158,7 +158,7 @@ class Subject:
             except Retry:
                 return None
 
-        text = await eventually(answer, within=20)
+        text = await eventually(answer)
         assert text
         return text
 

@@ -69,9 +69,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
 
 
 @asynccontextmanager
-async def trusting(provider: Provider, client: str, folder: Path, nats: NatsServer) -> AsyncIterator[str]:
-    """The url of an api that takes the provider's tokens."""
-    database = f"sqlite+aiosqlite:///{folder}/api.db"
+async def trusting(provider: Provider, client: str, folder: Path) -> AsyncIterator[str]:
+    """The url of an api that takes the provider's tokens, on a bus of its own; one of its groups is in a team."""
+    nats, database = NatsServer(folder / "nats"), f"sqlite+aiosqlite:///{folder}/api.db"
+    nats.start()
     api = ApiProcess(folder, nats, database, oidc_issuer=provider.issuer, oidc_client_id=client)
     await api.start()
     try:
@@ -80,13 +81,20 @@ async def trusting(provider: Provider, client: str, folder: Path, nats: NatsServ
     finally:
         await api.kill()
         await api.http.aclose()
+        nats.stop()
+
+
+@pytest.fixture(scope="module")
+async def url(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """An api for logins with a browser."""
+    async with trusting(provider, CODE_CLIENT, tmp_path_factory.mktemp("code")) as url:
+        yield url
 
 
 @pytest.fixture
-async def person(provider: Provider, tmp_path: Path, nats_server: NatsServer) -> AsyncIterator[Person]:
-    """Somebody whose api trusts it, and who is in a group that is a member of a team."""
-    async with trusting(provider, CODE_CLIENT, tmp_path, nats_server) as url:
-        yield Person(tmp_path, url)
+def person(url: str, tmp_path: Path) -> Person:
+    """Somebody at a terminal of their own."""
+    return Person(tmp_path, url)
 
 
 def test_a_login_with_a_browser_makes_commands_go_as_that_user(person: Person) -> None:
@@ -133,20 +141,23 @@ def test_a_logout_ends_the_login_at_the_issuer_too(person: Person, provider: Pro
     assert httpx.post(f"{provider.issuer}/token/", data=form).json()["error"] == "invalid_grant"
 
 
-@pytest.fixture
-async def person_with_a_device(provider: Provider, tmp_path: Path, nats_server: NatsServer) -> AsyncIterator[Person]:
-    """Somebody on a machine without a browser."""
-    async with trusting(provider, DEVICE_CLIENT, tmp_path, nats_server) as url:
-        yield Person(tmp_path, url)
+@pytest.fixture(scope="module")
+async def device_url(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """An api for logins on machines without a browser."""
+    async with trusting(provider, DEVICE_CLIENT, tmp_path_factory.mktemp("device")) as url:
+        yield url
 
 
 @pytest.mark.parametrize("agrees", [True, False])
-def test_a_login_without_a_browser_is_one_with_a_browser_elsewhere(person_with_a_device: Person, agrees: bool) -> None:
-    with person_with_a_device.started("login", "--device") as process:
+def test_a_login_without_a_browser_is_one_with_a_browser_elsewhere(
+    device_url: str, tmp_path: Path, agrees: bool
+) -> None:
+    person = Person(tmp_path, device_url)
+    with person.started("login", "--device") as process:
         walk(_address_in(process.stderr), "alice", decline=not agrees)
         _, said = process.communicate(timeout=60)
     assert process.returncode == (0 if agrees else NotAllowed.exit_code), said
-    assert person_with_a_device.caravan("whoami").returncode == (0 if agrees else NotAllowed.exit_code)
+    assert person.caravan("whoami").returncode == (0 if agrees else NotAllowed.exit_code)
 
 
 def _address_in(lines: Any) -> str:

@@ -200,7 +200,7 @@ class Told:
             events = await self.of(event_type, cluster)
             return events[-1] if events and met(events[-1]) else None
 
-        event = await eventually(latest, within=10, saying=f"{event_type.subject} as expected")
+        event = await eventually(latest, saying=f"{event_type.subject} as expected")
         assert event
         return event
 

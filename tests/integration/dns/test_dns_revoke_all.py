@@ -108,7 +108,7 @@ async def test_access_that_is_being_made_is_not_handed_out(
     revoked.set()
     with pytest.raises(GiveUp, match="was revoked while"):
         await asking
-    await eventually(lambda: not apiserver.bindings, within=5)
+    await eventually(lambda: not apiserver.bindings)
     assert (await revoke_all(around)).items == ()
     assert await told.of(KubeconfigIssued, cluster) == []
     assert await told.of(KubeconfigRevoked, cluster) == [], "nobody ever had it"
@@ -129,7 +129,7 @@ async def test_access_that_a_killed_process_left_half_made_is_cleared_away(
     asking = asyncio.create_task(granted(cluster))
     await bound.wait()
     await revoke_all(around)
-    await eventually(lambda: not apiserver.bindings, within=5)
+    await eventually(lambda: not apiserver.bindings)
     asking.cancel()
 
 
@@ -145,7 +145,7 @@ async def test_zone_that_is_away_keeps_no_revoked_access_open(
 
     monkeypatch.setattr(EmbeddedZone, "ensure", away)
     apiserver.answer_with = None
-    await eventually(lambda: not apiserver.bindings, within=10)
+    await eventually(lambda: not apiserver.bindings)
 
 
 async def test_cluster_on_its_way_out_lets_go_as_well(apiserver: Apiserver, cluster: Subject, around: Around) -> None:
@@ -155,4 +155,4 @@ async def test_cluster_on_its_way_out_lets_go_as_well(apiserver: Apiserver, clus
     (item,) = (await revoke_all(around)).items
     assert item.pending
     apiserver.answer_with = None
-    await eventually(lambda: not apiserver.bindings, within=10)
+    await eventually(lambda: not apiserver.bindings)

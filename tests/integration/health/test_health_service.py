@@ -294,8 +294,8 @@ async def test_replicas_share_the_clusters_and_take_over_from_each_other(
             await eventually(lambda: _replicas(first, 2))
             for subject in subjects:
                 await subject.is_made("w-1")
-            await eventually(lambda: _watchers(first, {"one", "two"}, 12), within=15)
-        await eventually(lambda: _watchers(first, {"one"}, 12), within=15)
+            await eventually(lambda: _watchers(first, {"one", "two"}, 12))
+        await eventually(lambda: _watchers(first, {"one"}, 12))
         for subject in subjects:
             said = await told(first, subject, HealthChanged)
             assert [event.verdict for event in said] == [Verdict.HEALTHY]

@@ -170,7 +170,7 @@ async def test_sets_of_one_cluster_come_from_their_own_clouds(provisioner: Provi
         async with service.db.transaction() as tx:
             other = [entry(number, cloud="rack") for number in range(100, 103)]
             await static_inventory.take_in(tx, other, {}, datetime.now(UTC))
-        await eventually(lambda: _free(service.db, 5), within=20, saying="all machines free")
+        await eventually(lambda: _free(service.db, 5), saying="all machines free")
 
         asker = mixed.asker(service)
         await _want(asker, cloud="metal", workers="rack", count=2)
@@ -187,7 +187,7 @@ async def test_sets_of_one_cluster_come_from_their_own_clouds(provisioner: Provi
 
         await asker.delete()
         await asker.until_told(NodesRemoved, lambda events: events[-1].remaining == 0 if events else False)
-        await eventually(lambda: _free(service.db, 5), within=20, saying="all machines free again")
+        await eventually(lambda: _free(service.db, 5), saying="all machines free again")
 
 
 async def _want(asker: Asker, *, cloud: str, workers: str, count: int) -> None:

@@ -176,7 +176,11 @@ async def test_member_cancelled_while_it_waits_strands_nobody(db: Database) -> N
 
 
 @pytest.mark.parametrize("tries", [1, 3])
-async def test_commit_that_fails_reaches_all_members_and_leaves_the_writer_usable(db: Database, tries: int) -> None:
+async def test_commit_that_fails_reaches_all_members_and_leaves_the_writer_usable(
+    db: Database, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caravan_shared.plumbing.group_commit._OLDEST_GROUP_S", 60)  # one group on a slow machine too
+
     async with db.transaction() as tx:
         connection = await tx.connection()
         await connection.execute(text("CREATE TABLE parent (id INTEGER PRIMARY KEY)"))

@@ -46,7 +46,7 @@ async def until_heard(example: Example, numbers: list[int]) -> None:
     async def all_there() -> bool:
         return len(await example.numbers()) >= len(numbers)
 
-    await eventually(all_there, within=20, saying=f"{len(numbers)} events heard")
+    await eventually(all_there, saying=f"{len(numbers)} events heard")
     assert sorted(await example.numbers()) == sorted(numbers)
 
 

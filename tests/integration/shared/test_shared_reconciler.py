@@ -196,7 +196,7 @@ async def test_unexpected_errors_back_off_further_each_time_and_harm_no_other_ke
     worker = Worker(look)
     async with turning(db, worker) as reconciler:
         reconciler.wake("broken")
-        await eventually(lambda: worker.turns("broken") == 3, within=15)
+        await eventually(lambda: worker.turns("broken") == 3)
         reconciler.wake("well")
         await eventually(lambda: worker.turns("well"))
     first, second = worker.gaps("broken")

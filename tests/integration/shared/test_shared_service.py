@@ -180,7 +180,7 @@ async def process(folder: Path, nats_url: str, port: int, *arguments: str) -> as
 
 async def test_sigterm_ends_the_process_with_0(tmp_path: Path, nats_server: NatsServer) -> None:
     running = await process(tmp_path, nats_server.url, free_port())
-    await eventually(lambda: "running" in (tmp_path / "log").read_text(), within=20)
+    await eventually(lambda: "running" in (tmp_path / "log").read_text())
     running.terminate()
     assert await asyncio.wait_for(running.wait(), _ENDS_WITHIN_S) == 0, (tmp_path / "log").read_text()
     assert "Traceback" not in (tmp_path / "log").read_text()
@@ -189,7 +189,7 @@ async def test_sigterm_ends_the_process_with_0(tmp_path: Path, nats_server: Nats
 async def test_interrupt_ends_a_process_that_still_waits_for_nats(tmp_path: Path) -> None:
     port = free_port()
     running = await process(tmp_path, f"nats://127.0.0.1:{free_port()}", port)
-    await eventually(lambda: accepts(port), within=20)
+    await eventually(lambda: accepts(port))
     await asyncio.sleep(0.3)
     running.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(running.wait(), _ENDS_WITHIN_S) == 0, (tmp_path / "log").read_text()

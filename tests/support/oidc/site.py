@@ -103,7 +103,7 @@ def _fill(setup: Setup) -> None:
                 "name": client,
                 "client_type": Application.CLIENT_PUBLIC,
                 "authorization_grant_type": grant,
-                "redirect_uris": "http://127.0.0.1/callback",
+                "redirect_uris": "http://127.0.0.1/callback http://127.0.0.1/login/callback",
                 "algorithm": Application.RS256_ALGORITHM,
             },
         )

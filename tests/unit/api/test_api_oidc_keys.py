@@ -102,7 +102,7 @@ async def test_nothing_can_be_said_before_the_issuer_answered_once(clock: Manual
     published = Published()
     keys = kept(published, clock)
     for _ in range(5):
-        with pytest.raises(IssuerAway, match=f"{ISSUER} cannot be asked for its keys: it is away"):
+        with pytest.raises(IssuerAway, match=f"{ISSUER} cannot be asked: it is away"):
             await keys.find("one")
     assert published.asked == 1
 

@@ -131,6 +131,12 @@ async def test_clocks_may_differ_a_little_and_tokens_may_say_more(changes: dict[
     assert await user_of(signed(claims_at(NOW, **changes), EC)) == "alice@example.org"
 
 
+@pytest.mark.parametrize("crit", [["exp"], ["b64"], [], None, "exp", 5])
+async def test_a_token_that_must_be_understood_further_is_nobodys(crit: Any) -> None:
+    header = {"alg": "ES256", "kid": EC.kid, "exp": 1, "b64": True, "crit": crit}
+    assert await user_of(resigned(header, claims_at(NOW))) is None
+
+
 async def test_another_claim_names_the_user_as_it_stands() -> None:
     claims = claims_at(NOW, email_verified=False, preferred_username="Alice")
     for claim in ("preferred_username", "sub"):

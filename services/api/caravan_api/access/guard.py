@@ -3,7 +3,8 @@
 It also says on whose behalf whatever follows is done, for the audit.
 """
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -18,6 +19,17 @@ from caravan_api.errors import Forbidden, Malformed, Refused, Unauthenticated
 from caravan_shared.contracts.facts import FieldProblem
 
 _ANYBODYS = "offers"
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How a door tells who comes in: `app.state.entrance` of the door's app."""
+
+    door: Door
+    recognise: Callable[[Request, str | None], Awaitable[Known | None]]
+    """By the request and its bearer token, if it has one."""
+
+
 _Dependency = TypeVar("_Dependency", bound=Callable[..., Any])
 _bearer = HTTPBearer(auto_error=False, description="A token of your team.")
 
@@ -25,9 +37,8 @@ _bearer = HTTPBearer(auto_error=False, description="A token of your team.")
 async def identify(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Known:
-    """The dependency that lets in everybody whom a valid token names. Raises `Unauthenticated`, `Forbidden`."""
-    access: Access = request.app.state.api.access
-    known = await access.recognise(credentials.credentials) if credentials else None
+    """The dependency that lets in everybody whom the door recognises. Raises `Unauthenticated`, `Forbidden`."""
+    known = await _entrance(request).recognise(request, credentials.credentials if credentials else None)
     if known is None:
         raise Unauthenticated
     _check_scopes(known.scopes, request.scope["route"].tags)
@@ -38,6 +49,15 @@ identify.needed_role = Role.VIEWER  # type: ignore[attr-defined]  # what `routes
 Identified = Annotated[Known, Depends(identify)]
 
 
+def by_bearer(access: Access) -> Entrance:
+    """The entrance of those who send a token with each request."""
+
+    async def recognise(_request: Request, bearer: str | None) -> Known | None:
+        return await access.recognise(bearer) if bearer else None
+
+    return Entrance(Door.REST, recognise)
+
+
 def needs(role: Role) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """The dependency that lets in callers of at least this role in the team that the query names, or in their own."""
 
@@ -46,7 +66,7 @@ def needs(role: Role) -> Callable[..., Coroutine[Any, Any, Caller]]:
         if found is None:
             raise _unclear(known)
         check_role(found, role)
-        act_as(Actor(found.user, Door.REST, str(request.state.trace_id)))
+        act_as(Actor(found.user, _entrance(request).door, str(request.state.trace_id)))
         return found
 
     caller.needed_role = role  # type: ignore[attr-defined]  # what `routes_open_to_all` looks for
@@ -106,8 +126,18 @@ def _marked(dependant: Dependant, mark: str) -> Any:
     return own or next(filter(None, (_marked(part, mark) for part in dependant.dependencies)), None)
 
 
+def opens(scopes: frozenset[Scope], tags: Iterable[str]) -> bool:
+    """True if a token that is limited to these areas is for routes with these tags."""
+    return not scopes or not scopes.isdisjoint(tags) or _ANYBODYS in tags
+
+
+def _entrance(request: Request) -> Entrance:
+    entrance: Entrance = request.app.state.entrance
+    return entrance
+
+
 def _check_scopes(scopes: frozenset[Scope], tags: list[str]) -> None:
-    if scopes and not scopes.intersection([*tags]) and _ANYBODYS not in tags:
+    if not opens(scopes, tags):
         raise Forbidden(f"your token is for {', '.join(sorted(scopes))} only")
 
 

@@ -35,7 +35,7 @@ class Access:
 
     def __init__(self, db: Database, clock: Clock, issuers: Issuers, first_admin: str | None) -> None:
         self._db, self._clock, self._issuers = db, clock, issuers
-        self._first_admin = _sha256(first_admin) if first_admin else ""
+        self._first_admin = sha256_of(first_admin) if first_admin else ""
 
     async def issue(
         self, tx: AsyncSession, member: Member, role: Role, lasts: timedelta | None, scopes: Sequence[Scope] = ()
@@ -44,7 +44,7 @@ class Access:
         text = f"{_PREFIX}{secrets.token_urlsafe(32)}"
         now = self._clock.now()
         token = Token(
-            sha256=_sha256(text),
+            sha256=sha256_of(text),
             id=uuid4(),
             user=member.user,
             team=member.team,
@@ -61,10 +61,20 @@ class Access:
 
         Raises `Retry` while an issuer that must be asked is away.
         """
-        sha256 = _sha256(bearer)
-        if hmac.compare_digest(sha256, self._first_admin):
+        if self.is_ours(bearer):
+            return await self.holder_of(sha256_of(bearer))
+        identity = await self._issuers.verify(bearer)
+        return await self.vouched_for(identity.user, identity.groups) if identity else None
+
+    def is_ours(self, bearer: str) -> bool:
+        """True for what can only be a token that was made here; what else there is, an issuer made."""
+        return bearer.startswith(_PREFIX) or self._is_first_admin(sha256_of(bearer))
+
+    async def holder_of(self, token_sha256: str) -> Known | None:
+        """Whom the token of ours with this SHA-256 names now; None if it is not valid (any more)."""
+        if self._is_first_admin(token_sha256):
             return Known(FIRST_ADMIN, {FIRST_TEAM: Role.ADMIN})
-        return await (self._stored(sha256) if bearer.startswith(_PREFIX) else self._vouched_for(bearer))
+        return await self._stored(token_sha256)
 
     async def still_knows(self, caller: Caller) -> bool:
         """Whether the caller may do as much as before: what takes a while must not outlive a token or a membership."""
@@ -77,14 +87,16 @@ class Access:
             roles = await roles_of(session, caller.user, standing.groups)
         return any(team == caller.team and role.includes(caller.role) for team, role in roles.items())
 
-    async def _vouched_for(self, bearer: str) -> Known | None:
+    async def vouched_for(self, user: str, groups: frozenset[str]) -> Known | None:
         """Who logged in with an issuer; what they may do is in the members' table, not in their token."""
-        identity = await self._issuers.verify(bearer)
-        if identity is None or not is_person(identity.user):
+        if not is_person(user):
             return None
         async with self._db.reading() as session:
-            roles = await roles_of(session, identity.user, identity.groups)
-        return Known(identity.user, roles, standing=Standing(groups=identity.groups))
+            roles = await roles_of(session, user, groups)
+        return Known(user, roles, standing=Standing(groups=groups))
+
+    def _is_first_admin(self, token_sha256: str) -> bool:
+        return hmac.compare_digest(token_sha256, self._first_admin)
 
     async def _stored(self, sha256: str) -> Known | None:
         now = self._clock.now()
@@ -117,5 +129,6 @@ async def _member_by_token(session: AsyncSession, now: datetime, which: bool) ->
     return next(iter(await valid_tokens(session, now, which)), None)
 
 
-def _sha256(token: str) -> str:
+def sha256_of(token: str) -> str:
+    """What a token is kept as: it has 256 random bits, so a slow hash would protect nothing more."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

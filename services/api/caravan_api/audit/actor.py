@@ -11,6 +11,7 @@ class Door(StrEnum):
     """How a wish came in."""
 
     REST = "rest"
+    WEB = "web"
     EVENT = "event"
     CHAT = "chat"
     ITSELF = "itself"

@@ -3,7 +3,7 @@
 CaravanError
 ├── Untrusted       the token is not valid, for good: whoever sent it is nobody
 └── Retry
-    └── IssuerAway  the issuer cannot be asked for its keys, so that nothing can be said of the token
+    └── IssuerAway  the issuer cannot be asked, so that nothing can be said of who somebody is
 """
 
 from caravan_shared.plumbing.errors import CaravanError, Retry
@@ -14,8 +14,8 @@ class Untrusted(CaravanError):
 
 
 class IssuerAway(Retry):
-    """Its keys cannot be fetched; `why` is the end of a sentence, `after` seconds until they are tried again."""
+    """It does not answer as it should; `why` is the end of a sentence, `after` seconds until they are tried again."""
 
     def __init__(self, issuer: str, why: str, *, after: float) -> None:
-        super().__init__(f"the issuer {issuer} cannot be asked for its keys: {why}", after=after)
+        super().__init__(f"the issuer {issuer} cannot be asked: {why}", after=after)
         self.issuer, self.why = issuer, why

@@ -45,6 +45,8 @@ def opened(text: str) -> Opened:
         raise Untrusted("it is a token for something else")
     if key_id is not None and not isinstance(key_id, str):
         raise Untrusted("it is no JWT: its kid is no text")
+    if "crit" in header:  # RFC 7515, 4.1.11
+        raise Untrusted("it names extensions that must be known, and we know none")
     return Opened(claims, key_id)
 
 

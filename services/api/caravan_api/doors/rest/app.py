@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from caravan_api.access import routes_open_to_all
+from caravan_api.access import by_bearer, routes_open_to_all
 from caravan_api.doors.chatops import routes as chat
 from caravan_api.doors.rest import (
     audit,
@@ -92,6 +92,7 @@ def build_rest(api: Api, routers: Sequence[APIRouter] = ROUTERS) -> Guards:
         responses=_PROBLEMS,
     )
     app.state.api = api
+    app.state.entrance = by_bearer(api.access)
     for router in routers:
         app.include_router(router)
     handle_errors(app)

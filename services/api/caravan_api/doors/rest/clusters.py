@@ -1,15 +1,9 @@
 """Clusters: ask for them, look at them, change them, let them go."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy import and_, or_
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Developer, Viewer
@@ -33,8 +27,7 @@ from caravan_api.doors.rest.context import (
 )
 from caravan_api.errors import NoPrecondition
 from caravan_api.idempotency import Answer
-from caravan_api.pages import decode_cursor, encode_cursor
-from caravan_api.pools.reach import is_within_reach
+from caravan_api.listing import PART_OF_NAME, Filters, Sort, page_of
 from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of
 from caravan_api.store import Cluster
 from caravan_shared.contracts.spec import KubernetesVersion
@@ -47,30 +40,6 @@ class ClusterPage(Page):
     """A page of clusters."""
 
     items: list[ClusterView]
-
-
-class Sort(StrEnum):
-    """The order of a list; a minus turns it round."""
-
-    NAME = "name"
-    NAME_DOWN = "-name"
-    AGE = "created_at"
-    AGE_DOWN = "-created_at"
-
-    @property
-    def column(self) -> Any:
-        """The column sorted by."""
-        return col(Cluster.name) if self.by_name else col(Cluster.created_at)
-
-    @property
-    def by_name(self) -> bool:
-        """True for an order by name, False for one by age."""
-        return self.value.endswith("name")
-
-    @property
-    def descends(self) -> bool:
-        """True for the greatest first."""
-        return self.value.startswith("-")
 
 
 @router.post("", status_code=202, response_model=ClusterView, responses={**cluster_response(202, "Wanted from now on")})
@@ -102,7 +71,7 @@ async def list_clusters(
     health: Verdict | None = None,
     version: KubernetesVersion | None = None,
     cloud: Word = None,
-    q: Annotated[str | None, Query(pattern=r"^[a-z0-9-]{0,32}$", description="Part of a name.")] = None,
+    q: Annotated[str | None, Query(pattern=PART_OF_NAME, description="Part of a name.")] = None,
     sort: Sort = Sort.AGE_DOWN,
     limit: Limit = None,
     after: After = None,
@@ -111,21 +80,10 @@ async def list_clusters(
 
     Deleted ones only with `phase=Deleted`.
     """
-    statement = select(Cluster)
-    if (meant := team_listed(caller, team)) is not None:
-        statement = statement.where(is_within_reach(meant, owner=Cluster.team, cluster=Cluster.id))
-    wanted = {Cluster.phase: phase, Cluster.verdict: health, Cluster.version: version, Cluster.cloud: cloud}
-    for column, value in wanted.items():
-        statement = statement.where(column == value) if value is not None else statement
-    if phase is not ClusterPhase.DELETED:
-        statement = statement.where(col(Cluster.deleted_at).is_(None))
-    if q:
-        statement = statement.where(col(Cluster.name).contains(q, autoescape=True))
-    size = limit or api.settings.page_size
-    statement = _from_cursor(statement, sort, after).limit(size + 1)
+    filters = Filters(team_listed(caller, team), phase, health, version, cloud, q)
     async with api.db.reading() as session:
-        rows = (await session.exec(statement)).all()
-    return ClusterPage(items=[cluster_view(row) for row in rows[:size]], next=_next(rows, size, sort))
+        page = await page_of(session, filters, sort, limit or api.settings.page_size, after)
+    return ClusterPage(items=[cluster_view(row) for row in page.clusters], next=page.next)
 
 
 @router.get("/{cluster}")
@@ -268,19 +226,3 @@ async def limit_lifetime(
 def check_etag(cluster: Cluster, if_match: str | None) -> None:
     """Raise `Stale` if the cluster is not in a state that If-Match names."""
     must_match(if_match, etag_of(cluster), f"the cluster {cluster.name}")
-
-
-def _from_cursor(statement: Any, sort: Sort, after: str | None) -> Any:
-    keys = (sort.column, col(Cluster.id))
-    if after:
-        value, cluster_id = decode_cursor(after, str if sort.by_name else datetime, UUID)
-        first, second = ((key.__lt__ if sort.descends else key.__gt__) for key in keys)
-        statement = statement.where(or_(first(value), and_(sort.column == value, second(cluster_id))))
-    return statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys))
-
-
-def _next(rows: Sequence[Cluster], size: int, sort: Sort) -> str | None:
-    if len(rows) <= size:
-        return None
-    last = rows[size - 1]
-    return encode_cursor(last.name if sort.by_name else last.created_at, last.id)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.access import Access, Caller
+from caravan_api.access import Access, Caller, Sessions
 from caravan_api.admission import Limits
 from caravan_api.ask import Ask
 from caravan_api.desired import Desired
@@ -21,6 +21,7 @@ from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
+from caravan_api.oidc.code_flow import CodeFlow
 from caravan_api.outgoing import Outgoing
 from caravan_api.pools.bells import Bells
 from caravan_api.pools.desired import DesiredPools
@@ -49,6 +50,9 @@ class Api:
     seal: Callable[[str, str], str]
     """Seals a text for a context, so that it may travel and be stored."""
     access: Access
+    sessions: Sessions
+    login: CodeFlow | None
+    """The issuer that people log in with, if there is one."""
     desired: Desired
     handlers: Handlers
     feed: Feed

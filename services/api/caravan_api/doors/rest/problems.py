@@ -60,7 +60,7 @@ async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors: list[Any] = list(error.errors())
     if any(details["type"] == "json_invalid" for details in errors):
-        problem = _plain(HTTPStatus.BAD_REQUEST, "the body is not JSON")
+        problem = plain(HTTPStatus.BAD_REQUEST, "the body is not JSON")
         return problem_response(problem, trace_of(request))
     named: list[Any] = [{**details, "loc": details["loc"][1:] or details["loc"]} for details in errors]
     return refusal(Malformed(list(describe(named))), trace_of(request))
@@ -68,22 +68,27 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem_response(_plain(HTTPStatus(error.status_code), str(error.detail)), trace_of(request), error.headers)
+    return problem_response(plain(HTTPStatus(error.status_code), str(error.detail)), trace_of(request), error.headers)
 
 
 async def _defect(request: Request, error: Exception) -> Response:
+    return problem_response(defect_of(request, error), trace_of(request))
+
+
+def defect_of(request: Request, error: Exception) -> Problem:
+    """An error that nobody expected, as its sender is told it; the log is told the rest."""
     log.error("request failed", path=request.url.path, trace=trace_of(request), exc_info=error)
-    problem = Problem(
+    return Problem(
         title="Something is wrong with Caravan",
         status=500,
         detail="the request could not be handled; the api's log says why",
         who_can_fix=WhoCanFix.OPERATOR,
         retry_helps=False,
     )
-    return problem_response(problem, trace_of(request))
 
 
-def _plain(status: HTTPStatus, detail: str) -> Problem:
+def plain(status: HTTPStatus, detail: str) -> Problem:
+    """What is wrong with a request by HTTP's own rules."""
     return Problem(
         title=status.phrase, status=status, detail=detail, who_can_fix=WhoCanFix.USER, retry_helps=False, problems=[]
     )

@@ -65,7 +65,7 @@ async def cluster_events(
     """One cluster as it changes: first as it is now, or all that came after Last-Event-ID."""
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
-    return streamed(api.feed.stream(Scope(cluster_id=found.id), _number(last_event_id)))
+    return streamed(api.feed.stream(Scope(cluster_id=found.id), number_of(last_event_id)))
 
 
 @router.get("/events", response_class=StreamingResponse, responses=_STREAM)
@@ -74,7 +74,7 @@ async def all_events(
 ) -> StreamingResponse:
     """All clusters of your team (an admin's: of all teams, or of `team`) as they change."""
     scope = Scope(team=team_listed(caller, team))
-    return streamed(api.feed.stream(scope, _number(last_event_id)))
+    return streamed(api.feed.stream(scope, number_of(last_event_id)))
 
 
 def streamed(text: AsyncIterator[str]) -> StreamingResponse:
@@ -84,6 +84,7 @@ def streamed(text: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(text, media_type="text/event-stream", headers=headers)
 
 
-def _number(last_event_id: str | None) -> int | None:
+def number_of(last_event_id: str | None) -> int | None:
+    """The number of the change that was heard last; None for what is none of ours."""
     is_ours = last_event_id and last_event_id.isascii() and last_event_id.isdecimal()
     return int(last_event_id) if last_event_id and is_ours and len(last_event_id) <= _LONGEST_NUMBER else None

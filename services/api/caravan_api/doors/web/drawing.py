@@ -1,0 +1,74 @@
+"""Small pictures as SVG: drawn here, so that a page needs no script for them. Pure.
+
+Colours are classes: `static/caravan.css` gives them for the light and the dark theme. A picture's `<title>` tells in
+words what it shows.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from markupsafe import Markup
+
+from caravan_api.doors.web.words import colour, span
+from caravan_shared.contracts.states import Verdict
+
+WINDOW = timedelta(hours=24)
+"""What a sparkline shows."""
+
+_WIDTH, _HEIGHT = 96, 20
+_NARROWEST = 2.0  # else a short outage would not show
+_DEPTHS = {Verdict.HEALTHY: 5, Verdict.DEGRADED: 11, Verdict.UNREACHABLE: 20, Verdict.UNKNOWN: 5}
+"""How tall a verdict is drawn: the worse, the taller, so that it shows without its colour."""
+
+
+def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
+    """A cluster's health over the last day, as bars: each verdict for as long as it was believed.
+
+    `verdicts` hold `verdict` and `since` (ISO 8601), oldest first.
+    """
+    bars = "".join(
+        f'<rect class="fill-{colour(verdict)}" x="{x:.4g}" y="{_HEIGHT - _DEPTHS[verdict]}" width="{width:.4g}" '
+        f'height="{_DEPTHS[verdict]}"/>'
+        for verdict, x, width in _bars(verdicts, now)
+    )
+    return Markup(  # noqa: S704  # numbers and our own words
+        f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(verdicts, now)}</title>'
+        f'<rect class="fill-track" y="{_HEIGHT - 2}" width="{_WIDTH}" height="2"/>{bars}</svg>'
+    )
+
+
+def bar(parts: Sequence[tuple[int, str]], whole: int, told: str) -> Markup:
+    """A bar of a whole, divided into parts of these sizes, each with its colour. `told` says the same in words."""
+    x, drawn = 0.0, []
+    for size, its_colour in parts:
+        width = 100 * size / whole if whole else 0
+        drawn.append(f'<rect class="fill-{its_colour}" x="{x:.4g}" width="{width:.4g}" height="6"/>')
+        x += width
+    return Markup(
+        '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" role="img"><title>{}</title>'
+        '<rect class="fill-track" width="100" height="6"/>{}</svg>'
+    ).format(told, Markup("".join(drawn)))  # noqa: S704  # numbers and our own words
+
+
+def _bars(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> list[tuple[Verdict, float, float]]:
+    """Verdict, left edge and width of each bar within the window."""
+    begins = [datetime.fromisoformat(each["since"]) for each in verdicts]
+    origin = now - WINDOW
+    bars = []
+    for each, (begin, end) in zip(verdicts, pairwise([*begins, now]), strict=True):
+        if end > origin and end > begin:
+            left = max((begin - origin) / WINDOW, 0.0)
+            width = max(_WIDTH * ((end - origin) / WINDOW - left), _NARROWEST)
+            bars.append((Verdict(each["verdict"]), min(_WIDTH * left, _WIDTH - width), width))
+    return bars
+
+
+def _told(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    if not verdicts:
+        return "Nothing is known of its health yet"
+    last = verdicts[-1]
+    changes = sum(now - datetime.fromisoformat(each["since"]) < WINDOW for each in verdicts)
+    lasting = span(now - datetime.fromisoformat(last["since"]))
+    return f"{last['verdict']} for {lasting}; {changes} change{'' if changes == 1 else 's'} in 24 h"

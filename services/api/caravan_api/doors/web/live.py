@@ -1,0 +1,63 @@
+"""The stream that says what has changed: one a page (server-sent events, WHATWG HTML, section 9.2).
+
+It carries topics and no contents: `clusters`, and `cluster:<id>` for each one concerned. The page fetches again what
+shows them, through the same routes and the same guard as the first time. What changes within a moment is told together.
+A browser that comes back after a break says what it heard last (Last-Event-ID); one that missed too much is told `all`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Set
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from caravan_api.doors.rest.timeline import LastEventId, number_of, streamed
+from caravan_api.doors.web.page import Page, ViewerPage
+from caravan_api.feed import Scope
+from caravan_shared.plumbing.waiting import is_set_within
+
+router = APIRouter(tags=["offers"])
+
+_TOGETHER_S = 0.3
+"""What changes within it is told at once: a cluster in the making changes many times a second."""
+
+_COME_BACK_MS = 1000
+_MOST_TOPICS = 200
+
+
+@router.get("/live", response_class=StreamingResponse)
+async def live(page: ViewerPage, last_event_id: LastEventId = None) -> StreamingResponse:
+    """What changes, as long as the session is open."""
+    return streamed(_changes(page, number_of(last_event_id)))
+
+
+async def _changes(page: Page, heard: int | None) -> AsyncIterator[str]:
+    feed, scope = page.api.feed, Scope(team=page.team)
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + feed.stream_max_s
+    told = await feed.last_change() if heard is None else min(heard, await feed.last_change())
+    yield f"retry: {_COME_BACK_MS}\nid: {told}\nevent: open\ndata: \n\n"
+    while loop.time() < ends_at and not feed.ended:
+        changed = feed.changed
+        clusters, told = await feed.changed_clusters(scope, told)
+        if clusters:
+            yield f"id: {told}\nevent: changed\ndata: {json.dumps(_topics(clusters))}\n\n"
+            await asyncio.sleep(_TOGETHER_S)
+        elif not await is_set_within(changed, feed.heartbeat_s):
+            if not await _is_still_open(page):
+                return
+            yield ": heartbeat\n\n"
+
+
+def _topics(clusters: Set[UUID]) -> list[str]:
+    if len(clusters) > _MOST_TOPICS:
+        return ["all"]
+    return ["clusters", *(f"cluster:{cluster}" for cluster in clusters)]
+
+
+async def _is_still_open(page: Page) -> bool:
+    """Whether the session goes on and opens as much as before."""
+    known = await page.request.app.state.entrance.recognise(page.request, None)
+    return known is not None and known.within(page.named_team) == page.caller

@@ -1,0 +1,133 @@
+"""The list of clusters: searched, narrowed, sorted, page by page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from pydantic import AfterValidator
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.doors.rest.context import After, Word
+from caravan_api.doors.web.fields import searched, unless_blank
+from caravan_api.doors.web.page import ViewerPage
+from caravan_api.listing import Filters, Sort, page_of
+from caravan_api.pools.store import Lease
+from caravan_api.readmodel import node_counts
+from caravan_api.store import Cluster
+from caravan_shared.contracts.spec import KubernetesVersion
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+router = APIRouter(prefix="/clusters", tags=["clusters"])
+
+_PAGE = 50
+_MOST = 1000
+"""Rows that a page may hold after somebody had it show more and more."""
+
+
+_SHOWN = (
+    Cluster.id,
+    Cluster.name,
+    Cluster.team,
+    Cluster.phase,
+    Cluster.verdict,
+    Cluster.verdicts,
+    Cluster.version,
+    Cluster.cloud,
+    Cluster.nodes_wanted,
+    Cluster.node_sets,
+    Cluster.simulated,
+    Cluster.pool_id,
+    Cluster.accessed_at,
+    Cluster.accessed_by,
+    Cluster.expires_at,
+    Cluster.created_at,
+)
+"""No more of a cluster is read than is shown: a page may have 1,000 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A cluster as the list shows it."""
+
+    cluster: Cluster
+    ready: int
+    failed: int
+    ends_at: datetime | None
+    """When it ends: its lease's end, or its own."""
+    holder: str | None
+    """Who leases it."""
+
+
+@router.get("")
+async def list_clusters(
+    page: ViewerPage,
+    phase: Annotated[ClusterPhase | None, unless_blank] = None,
+    health: Annotated[Verdict | None, unless_blank] = None,
+    version: Annotated[KubernetesVersion | None, unless_blank] = None,
+    cloud: Annotated[Word, unless_blank] = None,
+    q: Annotated[str | None, Query(max_length=64), AfterValidator(searched)] = None,
+    sort: Sort = Sort.AGE_DOWN,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST)] = _PAGE,
+) -> HTMLResponse:
+    """A page of them."""
+    filters = Filters(page.team, phase, health, version, cloud, q)
+    async with page.api.db.reading() as session:
+        listed = await page_of(session, filters, sort, limit, after, only=_SHOWN)
+        rows = await _rows(session, listed.clusters)
+        choices = await _choices(session, page.team)
+    return page.show(
+        "clusters/list.html",
+        title="Clusters",
+        rows=rows,
+        next=listed.next,
+        more=min(limit + _PAGE, _MOST),
+        filters=filters,
+        sort=sort,
+        choices=choices,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a list can be narrowed to: what the clusters there really have."""
+
+    versions: Sequence[str]
+    clouds: Sequence[str]
+    phases: Sequence[ClusterPhase] = tuple(ClusterPhase)
+    verdicts: Sequence[Verdict] = tuple(Verdict)
+
+
+async def _choices(session: AsyncSession, team: str | None) -> Choices:
+    columns = (Cluster.version, Cluster.cloud)
+    found = (await session.exec(select(*columns).where(*Filters(team).conditions()).distinct())).all()
+    versions, clouds = ({each[place] for each in found} for place in range(len(columns)))
+    return Choices(sorted(versions, key=_by_number, reverse=True), sorted(clouds))
+
+
+def _by_number(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+async def _rows(session: AsyncSession, clusters: Sequence[Cluster]) -> list[Row]:
+    leases = await _leases_of(session, [cluster.id for cluster in clusters if cluster.pool_id])
+    return [_row(cluster, leases.get(cluster.id)) for cluster in clusters]
+
+
+async def _leases_of(session: AsyncSession, clusters: Sequence[UUID]) -> dict[UUID, Lease]:
+    """The open leases of these clusters, by cluster."""
+    if not clusters:
+        return {}
+    statement = select(Lease).where(col(Lease.cluster_id).in_(clusters), col(Lease.ended_at).is_(None))
+    return {lease.cluster_id: lease for lease in (await session.exec(statement)).all() if lease.cluster_id}
+
+
+def _row(cluster: Cluster, lease: Lease | None) -> Row:
+    counts = node_counts(cluster)
+    ends = [moment for moment in (cluster.expires_at, lease and lease.ends_at) if moment]
+    return Row(cluster, counts.ready, counts.failed, min(ends, default=None), lease.holder if lease else None)

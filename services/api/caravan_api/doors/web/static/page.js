@@ -1,0 +1,9 @@
+// What every page does: stay up to date, say what came of actions, open and close menus.
+import { listen } from "./live.js";
+import "./menus.js";
+import "./requests.js";
+import "./toasts.js";
+
+Idiomorph.defaults.ignoreActiveValue = true; // what somebody is typing stays
+
+if (document.body.dataset.live) listen(document.body.dataset.live);

@@ -1,0 +1,64 @@
+"""Moments, durations and states in words: Jinja's filters. Pure."""
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+COLOURS: dict[str, str] = {
+    ClusterPhase.READY: "green",
+    ClusterPhase.FAILED: "red",
+    ClusterPhase.REQUESTED: "azure",
+    ClusterPhase.PROVISIONING: "azure",
+    ClusterPhase.BOOTSTRAPPING: "azure",
+    ClusterPhase.UPDATING: "azure",
+    ClusterPhase.HIBERNATING: "azure",
+    ClusterPhase.HIBERNATED: "secondary",
+    ClusterPhase.WAKING: "azure",
+    ClusterPhase.DELETING: "secondary",
+    ClusterPhase.DELETED: "secondary",
+    Verdict.HEALTHY: "green",
+    Verdict.DEGRADED: "yellow",
+    Verdict.UNREACHABLE: "red",
+    Verdict.UNKNOWN: "secondary",
+}
+"""Tabler's colour for a phase or a verdict; never the only thing that tells it."""
+
+
+def span(length: timedelta) -> str:
+    """A duration in its largest unit, and the next one where that tells something: `3 d`, `1 h 20 min`."""
+    left = max(int(length.total_seconds()), 0)
+    for (unit, size), (smaller, its_size) in pairwise(_UNITS):
+        if left >= size:
+            rest = left % size // its_size
+            is_coarse = left >= 10 * size or unit == "min"
+            return f"{left // size} {unit}" if is_coarse or not rest else f"{left // size} {unit} {rest} {smaller}"
+    return f"{left} s"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago: `just now`, `5 min ago`."""
+    passed = now - moment
+    return "just now" if passed < timedelta(seconds=10) else f"{span(passed)} ago"
+
+
+def left(moment: datetime, now: datetime) -> str:
+    """How long until then: `5 min left`, `over`."""
+    return f"{span(moment - now)} left" if moment > now else "over"
+
+
+def exactly(moment: datetime) -> str:
+    """A moment to the second, for those who point at it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def colour(state: str | None) -> str:
+    """The colour of a phase or verdict; that of what is not known, for others."""
+    return COLOURS.get(state or "", "secondary")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 node`, `2 nodes`, `1,019 nodes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,118 @@
+"""Which clusters a list shows, in which order and how they are divided into pages: one answer for every door."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy.orm import load_only
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from caravan_api.pages import decode_cursor, encode_cursor
+from caravan_api.pools.reach import is_within_reach
+from caravan_api.store import Cluster
+from caravan_shared.contracts.states import ClusterPhase, Verdict
+
+PART_OF_NAME = r"^[a-z0-9-]{0,32}$"
+"""What a name may be searched by."""
+
+
+class Sort(StrEnum):
+    """The order of a list; a minus turns it round."""
+
+    NAME = "name"
+    NAME_DOWN = "-name"
+    AGE = "created_at"
+    AGE_DOWN = "-created_at"
+
+    @property
+    def column(self) -> Any:
+        """The column sorted by."""
+        return col(Cluster.name) if self.by_name else col(Cluster.created_at)
+
+    @property
+    def by_name(self) -> bool:
+        """True for an order by name, False for one by age."""
+        return self.value.endswith("name")
+
+    @property
+    def descends(self) -> bool:
+        """True for the greatest first."""
+        return self.value.startswith("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to; None is everything. Deleted clusters only with their phase."""
+
+    team: str | None = None
+    """The team whose clusters are meant, with those that it leases."""
+    phase: ClusterPhase | None = None
+    health: Verdict | None = None
+    version: str | None = None
+    cloud: str | None = None
+    q: str | None = None
+    """Part of a name."""
+
+    @property
+    def narrow(self) -> bool:
+        """True if anything besides the team is asked for."""
+        return any(getattr(self, each.name) for each in fields(self) if each.name != "team")
+
+    def conditions(self) -> list[ColumnElement[bool] | bool]:
+        """The conditions on a cluster's row."""
+        wanted = {Cluster.phase: self.phase, Cluster.verdict: self.health, Cluster.version: self.version}
+        wanted[Cluster.cloud] = self.cloud
+        conditions: list[ColumnElement[bool] | bool] = [
+            column == value for column, value in wanted.items() if value is not None
+        ]
+        if self.team is not None:
+            conditions.append(is_within_reach(self.team, owner=Cluster.team, cluster=Cluster.id))
+        if self.phase is not ClusterPhase.DELETED:
+            conditions.append(col(Cluster.deleted_at).is_(None))
+        if self.q:
+            conditions.append(col(Cluster.name).contains(self.q, autoescape=True))
+        return conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One page of a list, and the cursor of the next one."""
+
+    clusters: Sequence[Cluster]
+    next: str | None
+
+
+async def page_of(
+    session: AsyncSession,
+    filters: Filters,
+    sort: Sort,
+    size: int,
+    after: str | None = None,
+    *,
+    only: Sequence[Any] = (),
+) -> Listed:
+    """The page after that cursor, with these columns `only` if any are named. `Malformed` for a strange cursor."""
+    keys = (sort.column, col(Cluster.id))
+    statement = select(Cluster).where(*filters.conditions())
+    if after:
+        statement = statement.where(_is_after(sort, after))
+    statement = statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys))
+    if only:
+        statement = statement.options(load_only(*only))
+    rows = (await session.exec(statement.limit(size + 1))).all()
+    return Listed(rows[:size], _cursor(rows[size - 1], sort) if len(rows) > size else None)
+
+
+def _is_after(sort: Sort, cursor: str) -> ColumnElement[bool]:
+    value, cluster_id = decode_cursor(cursor, str if sort.by_name else datetime, UUID)
+    first, second = ((key.__lt__ if sort.descends else key.__gt__) for key in (sort.column, col(Cluster.id)))
+    return or_(first(value), and_(sort.column == value, second(cluster_id)))
+
+
+def _cursor(last: Cluster, sort: Sort) -> str:
+    return encode_cursor(last.name if sort.by_name else last.created_at, last.id)
