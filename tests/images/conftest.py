@@ -61,16 +61,23 @@ def installed(folder: Path, *choices: str) -> Iterator[Installation]:
     one = Installation(folder, env)
     one.caravan("compose", "secrets", "--port", str(port), *choices)
     try:
-        one.compose("up", "--detach", "--wait", "--wait-timeout", str(int(STARTS_WITHIN_S)), check=False)
-        assert one.compose("ps", "--all", "--format", "{{.Health}}").split() == ["healthy"] * len(
-            one.compose("ps", "--all", "--quiet").split()
-        ), one.compose("ps", "--all") + one.compose("logs", "--tail", "20")
+        started = one.compose("up", "--detach", "--wait", "--wait-timeout", f"{STARTS_WITHIN_S:.0f}", check=False)
+        unwell = [
+            line
+            for line in one.compose("ps", "--all", "--format", "{{.Name}} {{.Status}}").splitlines()
+            if not _well(line)
+        ]
+        assert not unwell, "\n".join([started, *unwell, one.compose("logs", "--tail", "20")])
         yield one
     finally:
         one.compose("down", "--volumes", "--timeout", "5")
 
 
-@pytest.fixture(scope="module")
+def _well(status: str) -> bool:
+    return " Up " in status and "(unhealthy)" not in status and "(health: starting)" not in status
+
+
+@pytest.fixture(scope="session")
 def needs() -> None:
     """Skip where there is no engine, no Compose, or no images."""
     asked = subprocess.run(["docker", "compose", "version"], capture_output=True)

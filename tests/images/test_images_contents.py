@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 from tests.images.conftest import CHECKOUT, IMAGES
 
 PARTS = ["api", "provisioner", "bootstrapper", "health", "dns", "sandbox"]
@@ -27,7 +28,7 @@ def bill(part: str) -> dict[str, str]:
     """Names and versions in the image's bill of materials."""
     document = json.loads(inside(part, "cat", "/opt/caravan/bill-of-materials.cdx.json"))
     assert document["bomFormat"] == "CycloneDX"
-    return {each["name"]: each["version"] for each in document["components"]}
+    return {canonicalize_name(each["name"]): each["version"] for each in document["components"]}
 
 
 def locked() -> dict[str, str]:
@@ -40,12 +41,11 @@ def locked() -> dict[str, str]:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_bill_names_what_is_installed_as_the_lock_pins_it(part: str) -> None:
-    listing = "import importlib.metadata as m; print(*{d.name.lower().replace('_', '-') for d in m.distributions()})"
-    installed = set(inside(part, "/opt/caravan/bin/python", "-c", listing).split())
-    named = {name.lower().replace("_", "-"): version for name, version in bill(part).items()}
-    of_others = {name: version for name, version in named.items() if not name.startswith("caravan")}
+    listing = "import importlib.metadata as metadata; print(*(each.name for each in metadata.distributions()))"
+    installed = {canonicalize_name(name) for name in inside(part, "/opt/caravan/bin/python", "-c", listing).split()}
+    of_others = {name: version for name, version in bill(part).items() if not name.startswith("caravan-")}
 
-    assert set(of_others) == {name for name in installed if not name.startswith("caravan")}
+    assert set(of_others) == {name for name in installed if not name.startswith("caravan-")}
     assert of_others.items() <= locked().items()
 
 
