@@ -51,7 +51,7 @@ def installed(folder: Path, *choices: str) -> Iterator[Installation]:
         "NATS_IMAGE": "caravan-stand-in:nats",
         "POSTGRES_IMAGE": "caravan-stand-in:postgres",
         "BIND_IMAGE": "caravan-stand-in:bind",
-        "CARAVAN_NETWORK": f"172.{20 + secrets.randbelow(8)}",
+        "CARAVAN_NETWORK": f"10.{200 + secrets.randbelow(50)}",
         "CARAVAN_NATS_PUBLISHED_PORT": str(free_port()),
         "CARAVAN_ZONE_PUBLISHED_PORT": str(free_port()),
         "CARAVAN_STATE_DIR": str(folder / ".caravan" / "compose"),
