@@ -7,6 +7,7 @@ import dns.message
 import dns.query
 import pytest
 from tests.images.conftest import Installation, installed
+from tests.support.eventually import eventually
 
 SERVICES = ["api", "provisioner", "bootstrapper", "health", "dns"]
 
@@ -41,10 +42,14 @@ def test_a_service_runs_without_privileges_on_a_root_that_it_cannot_write(runnin
     assert inside("touch /tmp/of-a-test && echo written").split() == ["written"]
 
 
-def test_a_service_that_lost_its_database_is_not_ready_and_recovers(running: Installation) -> None:
+async def test_services_that_lost_their_database_are_not_ready_and_recover(running: Installation) -> None:
+    def not_ready() -> list[str]:
+        return [name for name in SERVICES if running.compose("exec", "--no-TTY", name, "answers", check=False)]
+
     running.compose("stop", "--timeout", "5", "postgres")
-    assert "the store does not answer" in running.compose("exec", "--no-TTY", "dns", "answers", check=False)
-    running.compose("up", "--detach", "--wait")
+    assert not_ready() == SERVICES
+    running.compose("start", "postgres")
+    await eventually(lambda: not not_ready(), within=240, every=2, saying="all are ready again")
 
 
 def test_a_store_is_of_the_newest_version_already_where_it_is_migrated_again(running: Installation) -> None:
