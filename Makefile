@@ -53,7 +53,7 @@ demo: demo-$(STACK) ## Make a cluster, scale it, look at it, delete it: the main
 demo-own: install $(FOR_CLOUD)
 	@$(BIN)/caravan demo --cloud $(CLOUD)
 
-demo-compose: install images
+demo-compose: images
 	@$(BIN)/caravan compose secrets
 	@docker compose up --detach --wait
 	@CARAVAN_STATE_DIR=.caravan/compose $(BIN)/caravan demo --running
@@ -96,7 +96,7 @@ bench: install ## One measurement: make bench NAME=overhead|probes|latency|lease
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|lease|ansible|real|openstack" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(if $(N),--nodes $(N)) $(ARGS)
 
-images: ## Build the services' images, and a bill of materials of each: [BASE=image] [BUILD_OPTIONS="--network host"]
+images: install ## Build the services' images, and a bill of materials of each: [BASE=image] [BUILD_OPTIONS="--network host"]
 	@deploy/images/build
 
 node-image: ## Build the image that the Docker cloud's machines are made of
