@@ -45,8 +45,18 @@ $(ASSETS): $(INSTALLED) $(WEB)/package.json $(WEB)/package-lock.json $(WEB)/cara
 CLOUD ?= sandbox
 FOR_CLOUD := $(if $(filter docker,$(CLOUD)),node-image artifacts)
 
-demo: install $(FOR_CLOUD) ## Make a cluster, scale it, look at it, delete it: the main job [CLOUD=docker]
+# STACK=compose: on the installation that compose.yaml makes, which runs on afterwards.
+STACK ?= own
+
+demo: demo-$(STACK) ## Make a cluster, scale it, look at it, delete it: the main job [CLOUD=docker] [STACK=compose]
+
+demo-own: install $(FOR_CLOUD)
 	@$(BIN)/caravan demo --cloud $(CLOUD)
+
+demo-compose: images
+	@$(BIN)/caravan compose secrets
+	@docker compose up --detach --wait
+	@CARAVAN_STATE_DIR=.caravan/compose $(BIN)/caravan demo --running
 
 up: install $(FOR_CLOUD) ## Run the local stack in the foreground; Ctrl-C stops it [CLOUD=docker]
 	@$(BIN)/caravan up --cloud $(CLOUD)
@@ -74,12 +84,20 @@ test-long: install ## What takes minutes: every service killed at every step, ra
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
 
+test-images: install node-image ## The images and compose.yaml, on stand-ins of the public images that this machine makes
+	tests/support/stand_ins/build $(BIN)/python
+	VERSION=stand-in BASE=caravan-stand-in:python BUILD_OPTIONS="--network host" deploy/images/build
+	$(BIN)/pytest -m images --timeout 900
+
 test-openstack: install ## A real OpenStack: the cloud that OS_CLOUD names in clouds.yaml
 	$(BIN)/pytest -m openstack
 
 bench: install ## One measurement: make bench NAME=overhead|probes|latency|lease|ansible|real|openstack [N=machines]
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|lease|ansible|real|openstack" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(if $(N),--nodes $(N)) $(ARGS)
+
+images: install ## Build the services' images, and a bill of materials of each: [BASE=image] [BUILD_OPTIONS="--network host"]
+	@deploy/images/build
 
 node-image: ## Build the image that the Docker cloud's machines are made of
 	@deploy/node-image/build
@@ -101,4 +119,5 @@ lock: $(INSTALLED) ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots $(WEB)/node_modules
 
-.PHONY: help install demo up lint format test test-ui test-long test-real test-openstack bench artifacts node-image docs lock clean
+.PHONY: help install demo demo-own demo-compose up lint format test test-ui test-long test-real test-images test-openstack \
+	bench artifacts images node-image docs lock clean

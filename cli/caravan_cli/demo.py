@@ -1,8 +1,11 @@
-"""`caravan demo`: the whole main job once, on a stack of its own: create, look inside, scale, health, delete."""
+"""`caravan demo`: the whole main job once: create, look inside, scale, health, delete.
+
+It makes a stack of its own for that, or takes the installation that runs already.
+"""
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +22,10 @@ from caravan_cli.context import Target
 from caravan_cli.errors import CliError, Unavailable
 from caravan_cli.progress import progress_on
 from caravan_cli.render import CLUSTER_HEADS, NODE_HEADS, cluster_row, node_row, say, stderr, stdout, table
+from caravan_cli.session import client
 from caravan_cli.up import Stack, StackError
 from caravan_cli.up.clouds import CloudOption, Clouds, MirrorOption, engine
+from caravan_cli.up.docker import Docker
 from caravan_cli.up.layout import FILE as STACK_FILE
 from caravan_cli.up.signals import stopped_at_the_end
 from caravan_cli.views import Cluster
@@ -60,11 +65,15 @@ class Story:
 
 
 def demo(
+    ctx: typer.Context,
     state_dir: Annotated[Path, typer.Option(help="Directory of the demo's own stack; made afresh.")] = Path(
         ".caravan/demo"
     ),
     cloud: CloudOption = Clouds.SANDBOX,
     mirror: MirrorOption = None,
+    running: Annotated[
+        bool, typer.Option("--running", help="On the installation that runs already, as your token reaches it.")
+    ] = False,
 ) -> None:
     """Show the main job on a stack of its own: create a cluster, look inside, scale it, see its health, delete it.
 
@@ -73,9 +82,19 @@ def demo(
       caravan demo
 
       caravan demo --cloud docker
+
+      CARAVAN_STATE_DIR=.caravan/compose caravan demo --running
     """
     story = Story(stdout(), cloud)
-    docker = engine(cloud, mirror)
+    if running:
+        with client(ctx) as api:
+            _main_job(api, story)
+        _sum_up(story, (f"The installation runs on; the cluster {NAME} is gone.",))
+    else:
+        _on_a_stack_of_its_own(story, state_dir, engine(cloud, mirror))
+
+
+def _on_a_stack_of_its_own(story: Story, state_dir: Path, docker: Docker | None) -> None:
     _make_afresh(state_dir)
     stack = Stack(state_dir, ports="auto", docker=docker, say=lambda text: say(stderr(), text))
     with stopped_at_the_end(stack):
@@ -88,7 +107,16 @@ def demo(
         except CliError as error:
             _explain(story, stack, error)
             raise
-    _sum_up(story, state_dir)
+    _sum_up(
+        story,
+        (
+            f"Everything is stopped again; what the services kept and logged is in {state_dir}.",
+            "Go on with a stack that stays:",
+            "  make up                                  (or: .venv/bin/caravan up)",
+            "  .venv/bin/caravan cluster create demo --wait",
+            "  .venv/bin/caravan cluster --help",
+        ),
+    )
 
 
 def _target(stack: Stack) -> Target:
@@ -192,16 +220,9 @@ def _part_at_fault(stack: Stack) -> str:
     return "bootstrapper" if machines_run else "provisioner"
 
 
-def _sum_up(story: Story, state_dir: Path) -> None:
+def _sum_up(story: Story, afterwards: Iterable[str]) -> None:
     console = story.console
     say(console, "\nDone.", style="bold green")
     table(console, ("STEP", "SECONDS"), [(step, f"{seconds:.1f}") for step, seconds in story.seconds.items()])
-    for line in (
-        "",
-        f"Everything is stopped again; what the services kept and logged is in {state_dir}.",
-        "Go on with a stack that stays:",
-        "  make up                                  (or: .venv/bin/caravan up)",
-        "  .venv/bin/caravan cluster create demo --wait",
-        "  .venv/bin/caravan cluster --help",
-    ):
+    for line in ("", *afterwards):
         say(console, line)

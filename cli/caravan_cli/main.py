@@ -14,6 +14,7 @@ from caravan_cli import (
     chat,
     cloud,
     clusters,
+    compose,
     deadletters,
     demo,
     grants,
@@ -115,6 +116,7 @@ app.add_typer(cloud.app, name="cloud")
 app.add_typer(deadletters.app, name="dead-letters")
 app.add_typer(nats.app, name="nats")
 app.add_typer(artifacts.app, name="artifacts")
+app.add_typer(compose.app, name="compose")
 app.command("up")(up.command.up)
 app.command("demo")(demo.demo)
 

@@ -25,8 +25,7 @@ def program(part: str, layout: Layout, state_dir: Path) -> Program:
     port: int = getattr(layout.ports, part)
     if part == NATS:
         return Program(part, [str(binary()), "--config", str(state_dir / NATS_CONFIG)], port, None)
-    ready = "/livez" if part == SANDBOX else "/readyz"
-    return Program(part, [sys.executable, "-m", f"caravan_{part}"], port, ready)
+    return Program(part, [sys.executable, "-m", f"caravan_{part}"], port, "/readyz")
 
 
 def common_env(

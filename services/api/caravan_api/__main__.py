@@ -1,8 +1,14 @@
-"""Run the api alone: `python -m caravan_api`."""
+"""The command `caravan-api`, also `python -m caravan_api`; configured by its environment."""
 
 from caravan_api.app import build
 from caravan_api.settings import Settings
-from caravan_shared.plumbing.service import run
+from caravan_shared.plumbing import entry
+
+
+def main() -> None:
+    """Run the service; with `migrate`, only bring its store to the newest version."""
+    entry.main(lambda: build(Settings()))
+
 
 if __name__ == "__main__":
-    run(build(Settings()))
+    main()

@@ -1,8 +1,14 @@
-"""Run the bootstrapper: `python -m caravan_bootstrapper`."""
+"""The command `caravan-bootstrapper`, also `python -m caravan_bootstrapper`; configured by its environment."""
 
 from caravan_bootstrapper.app import build
 from caravan_bootstrapper.settings import Settings
-from caravan_shared.plumbing.service import run
+from caravan_shared.plumbing import entry
+
+
+def main() -> None:
+    """Run the service; with `migrate`, only bring its store to the newest version."""
+    entry.main(lambda: build(Settings()))
+
 
 if __name__ == "__main__":
-    run(build(Settings()))
+    main()

@@ -210,7 +210,8 @@ def _etcd_urls(work: Work, port: int) -> list[str]:
 def _reached(node: NodeView) -> dict[str, Any]:
     at = {"ansible_host": node.address, "caravan_machine_id": node.machine_id}
     if node.connection is Connection.SANDBOX:
-        return {"ansible_connection": "local", **at}
+        # Its tasks run here: by the Python that runs Ansible, for this host may have no other.
+        return {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}", **at}
     return {"ansible_user": node.ssh_user, "ansible_port": node.ssh_port, **at}
 
 

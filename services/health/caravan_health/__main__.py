@@ -1,7 +1,14 @@
-"""`python -m caravan_health`: run the health service alone."""
+"""The command `caravan-health`, also `python -m caravan_health`; configured by its environment."""
 
 from caravan_health.app import build
 from caravan_health.settings import Settings
-from caravan_shared.plumbing.service import run
+from caravan_shared.plumbing import entry
 
-run(build(Settings()))
+
+def main() -> None:
+    """Run the service; with `migrate`, only bring its store to the newest version."""
+    entry.main(lambda: build(Settings()))
+
+
+if __name__ == "__main__":
+    main()

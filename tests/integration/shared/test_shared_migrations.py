@@ -2,8 +2,12 @@
 
 import asyncio
 import importlib
+import os
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -139,3 +143,19 @@ async def test_services_that_start_at_once_migrate_one_after_the_other(package: 
     await asyncio.gather(*(replica.start() for replica in replicas))
     await asyncio.gather(*(replica.stop() for replica in replicas))
     assert "boat" in await _columns(database_url)
+
+
+def test_a_services_command_migrates_its_store_and_ends_without_a_bus(tmp_path: Path) -> None:
+    env = {**os.environ, "CARAVAN_STATE_DIR": str(tmp_path), "CARAVAN_NATS_URL": "nats://127.0.0.1:1"}
+
+    done = subprocess.run([sys.executable, "-m", "caravan_dns", "migrate"], env=env, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "dns.db")) as store:
+        assert [name for (name,) in store.execute("SELECT version_num FROM alembic_version")] == [_newest("dns")]
+
+
+def _newest(service: str) -> str:
+    package = importlib.import_module(f"caravan_{service}")
+    versions = Path(str(package.__file__)).with_name("migrations") / "versions"
+    return max(file.name[:4] for file in versions.glob("[0-9]*.py"))
