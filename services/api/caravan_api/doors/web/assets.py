@@ -38,6 +38,7 @@ ICONS = (
     "circle-dashed",
     "circle-x",
     "clock",
+    "download",
     "hammer",
     "heartbeat",
     "help-circle",

@@ -19,6 +19,7 @@ WINDOW = timedelta(hours=24)
 
 _WIDTH, _HEIGHT = 96, 20
 _NARROWEST = 2.0  # else a short outage would not show
+_NARROWEST_PERCENT = 0.6
 _DEPTHS = {Verdict.HEALTHY: 5, Verdict.DEGRADED: 11, Verdict.UNREACHABLE: 20, Verdict.UNKNOWN: 5}
 """How tall a verdict is drawn: the worse, the taller, so that it shows without its colour."""
 
@@ -50,6 +51,17 @@ def bar(parts: Sequence[tuple[int, str]], whole: int, told: str) -> Markup:
         '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" role="img"><title>{}</title>'
         '<rect class="fill-track" width="100" height="6"/>{}</svg>'
     ).format(told, Markup("".join(drawn)))  # noqa: S704  # numbers and our own words
+
+
+def stretch(begins: float, share: float, its_colour: str) -> Markup:
+    """A part of a whole, where it lies: for what is told in words beside it."""
+    width = max(100 * share, _NARROWEST_PERCENT)
+    x = min(100 * begins, 100 - width)
+    return Markup(  # noqa: S704  # numbers and our own words
+        '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="fill-track" width="100" height="6"/>'
+        f'<rect class="fill-{its_colour}" x="{x:.4g}" width="{width:.4g}" height="6"/></svg>'
+    )
 
 
 def _bars(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> list[tuple[Verdict, float, float]]:

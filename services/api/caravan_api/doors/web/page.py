@@ -100,7 +100,8 @@ class Page:
 
     def goto(self, path: str, text: str) -> Response:
         """An action was done: on to another page, which says so."""
-        return Response(status_code=204, headers={**_toast(text), "HX-Location": self.url(path)})
+        said = {"HX-Trigger": json.dumps({"caravan:toast-there": {"text": text}})}
+        return Response(status_code=204, headers={**said, "HX-Redirect": self.url(path)})
 
 
 def shown(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -150,4 +151,4 @@ _ENVIRONMENT.filters |= {
     "left": words.left,
     "span": words.span,
 }
-_ENVIRONMENT.globals |= {"bar": drawing.bar, "icon": _icon, "sparkline": drawing.sparkline}
+_ENVIRONMENT.globals |= {"bar": drawing.bar, "icon": _icon, "sparkline": drawing.sparkline, "stretch": drawing.stretch}

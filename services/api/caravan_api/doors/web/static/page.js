@@ -1,9 +1,11 @@
 // What every page does: stay up to date, say what came of actions, open and close menus.
 import { listen } from "./live.js";
+import "./dialogs.js";
 import "./menus.js";
 import "./requests.js";
 import "./toasts.js";
 
 Idiomorph.defaults.ignoreActiveValue = true; // what somebody is typing stays
+Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element, change) => !(name === "open" && change === "remove" && element.tagName === "DETAILS"); // and what they opened
 
 if (document.body.dataset.live) listen(document.body.dataset.live);

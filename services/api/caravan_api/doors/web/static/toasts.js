@@ -1,6 +1,7 @@
 // Messages: what was done (`caravan:toast`), what went wrong (`caravan:problem`); the server sends both with its answers.
 
 const STAYS_MS = 5000;
+const KEPT = "caravan-toast";
 const place = document.getElementById("toasts");
 
 document.addEventListener("caravan:toast", ({ detail }) => {
@@ -11,6 +12,14 @@ document.addEventListener("caravan:toast", ({ detail }) => {
 document.addEventListener("caravan:problem", ({ detail }) => {
   shown("toast-problem", "alert", detail.title, detail.text, detail.advice); // stays until it was read
 });
+
+document.addEventListener("caravan:toast-there", ({ detail }) => {
+  sessionStorage.setItem(KEPT, detail.text); // another page is opened now: it says so
+});
+
+const kept = sessionStorage.getItem(KEPT);
+sessionStorage.removeItem(KEPT);
+if (kept) document.dispatchEvent(new CustomEvent("caravan:toast", { detail: { text: kept } }));
 
 function shown(kind, role, ...lines) {
   const toast = document.createElement("div");
