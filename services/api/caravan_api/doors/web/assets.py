@@ -50,6 +50,8 @@ ICONS = (
     "logout",
     "menu-2",
     "moon",
+    "player-pause",
+    "player-play",
     "plug-connected-x",
     "plus",
     "refresh",

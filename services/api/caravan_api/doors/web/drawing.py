@@ -6,7 +6,6 @@ words what it shows.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -30,13 +29,14 @@ def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
     `verdicts` hold `verdict` and `since` (ISO 8601), oldest first.
     """
     bars = "".join(
-        f'<rect class="fill-{colour(verdict)}" x="{x:.4g}" y="{_HEIGHT - _DEPTHS[verdict]}" width="{width:.4g}" '
-        f'height="{_DEPTHS[verdict]}"/>'
-        for verdict, x, width in _bars(verdicts, now)
+        [
+            f'<path class="fill-{colour(verdict)}" d="M{x:.4g} {_HEIGHT}h{wide:.4g}v-{_DEPTHS[verdict]}h-{wide:.4g}"/>'
+            for verdict, x, wide in _bars(verdicts, now)
+        ]
     )
     return Markup(  # noqa: S704  # numbers and our own words
         f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(verdicts, now)}</title>'
-        f'<rect class="fill-track" y="{_HEIGHT - 2}" width="{_WIDTH}" height="2"/>{bars}</svg>'
+        f"{bars}</svg>"
     )
 
 
@@ -66,15 +66,19 @@ def stretch(begins: float, share: float, its_colour: str) -> Markup:
 
 def _bars(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> list[tuple[Verdict, float, float]]:
     """Verdict, left edge and width of each bar within the window."""
-    begins = [datetime.fromisoformat(each["since"]) for each in verdicts]
-    origin = now - WINDOW
+    end, origin = now.timestamp(), (now - WINDOW).timestamp()
+    a_second = _WIDTH / WINDOW.total_seconds()
     bars = []
-    for each, (begin, end) in zip(verdicts, pairwise([*begins, now]), strict=True):
-        if end > origin and end > begin:
-            left = max((begin - origin) / WINDOW, 0.0)
-            width = max(_WIDTH * ((end - origin) / WINDOW - left), _NARROWEST)
-            bars.append((Verdict(each["verdict"]), min(_WIDTH * left, _WIDTH - width), width))
-    return bars
+    for each in reversed(verdicts):
+        begin = datetime.fromisoformat(each["since"]).timestamp()
+        if end > begin:
+            x = max(begin - origin, 0.0) * a_second
+            width = max((end - origin) * a_second - x, _NARROWEST)
+            bars.append((Verdict(each["verdict"]), min(x, _WIDTH - width), width))
+        if begin <= origin:
+            break
+        end = min(begin, end)
+    return bars[::-1]
 
 
 def _told(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.doors.rest.context import After, Word
 from caravan_api.doors.web.fields import searched, unless_blank
 from caravan_api.doors.web.page import ViewerPage
+from caravan_api.doors.web.screens.cluster_rows import Row, drawn
 from caravan_api.listing import Filters, Sort, page_of
 from caravan_api.pools.store import Lease
 from caravan_api.readmodel import node_counts
@@ -50,19 +50,6 @@ _SHOWN = (
 """No more of a cluster is read than is shown: a page may have 1,000 of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A cluster as the list shows it."""
-
-    cluster: Cluster
-    ready: int
-    failed: int
-    ends_at: datetime | None
-    """When it ends: its lease's end, or its own."""
-    holder: str | None
-    """Who leases it."""
-
-
 @router.get("")
 async def list_clusters(
     page: ViewerPage,
@@ -84,7 +71,8 @@ async def list_clusters(
     return page.show(
         "clusters/list.html",
         title="Clusters",
-        rows=rows,
+        rows=drawn(rows, page.now, page.url(""), with_team=page.team is None),
+        shown=len(rows),
         next=listed.next,
         more=min(limit + _PAGE, _MOST),
         filters=filters,

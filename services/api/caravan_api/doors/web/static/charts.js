@@ -22,8 +22,7 @@ function draw(place) {
 }
 
 function options(place) {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(`--tblr-${name}`).trim();
+  const colour = (name) => resolved(place, `var(--tblr-${name})`);
   const axis = { stroke: colour("secondary"), grid: { stroke: colour("border-color"), width: 1 }, ticks: { show: false } };
   const paths = uPlot.paths.stepped({ align: 1 });
   return {
@@ -37,10 +36,19 @@ function options(place) {
     ],
     series: [
       {},
-      { label: "Health", scale: "verdict", paths, stroke: colour("green"), fill: `rgba(${colour("green-rgb")}, 0.12)`, width: 2, value: (_chart, level) => LEVELS[level] ?? "unknown" },
+      { label: "Health", scale: "verdict", paths, stroke: colour("green"), fill: resolved(place, "rgba(var(--tblr-green-rgb), 0.12)"), width: 2, value: (_chart, level) => LEVELS[level] ?? "" },
       { label: "Nodes ready", scale: "nodes", paths, stroke: colour("azure"), width: 2, dash: [6, 4] },
     ],
   };
+}
+
+// A canvas knows no variables: the theme's colours as it draws them at that place.
+function resolved(place, colour) {
+  const before = place.style.color;
+  place.style.color = colour;
+  const found = getComputedStyle(place).color;
+  place.style.color = before;
+  return found;
 }
 
 const all = () => document.querySelectorAll("[data-chart]");

@@ -81,7 +81,7 @@ async def show_cluster(
         steps=steps_of(latest, page.now, is_working=is_working),
         chart=columns(found.verdicts, told, page.now),
         verdicts=[(each["verdict"], datetime.fromisoformat(each["since"])) for each in reversed(found.verdicts)],
-        topology=topology(members, _endpoint(view)) if members else None,
+        topology=topology(members, _endpoint(view), found.name) if members else None,
         nodes=await list_nodes(ref, *asked, node_set, state, _NODES, nodes_after),
         node_set=node_set,
         state=state,

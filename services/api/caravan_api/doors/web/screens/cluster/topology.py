@@ -12,6 +12,7 @@ from caravan_shared.contracts.states import Verdict
 _BOX, _GAP, _HEIGHT = 150, 16, 58
 _ROW = 108
 _TOP = 40
+_LONGEST = 21
 _DRAWN = 9
 """Boxes in a row; the rest is a number."""
 
@@ -24,8 +25,8 @@ class _Row:
     label: str
 
 
-def topology(nodes: Sequence[Node], endpoint: str) -> Markup:
-    """The control planes behind their endpoint, with etcd on them or behind them."""
+def topology(nodes: Sequence[Node], endpoint: str, cluster: str) -> Markup:
+    """The control planes of a cluster behind their endpoint, with etcd on them or behind them."""
     planes = [node for node in nodes if node.node_set == CONTROL_PLANE_SET]
     members = [node for node in nodes if node.node_set == ETCD_SET]
     rows = [_Row(planes, _TOP + 40, not members, "kube-apiserver")]
@@ -34,7 +35,7 @@ def topology(nodes: Sequence[Node], endpoint: str) -> Markup:
     width = max(_width(len(row.nodes)) for row in rows)
     height = rows[-1].y + _HEIGHT + 34
     drawn = [_endpoint(endpoint, width), *_lines(rows, width)]
-    drawn += [_box(node, x, row) for row in rows for node, x in _placed(row.nodes, width)]
+    drawn += [_box(node, x, row, cluster) for row in rows for node, x in _placed(row.nodes, width)]
     told = quorum(len(members or planes))
     return Markup(
         '<svg class="topology" viewBox="0 0 {0} {1}" width="{0}" role="img"><title>{2}</title>{3}'
@@ -86,7 +87,7 @@ def _lines(rows: Sequence[_Row], width: int) -> list[Markup]:
     return lines
 
 
-def _box(node: Node, x: int, row: _Row) -> Markup:
+def _box(node: Node, x: int, row: _Row, cluster: str) -> Markup:
     holds = f"{row.label} + etcd" if row.has_etcd and row.label != "etcd" else row.label
     return Markup(
         '<g><title>{}: {}</title><rect class="topology-node" x="{}" y="{}" width="{}" height="{}" rx="6"/>'
@@ -100,13 +101,13 @@ def _box(node: Node, x: int, row: _Row) -> Markup:
         _BOX,
         _HEIGHT,
         _colour(node),
-        x + 14,
-        row.y + 15,
+        x + 13,
+        row.y + 13,
         x + _BOX // 2,
-        row.y + 26,
-        _short(node.name),
+        row.y + 30,
+        _short(node.name.removeprefix(f"{cluster}-")),
         x + _BOX // 2,
-        row.y + 46,
+        row.y + 47,
         holds,
     )
 
@@ -118,5 +119,5 @@ def _colour(node: Node) -> str:
 
 
 def _short(name: str) -> str:
-    """The end of a node's name: its beginning is the cluster's."""
-    return name if len(name) <= 18 else f"…{name[-17:]}"
+    """As much of a name as a box holds."""
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"

@@ -83,7 +83,7 @@ async def _form(
         machines=lambda cloud: {each.name: _machine(each) for each in wish.machines_of(cloud, offers)},
         networks=_same(Cni),
         proxies=_same(KubeProxyMode),
-        tuned=[(name, Tuning.model_fields[name].description) for name in wish.TUNED],
+        tuned=[(name, label, _hint(name)) for name, label in wish.TUNED.items()],
         plan=plan,
         lasts=timedelta(seconds=plan.estimate_s) if plan else None,
         chosen=plan.tuning.model_dump(mode="json", exclude_none=True) if plan and plan.tuning else {},
@@ -133,6 +133,10 @@ def _by_field(problems: list[FieldProblem], asked: Wish) -> dict[str, list[Field
 
 def _machine(offered: OfferedMachineType) -> str:
     return f"{offered.name}: {offered.cpus} CPU, {offered.memory_mib / 1024:g} GiB"
+
+
+def _hint(tuned: str) -> str:
+    return (Tuning.model_fields[tuned].description or "").replace("`", "")
 
 
 def _same(values: Iterable[str]) -> dict[str, str]:

@@ -23,8 +23,14 @@ _ROW = re.compile(r"workers\.(\d+)\.(\w+)")
 _MOST_SETS = 20
 _HOUR_S = 3600
 
-TUNED = ("kube_proxy_mode", "kubelet_max_pods", "joins_in_flight", "coredns_replicas", "apiserver_event_ttl_s")
-"""What people set themselves most; all else is chosen by size, or said in a file."""
+TUNED = {
+    "kube_proxy_mode": "kube-proxy",
+    "kubelet_max_pods": "Pods of a node, at most",
+    "joins_in_flight": "Nodes that join at a time",
+    "coredns_replicas": "Pods of CoreDNS",
+    "apiserver_event_ttl_s": "Seconds that events are kept",
+}
+"""What people set themselves most, and what it is called here; all else is chosen by size, or said in a file."""
 assert set(TUNED) <= set(Tuning.model_fields), "they are fields of it"
 
 
