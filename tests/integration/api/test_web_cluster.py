@@ -22,6 +22,8 @@ ACTIONS = {
     "scale": {"node_set": "workers", "count": "3"},
     "upgrade": {"version": "1.35.1"},
     "pause": {"paused": "true"},
+    "hibernate": {},
+    "wake": {},
     "replace": {"node": "x"},
     "retry": {},
     "lifetime": {"hours": "8"},
@@ -69,7 +71,7 @@ async def test_what_is_done_on_the_page_is_done(stack: Stack) -> None:
     path = f"/clusters/{cluster['id']}"
     async with browser(stack) as admin:
         for action, sent in {**ACTIONS, "replace": {"node": f"{cluster['name']}-workers-0"}}.items():
-            if action in ("delete", "revoke"):
+            if action in ("delete", "revoke", "hibernate", "wake"):  # tested by themselves
                 continue
             answer = await admin.post(f"{path}/{action}", data=sent, headers=OWN_PAGE)
             assert answer.status_code == 204, (action, answer.text)
@@ -86,6 +88,20 @@ async def test_what_is_done_on_the_page_is_done(stack: Stack) -> None:
     assert found["replacing"] == [f"{cluster['name']}-workers-0"]
     assert found["expires_at"] is not None
     assert (await stack.get(cluster))["phase"] == "Deleting"
+
+
+async def test_a_ready_cluster_is_put_to_sleep_and_woken_where_its_cloud_can(stack: Stack) -> None:
+    cluster = await stack.make_ready(await stack.create())
+    path = f"/clusters/{cluster['id']}"
+    async with browser(stack) as admin:
+        awake = await admin.get(path)
+        slept = await admin.post(f"{path}/hibernate", headers=OWN_PAGE)
+        asleep = await admin.get(path)
+        woken = await admin.post(f"{path}/wake", headers=OWN_PAGE)
+    assert (f"{path}/hibernate" in awake.text, f"{path}/wake" in awake.text) == (True, False)
+    assert (slept.status_code, woken.status_code) == (204, 204), slept.text
+    assert (f"{path}/hibernate" in asleep.text, f"{path}/wake" in asleep.text) == (False, True)
+    assert (await stack.get(cluster))["phase"] == "Waking"
 
 
 async def test_a_kubeconfig_is_a_file_and_its_access_is_listed_until_taken_back(stack: Stack, dns: list[Any]) -> None:

@@ -45,6 +45,20 @@ async def pause(page: DeveloperPage, cluster: str, paused: Annotated[bool, Form(
     return page.done("Nothing new is started until it is resumed." if paused else "Work on it goes on.")
 
 
+@router.post("/hibernate")
+async def hibernate(page: DeveloperPage, cluster: str) -> Response:
+    """Stop its machines until it is woken."""
+    await clusters.hibernate(cluster, page.request, page.caller, page.api, team=page.named_team)
+    return page.done("Its machines are being stopped; disks, names and addresses are kept.")
+
+
+@router.post("/wake")
+async def wake(page: DeveloperPage, cluster: str) -> Response:
+    """Start its machines again."""
+    await clusters.wake(cluster, page.request, page.caller, page.api, team=page.named_team)
+    return page.done("Its machines are being started.")
+
+
 @router.post("/replace")
 async def replace(
     page: DeveloperPage,

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Role, Scope, opens
+from caravan_api.admission import sleep_problems
 from caravan_api.decide.nodes import NodeState
 from caravan_api.doors.rest.context import After, find_cluster
 from caravan_api.doors.rest.kubeconfigs import list_grants
@@ -24,10 +25,11 @@ from caravan_api.doors.web.screens.cluster.history import columns
 from caravan_api.doors.web.screens.cluster.steps import steps_of
 from caravan_api.doors.web.screens.cluster.topology import topology
 from caravan_api.fleet import IN_THE_MAKING
-from caravan_api.offers import NothingOfferedYet, offered_versions
+from caravan_api.offers import NothingOfferedYet, offered_clouds, offered_versions
 from caravan_api.readmodel import ClusterView, cluster_view
 from caravan_api.store import Cluster, Node, TimelineEntry
 from caravan_shared.contracts.spec import CONTROL_PLANE_SET, ETCD_SET, NodeSetName
+from caravan_shared.contracts.states import ClusterPhase
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
 
@@ -44,6 +46,8 @@ class Controls:
 
     change: bool
     access: bool
+    sleep: bool
+    """Put it to sleep: it is Ready, and its clouds can stop machines."""
     versions: Sequence[str]
     """What it can be upgraded to, newest first."""
     roles: Sequence[str]
@@ -114,10 +118,16 @@ async def _controls(session: AsyncSession, page: Page, cluster: Cluster) -> Cont
     has_endpoint = bool((endpoint := cluster_view(cluster).endpoint) and endpoint.addresses)
     return Controls(
         change=may_change,
+        sleep=may_change and await _can_sleep(session, cluster),
         access=is_there and has_endpoint and _opens(page, Scope.ACCESS),
         versions=await _newer_versions(session, cluster) if may_change else (),
         roles=("viewer",) if page.caller.role is Role.VIEWER else ("admin", "editor", "viewer"),
     )
+
+
+async def _can_sleep(session: AsyncSession, cluster: Cluster) -> bool:
+    spec, offers = cluster_view(cluster).spec, await offered_clouds(session)
+    return cluster.phase == ClusterPhase.READY and not any(sleep_problems(spec, offers, "spec.cloud"))
 
 
 async def _newer_versions(session: AsyncSession, cluster: Cluster) -> list[str]:
