@@ -15,7 +15,7 @@ the same read model is shown. What is the door's own:
     drawing.py    small pictures as SVG. Pure
     assets.py     files from npm: which, and where they go
     login/        by token, by OpenID Connect, by being on the sandbox's machine
-    screens/      a module each
+    screens/      a module each, or a folder where a screen has parts of its own
     templates/    a folder for each screen; `layout.html` around all, `parts/` for what several use
     static/       our own CSS and JavaScript modules; `vendor/` is installed, never committed
 
@@ -32,6 +32,8 @@ How a screen is added:
    `page.url(path, …)`, which keeps the team.
 4. `app.SCREENS` lists its router; `navigation.ENTRIES` its place in the menu; `assets.ICONS` each new icon.
 5. Controls that somebody may not use are not shown: `{% if page.may("developer") %}`.
+6. A form that a button opens is a popover of the class `dialog`, outside of what is live; a chart is an element with
+   `data-chart`, on a page that loads `charts.js`.
 
 No script or style stands in a page: the Content-Security-Policy refuses them. Behaviour is an attribute that a module
 in `static/` looks for; looks are Tabler's classes, then `static/caravan.css`; widths of bars are attributes of SVG.
