@@ -2,6 +2,7 @@
 
 import zlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from caravan_api.doors.web.screens.cluster_rows import Row, drawn
@@ -12,12 +13,12 @@ MOST_BYTES = 300_000
 """Of a page with 1,000 clusters, as it is sent."""
 
 
-def row(number: int = 1, **more: object) -> Row:
+def row(number: int = 1, **more: Any) -> Row:
     verdicts = [
         {"verdict": verdict, "since": (NOW - timedelta(hours=hours + number % 3)).isoformat()}
         for verdict, hours in (("Healthy", 30), ("Degraded", 9), ("Healthy", 5))
     ]
-    fields = {
+    fields: dict[str, Any] = {
         "name": f"cluster-{number}",
         "team": "builds",
         "phase": "Ready",
