@@ -18,10 +18,36 @@ from caravan_api.doors.web.headers import SafeHeaders
 from caravan_api.doors.web.login import routes as login
 from caravan_api.doors.web.origin import from_own_pages
 from caravan_api.doors.web.problems import handle_errors
-from caravan_api.doors.web.screens import clusters, overview
+from caravan_api.doors.web.screens import (
+    audit,
+    clusters,
+    dead_letters,
+    grants,
+    leases,
+    machines,
+    overview,
+    pools,
+)
+from caravan_api.doors.web.screens.settings import members, notifications, quotas, tokens
 from caravan_shared.plumbing.log import get_logger
 
-SCREENS: Sequence[APIRouter] = tuple(part.router for part in (overview, clusters))
+SCREENS: Sequence[APIRouter] = tuple(
+    part.router
+    for part in (
+        overview,
+        clusters,
+        pools,
+        leases,
+        grants,
+        machines,
+        dead_letters,
+        audit,
+        members,
+        quotas,
+        tokens,
+        notifications,
+    )
+)
 ROUTERS: Sequence[APIRouter] = (login.router, live.router, *SCREENS)
 
 _SMALLEST_ZIPPED = 1024  # bytes; what is smaller fits into a packet anyway
