@@ -22,7 +22,6 @@ async def test_empty_screens_say_what_to_do_first(window: Window) -> None:
         ("/grants", "Nobody was given access yet"),
         ("/dead-letters", "No dead letters"),
         ("/settings/notifications", "Nothing is told to a chat"),
-        ("/machines", "No machines yet"),
     ):
         page = await window.open(path)
         await expect(page.get_by_role("heading", name=heading)).to_be_visible()

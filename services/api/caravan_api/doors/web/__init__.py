@@ -31,7 +31,9 @@ How a screen is added:
    topic has changed; what is in it has ids, so that each part stays itself. Addresses in links and forms are made with
    `page.url(path, …)`, which keeps the team.
 4. `app.SCREENS` lists its router; `navigation.ENTRIES` its place in the menu; `assets.ICONS` each new icon.
-5. Controls that somebody may not use are not shown: `{% if page.may("developer") %}`.
+5. Whatever changes something has `{{ page.action(path) }}` in its tag; `hx-confirm` there asks first, and `data-yes` is
+   what the button says that means it.
+6. Controls that somebody may not use are not shown: `{% if page.may("developer") %}`.
 
 No script or style stands in a page: the Content-Security-Policy refuses them. Behaviour is an attribute that a module
 in `static/` looks for; looks are Tabler's classes, then `static/caravan.css`; widths of bars are attributes of SVG.

@@ -103,8 +103,9 @@ class Page:
         return Response(status_code=204, headers=_events(text, "live:all"))
 
     def goto(self, path: str, text: str) -> Response:
-        """An action was done: on to another page, which says so."""
-        return Response(status_code=204, headers={**_events(text), "HX-Location": self.url(path)})
+        """An action was done: on to another page, which says so. Messages stand outside of `#content`, and stay."""
+        to = {"path": self.url(path), "target": "#content", "select": "#content", "swap": "outerHTML"}
+        return Response(status_code=204, headers={**_events(text), "HX-Location": json.dumps(to)})
 
 
 def shown(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
