@@ -79,7 +79,7 @@ def build(settings: Settings) -> Service:
         {
             keys.CLUSTER: reconcile.ClusterReconciler(recorder, desired, pauses, settings.forget_nodes_s),
             keys.POOL: PoolReconciler(desired, leases),
-            keys.SPARE: SpareReconciler(service.ask, pool_changed),
+            keys.SPARE: SpareReconciler(service.ask, recorder, pool_changed),
         }
     )
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_api.audit.store import AuditEntry
 from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, timeline_view
 from caravan_api.recorder import CHANGES
@@ -51,12 +53,12 @@ class Feed:
 
     async def run(self) -> None:
         """Notice what other replicas commit; end all streams when cancelled, as a server waits for them."""
-        last = 0
+        last = (0, 0)
         try:
             while True:
                 await asyncio.sleep(self._poll_s)
                 async with self._db.reading() as session:
-                    now = await _last_change(session)
+                    now = await _last_change(session), await _last_audited(session)
                 if now != last:
                     last = now
                     self.wake()
@@ -98,6 +100,27 @@ class Feed:
             )
         return {*clusters, *told}, reached
 
+    async def last_audited(self) -> int:
+        """The number of the last entry of the audit."""
+        async with self._db.reading() as session:
+            return await _last_audited(session)
+
+    async def changed_kinds(self, team: str | None, since: int, *, of_all: bool) -> tuple[Set[str], int]:
+        """The kinds of what people asked to change after that entry of the audit, and the entry reached.
+
+        Of a team, None: of all; `of_all` adds what belongs to the installation. On PostgreSQL an entry may become
+        visible after a later one, and is then passed over: whoever listens looks anew now and then.
+        """
+        async with self._db.reading() as session:
+            reached = await _last_audited(session)
+            if reached <= since:
+                return frozenset(), since
+            statement = select(AuditEntry.kind).where(col(AuditEntry.id) > since).distinct()
+            if team is not None:
+                whose = [col(AuditEntry.team) == team, *([col(AuditEntry.team).is_(None)] if of_all else [])]
+                statement = statement.where(or_(*whose))
+            return frozenset(await session.exec(statement)), reached
+
     async def _news(self, scope: Scope, since: int) -> tuple[str, int]:
         """What was committed after change number `since`, in that order, and the number reached."""
         async with self._db.reading() as session:
@@ -114,6 +137,10 @@ class Feed:
 
 async def _last_change(session: AsyncSession) -> int:
     return (await session.exec(select(Counter.value).where(Counter.name == CHANGES))).one_or_none() or 0
+
+
+async def _last_audited(session: AsyncSession) -> int:
+    return (await session.exec(select(func.max(AuditEntry.id)))).one() or 0
 
 
 async def _clusters(session: AsyncSession, scope: Scope, since: int) -> Sequence[Cluster]:

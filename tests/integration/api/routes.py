@@ -1,13 +1,19 @@
-"""Every route of the API, from its own table, with something to fill it with: a new one cannot be forgotten."""
+"""Every route of the REST and of the web door, from their own tables, with something to fill it with: a new one cannot
+be forgotten.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from fastapi import APIRouter
+
 from caravan_api.access import Role
 from caravan_api.access.guard import is_signed, needed_role
 from caravan_api.doors.rest.app import ROUTERS, api_routes
+from caravan_api.doors.web import app as web
 
 PLACES = {
     "cluster": "x",
@@ -46,6 +52,27 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "url": "https://hooks.slack.com/x",
         "occasions": ["lease-ending"],
     },
+    # Of the web door, as forms.
+    ("POST", "/clusters/{cluster}/scale"): {"node_set": "workers", "count": "3"},
+    ("POST", "/clusters/{cluster}/upgrade"): {"version": "1.35.1"},
+    ("POST", "/clusters/{cluster}/pause"): {"paused": "true"},
+    ("POST", "/clusters/{cluster}/replace"): {"node": "x"},
+    ("POST", "/clusters/{cluster}/delete"): {"confirm": "x"},
+    ("POST", "/clusters/{cluster}/revoke"): {"grant": str(uuid4())},
+    ("POST", "/grants/revoke"): {"user": "x"},
+    ("POST", "/machines/{name}/release"): {"etag": '"1"'},
+    ("POST", "/dead-letters/{letter_id}/mended"): {"body": "{}"},
+    ("POST", "/settings/members"): {"kind": "user", "name": "x", "role": "viewer"},
+    ("POST", "/settings/members/remove"): {"kind": "user", "name": "x"},
+    ("POST", "/settings/quotas"): {"name": "x"},
+    ("POST", "/settings/tokens"): {"role": "viewer"},
+    ("POST", "/settings/notifications"): {
+        "name": "x",
+        "product": "slack",
+        "url": "https://hooks.slack.com/x",
+        "occasions": ["lease-ending"],
+    },
+    ("POST", "/settings/notifications/remove"): {"name": "x"},
 }
 QUERIES: dict[tuple[str, str], dict[str, str]] = {("DELETE", "/v1/grants"): {"user": "x"}}
 
@@ -74,8 +101,8 @@ class Route:
         return re.sub(r"\{(\w+)(:path)?\}", lambda place: {**PLACES, **places}[place[1]], self.path)
 
 
-def _routes() -> list[Route]:
-    found = [route for router in ROUTERS for route in api_routes(router)]
+def _routes(routers: Sequence[APIRouter]) -> list[Route]:
+    found = [route for router in routers for route in api_routes(router)]
     return [
         Route(method, route.path, needs, frozenset(map(str, route.tags)))
         for route in found
@@ -84,6 +111,8 @@ def _routes() -> list[Route]:
     ]
 
 
-ROUTES = _routes()
+ROUTES = _routes(ROUTERS)
+WEB_ROUTES = _routes(web.ROUTERS)
+"""Those that need a session."""
 SIGNED = [route.path for router in ROUTERS for route in api_routes(router) if is_signed(route)]
 """The paths, all of POST, that ask for a signature instead of a token."""

@@ -3,30 +3,18 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
+from tests.integration.api.browsers import OWN_PAGE, browser
 from tests.integration.api.conftest import ADMIN, Stack, fresh
 
 from caravan_api.audit.store import AuditEntry
 from caravan_api.doors.web import headers
 from caravan_api.store import Token, WebSession
-
-OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
-
-
-@asynccontextmanager
-async def browser(stack: Stack, token: str | None = ADMIN) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser, logged in with that token."""
-    async with stack.client(None) as client:
-        if token:
-            answer = await client.post("/login", data={"token": token}, headers=OWN_PAGE)
-            assert answer.status_code == 303, answer.text
-        yield client
 
 
 async def test_a_page_shows_what_there_is_and_lets_no_script_in(stack: Stack) -> None:

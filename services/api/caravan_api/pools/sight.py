@@ -16,7 +16,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.decide.leases import Live
-from caravan_api.decide.pools import Others, Rules, Seen
+from caravan_api.decide.pools import Bucket, Others, Rules, Seen, bucket
 from caravan_api.decide.turns import Shares, Turns, Waiter, turns
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool, PoolCluster
@@ -89,6 +89,22 @@ async def look(session: AsyncSession, pool: Pool) -> Sight:
     seen = [_seen(row) for row in (await session.exec(spares)).all()]
     numbers = (await session.exec(others)).one()
     return Sight(seen, Others(numbers.leased, numbers.leaving), numbers.gone)
+
+
+async def look_closer(session: AsyncSession, pool: Pool, now: datetime, most: int) -> list[tuple[Bucket, Cluster]]:
+    """The pool's clusters, each with what it is to the pool, oldest first, at most so many; none that are gone."""
+    rules = rules_of(pool, now)
+    of_pool = (col(Cluster.id) == col(PoolCluster.cluster_id), PoolCluster.pool_id == pool.id, not_(_IS_GONE))
+    columns: tuple[Any, ...] = (Cluster, *_OF_A_CLUSTER, _IS_LEASED.label("is_leased"), _LEAVES.label("leaves"))
+    statement = select(*columns).where(*of_pool).order_by(col(PoolCluster.made_at)).limit(most)
+    rows = (await session.exec(statement)).all()
+    return [(_bucket(row, rules, now), row[0]) for row in rows]
+
+
+def _bucket(row: Any, rules: Rules, now: datetime) -> Bucket:
+    if row.leaves:
+        return Bucket.LEAVING
+    return Bucket.LEASED if row.is_leased else bucket(_seen(row), rules, now)
 
 
 def _seen(row: Any) -> Seen:

@@ -13,11 +13,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.ask import Ask
 from caravan_api.decide.facts import Facts
+from caravan_api.desired import SOURCE
 from caravan_api.pools.keys import id_of
 from caravan_api.pools.leases import Changed
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Pool, PoolCluster
+from caravan_api.recorder import Recorder
 from caravan_api.store import Cluster
+from caravan_api.timeline import Entry
 from caravan_shared.contracts.requests import AskSmokeTest, SmokeTest
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import ClusterPhase, Verdict
@@ -34,6 +37,7 @@ class SpareReconciler:
     """One cluster of a pool at a time. `changed` is called with the pool after a test that changed something."""
 
     ask: Ask
+    recorder: Recorder
     changed: Changed
 
     async def reconcile(self, turn: Turn) -> float | None:
@@ -73,7 +77,9 @@ class SpareReconciler:
                 spare.tested_at, spare.failing_since, spare.problem = turn.now(), None, None
             if not problems and spare.ready_at is None:
                 spare.ready_at = turn.now()
-                await _note_success(tx, spare, (spare.ready_at - spare.made_at).total_seconds())
+                pool = await _note_success(tx, spare, (spare.ready_at - spare.made_at).total_seconds())
+                fit = Entry("pool", f"Passed its smoke test: a spare of the pool {pool.name}", {})
+                await self.recorder.note(tx, spare.cluster_id, pool.team, SOURCE, fit)
             tx.add(spare)
             pool_id = spare.pool_id
             after_commit(tx, lambda: self.changed(pool_id, 0.0))
@@ -90,10 +96,11 @@ def _is_tested(spare: PoolCluster, cluster: Cluster) -> bool:
     return is_spare and cluster.phase == ClusterPhase.READY
 
 
-async def _note_success(tx: AsyncSession, spare: PoolCluster, took_s: float) -> None:
+async def _note_success(tx: AsyncSession, spare: PoolCluster, took_s: float) -> Pool:
     """The pool can make clusters, and this is how long it takes."""
     pool = await tx.get_one(Pool, spare.pool_id, with_for_update=True)
     usual = pool.usual_making_s
     pool.usual_making_s = took_s if usual is None else usual + _WEIGHT * (took_s - usual)
     pool.forget_failures()
     tx.add(pool)
+    return pool

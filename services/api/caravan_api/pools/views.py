@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, Field
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.decide.pools import Bucket, Queue, bucket, count, estimate_s
@@ -53,6 +54,7 @@ class LeaseView(BaseModel):
 
     id: UUID
     pool: str
+    pool_id: UUID
     team: str
     holder: str
     state: LeaseState
@@ -116,22 +118,33 @@ async def waiting_view(session: AsyncSession, pool: Pool, lease: Lease, now: dat
     if lease.state != LeaseState.WAITING:
         return lease_view(lease)
     position = (await turns_of(session, pool)).position(lease.id)
-    return lease_view(lease, position, await _estimate(session, pool, position, now))
+    queue = await _queue(session, pool, now)
+    return lease_view(lease, position, estimate_s(position, queue, now) if queue else None)
+
+
+async def queue_views(session: AsyncSession, pool: Pool, now: datetime) -> list[LeaseView]:
+    """Whoever waits for one of the pool's clusters, of all teams, in the order of their turns."""
+    order, queue = await turns_of(session, pool), await _queue(session, pool, now)
+    waiting = (
+        await session.exec(select(Lease).where(Lease.pool_id == pool.id, Lease.state == LeaseState.WAITING))
+    ).all()
+    placed = sorted(((order.position(lease.id), lease) for lease in waiting), key=lambda each: each[0])
+    return [lease_view(lease, place, estimate_s(place, queue, now) if queue else None) for place, lease in placed]
 
 
 _STAYING = (Bucket.READY, Bucket.MAKING, Bucket.ASLEEP, Bucket.OLD, Bucket.LEASED)
 
 
-async def _estimate(session: AsyncSession, pool: Pool, position: int, now: datetime) -> float | None:
+async def _queue(session: AsyncSession, pool: Pool, now: datetime) -> Queue | None:
+    """What the likely wait follows from; None where no cluster of the pool was ever made."""
     if pool.usual_making_s is None:
         return None
     rules, sight = rules_of(pool, now), await look(session, pool)
     buckets = count(sight.clusters, sight.others, rules, now)
     occupied = sum(buckets[each] for each in _STAYING)
-    queue = Queue(
+    return Queue(
         making_since=[seen.made_at for seen in sight.clusters if bucket(seen, rules, now) is Bucket.MAKING],
         usual_making_s=pool.usual_making_s,
         at_once=rules.max_making,
         room=max(0, rules.max_size - occupied),
     )
-    return estimate_s(position, queue, now)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -55,6 +55,8 @@ async def audit(
     kind: Text = None,
     ref: Text = None,
     action: Action | None = None,
+    since: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None,
     limit: Limit = None,
     after: After = None,
 ) -> AuditPage:
@@ -62,6 +64,10 @@ async def audit(
     statement = select(AuditEntry)
     if (meant := team_listed(caller, team)) is not None:
         statement = statement.where(AuditEntry.team == meant)
+    if since is not None:
+        statement = statement.where(AuditEntry.at >= since)
+    if until is not None:
+        statement = statement.where(AuditEntry.at < until)
     wanted = {AuditEntry.actor: actor, AuditEntry.kind: kind, AuditEntry.ref: ref, AuditEntry.action: action}
     return await _page(api, statement, wanted, limit, after)
 

@@ -31,8 +31,10 @@ How a screen is added:
    topic has changed; what is in it has ids, so that each part stays itself. Addresses in links and forms are made with
    `page.url(path, …)`, which keeps the team.
 4. `app.SCREENS` lists its router; `navigation.ENTRIES` its place in the menu; `assets.ICONS` each new icon.
-5. Controls that somebody may not use are not shown: `{% if page.may("developer") %}`.
-6. A form that a button opens is a popover of the class `dialog`, outside of what is live; a chart is an element with
+5. Whatever changes something has `{{ page.action(path) }}` in its tag; `hx-confirm` there asks first, and `data-yes` is
+   what the button says that means it.
+6. Controls that somebody may not use are not shown: `{% if page.may("developer") %}`.
+7. A form that a button opens is a popover of the class `dialog`, outside of what is live; a chart is an element with
    `data-chart`, on a page that loads `charts.js`.
 
 No script or style stands in a page: the Content-Security-Policy refuses them. Behaviour is an attribute that a module

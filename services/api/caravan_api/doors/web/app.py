@@ -18,11 +18,39 @@ from caravan_api.doors.web.headers import SafeHeaders
 from caravan_api.doors.web.login import routes as login
 from caravan_api.doors.web.origin import from_own_pages
 from caravan_api.doors.web.problems import handle_errors
-from caravan_api.doors.web.screens import cluster, clusters, create, overview
+from caravan_api.doors.web.screens import (
+    audit,
+    cluster,
+    clusters,
+    create,
+    dead_letters,
+    grants,
+    leases,
+    machines,
+    overview,
+    pools,
+)
+from caravan_api.doors.web.screens.settings import members, notifications, quotas, tokens
 from caravan_shared.plumbing.log import get_logger
 
+_PARTS = (
+    overview,
+    clusters,
+    create,
+    pools,
+    leases,
+    grants,
+    machines,
+    dead_letters,
+    audit,
+    members,
+    quotas,
+    tokens,
+    notifications,
+)
+# `/clusters/new` stands before what takes any name.
 SCREENS: Sequence[APIRouter] = (
-    *(part.router for part in (overview, clusters, create)),  # `/clusters/new` before what takes any name
+    *(part.router for part in _PARTS),
     *cluster.ROUTERS,
 )
 ROUTERS: Sequence[APIRouter] = (login.router, live.router, *SCREENS)

@@ -1,13 +1,14 @@
 """The stream that says what has changed: one a page (server-sent events, WHATWG HTML, section 9.2).
 
-It carries topics and no contents: `clusters`, and `cluster:<id>` for each one concerned. The page fetches again what
-shows them, through the same routes and the same guard as the first time. What changes within a moment is told together.
+It carries topics and no contents: `clusters`, and `cluster:<id>` for each one concerned; of what people ask for beside
+them `pools`, `leases` and the like (`_KINDS`), and `audit` for all of it. The page fetches again what shows them,
+through the same routes and the same guard as the first time. What changes within a moment is told together.
 A browser that comes back after a break says what it heard last (Last-Event-ID); one that missed too much is told `all`.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Mapping, Set
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -26,24 +27,39 @@ _TOGETHER_S = 0.3
 _COME_BACK_MS = 1000
 _MOST_TOPICS = 200
 
+_KINDS: Mapping[str, str] = {
+    "pool": "pools",
+    "lease": "leases",
+    "machine": "machines",
+    "dead letter": "dead-letters",
+    "kubeconfig": "grants",
+    "team": "teams",
+    "member": "members",
+    "token": "tokens",
+    "notification": "notifications",
+}
+"""The topic of each kind of thing that the audit tells of."""
+
 
 @router.get("/live", response_class=StreamingResponse)
 async def live(page: ViewerPage, last_event_id: LastEventId = None) -> StreamingResponse:
     """What changes, as long as the session is open."""
-    return streamed(_changes(page, number_of(last_event_id)))
+    return streamed(_changes(page, page.team, number_of(last_event_id)))
 
 
-async def _changes(page: Page, heard: int | None) -> AsyncIterator[str]:
-    feed, scope = page.api.feed, Scope(team=page.team)
+async def _changes(page: Page, team: str | None, heard: int | None) -> AsyncIterator[str]:
+    feed, scope = page.api.feed, Scope(team=team)
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + feed.stream_max_s
     told = await feed.last_change() if heard is None else min(heard, await feed.last_change())
+    audited = await feed.last_audited()
     yield f"retry: {_COME_BACK_MS}\nid: {told}\nevent: open\ndata: \n\n"
     while loop.time() < ends_at and not feed.ended:
         changed = feed.changed
         clusters, told = await feed.changed_clusters(scope, told)
-        if clusters:
-            yield f"id: {told}\nevent: changed\ndata: {json.dumps(_topics(clusters))}\n\n"
+        kinds, audited = await feed.changed_kinds(team, audited, of_all=page.caller.is_admin)
+        if clusters or kinds:
+            yield f"id: {told}\nevent: changed\ndata: {json.dumps(_topics(clusters, kinds))}\n\n"
             await asyncio.sleep(_TOGETHER_S)
         elif not await is_set_within(changed, feed.heartbeat_s):
             if not await _is_still_open(page):
@@ -51,10 +67,12 @@ async def _changes(page: Page, heard: int | None) -> AsyncIterator[str]:
             yield ": heartbeat\n\n"
 
 
-def _topics(clusters: Set[UUID]) -> list[str]:
+def _topics(clusters: Set[UUID], kinds: Set[str]) -> list[str]:
     if len(clusters) > _MOST_TOPICS:
         return ["all"]
-    return ["clusters", *(f"cluster:{cluster}" for cluster in clusters)]
+    of_clusters = ["clusters", *(f"cluster:{cluster}" for cluster in clusters)] if clusters else []
+    of_others = [*sorted(_KINDS[kind] for kind in kinds if kind in _KINDS), "audit"] if kinds else []
+    return of_clusters + of_others
 
 
 async def _is_still_open(page: Page) -> bool:

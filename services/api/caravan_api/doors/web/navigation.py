@@ -28,6 +28,13 @@ class Entry:
 ENTRIES: Sequence[Entry] = (
     Entry("/", "Overview", "layout-dashboard", Scope.CLUSTERS),
     Entry("/clusters", "Clusters", "server-2", Scope.CLUSTERS),
+    Entry("/pools", "Pools", "stack-2", Scope.POOLS),
+    Entry("/leases", "Leases", "hourglass", Scope.LEASES),
+    Entry("/grants", "Access", "key", Scope.ACCESS),
+    Entry("/machines", "Machines", "cpu", Scope.MACHINES, Role.ADMIN),
+    Entry("/dead-letters", "Dead letters", "mail-x", Scope.DEAD_LETTERS, Role.ADMIN),
+    Entry("/audit", "Audit", "history", Scope.TEAMS, Role.OWNER),
+    Entry("/settings", "Settings", "settings", Scope.TEAMS),
 )
 
 

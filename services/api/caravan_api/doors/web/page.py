@@ -85,6 +85,10 @@ class Page:
             'hx-trigger="{2}"'
         ).format(region, self.here, triggers)
 
+    def action(self, path: str, **query: Any) -> Markup:
+        """The attributes of a form or a button that changes something: sent once, whatever becomes live meanwhile."""
+        return Markup('hx-post="{}" hx-swap="none" hx-sync="this:drop"').format(self.url(path, **query))
+
     # --- answers ---
 
     def show(self, template: str, *, title: str, **context: Any) -> HTMLResponse:
@@ -95,8 +99,8 @@ class Page:
         return answer
 
     def done(self, text: str) -> Response:
-        """An action was done: the page stays, and says so. What has changed comes by itself."""
-        return Response(status_code=204, headers=_toast(text))
+        """An action was done: the page stays, says so, and shows at once what has changed."""
+        return Response(status_code=204, headers=_events(text, "live:all"))
 
     def goto(self, path: str, text: str) -> Response:
         """An action was done: on to another page, which says so."""
@@ -117,8 +121,10 @@ def _icon(name: str, more: str = "") -> Markup:
     ).format(more, assets.address(), name)
 
 
-def _toast(text: str) -> dict[str, str]:
-    return {"HX-Trigger": json.dumps({"caravan:toast": {"text": text}})}  # ASCII: a header's text
+def _events(text: str, *more: str) -> dict[str, str]:
+    """What the answer sets off on the page: a message, and these events."""
+    events = {"caravan:toast": {"text": text}, **{name: {} for name in more}}
+    return {"HX-Trigger": json.dumps(events)}  # ASCII: a header's text
 
 
 def _page_for(role: Role) -> Any:
@@ -127,6 +133,7 @@ def _page_for(role: Role) -> Any:
     ) -> Page:
         return Page(request, api, known, caller)
 
+    page.needed_role = role  # type: ignore[attr-defined]  # what `needed_role` looks for; `known` names a lesser one
     return Depends(page)
 
 
@@ -149,6 +156,7 @@ _ENVIRONMENT.filters |= {
     "counted": words.counted,
     "exactly": words.exactly,
     "left": words.left,
+    "seconds": words.seconds,
     "span": words.span,
 }
 _ENVIRONMENT.globals |= {"bar": drawing.bar, "icon": _icon, "sparkline": drawing.sparkline, "stretch": drawing.stretch}

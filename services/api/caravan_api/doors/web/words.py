@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from caravan_shared.contracts.states import ClusterPhase, Verdict
+from caravan_api.decide.pools import Bucket
+from caravan_shared.contracts.states import ClusterPhase, InventoryState, LeaseState, Verdict
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -23,8 +24,27 @@ COLOURS: dict[str, str] = {
     Verdict.DEGRADED: "yellow",
     Verdict.UNREACHABLE: "red",
     Verdict.UNKNOWN: "secondary",
+    LeaseState.WAITING: "azure",
+    LeaseState.HELD: "green",
+    LeaseState.KEPT: "yellow",
+    LeaseState.ENDED: "secondary",
+    InventoryState.CHECKING: "azure",
+    InventoryState.AVAILABLE: "green",
+    InventoryState.CLAIMED: "blue",
+    InventoryState.CLEANING: "azure",
+    InventoryState.QUARANTINED: "red",
+    Bucket.READY: "green",
+    Bucket.MAKING: "azure",
+    Bucket.LEASED: "blue",
+    Bucket.STALE: "yellow",
+    Bucket.OLD: "yellow",
+    Bucket.BROKEN: "red",
+    Bucket.LEAVING: "secondary",
+    "create": "green",
+    "change": "azure",
+    "delete": "red",
 }
-"""Tabler's colour for a phase or a verdict; never the only thing that tells it."""
+"""Tabler's colour for a phase, a verdict or another state; never the only thing that tells it."""
 
 
 def span(length: timedelta) -> str:
@@ -36,6 +56,11 @@ def span(length: timedelta) -> str:
             is_coarse = left >= 10 * size or unit == "min"
             return f"{left // size} {unit}" if is_coarse or not rest else f"{left // size} {unit} {rest} {smaller}"
     return f"{left} s"
+
+
+def seconds(length_s: float) -> str:
+    """A duration that is given in seconds."""
+    return span(timedelta(seconds=length_s))
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -55,7 +80,7 @@ def exactly(moment: datetime) -> str:
 
 
 def colour(state: str | None) -> str:
-    """The colour of a phase or verdict; that of what is not known, for others."""
+    """The colour of a state; that of what is not known, for others."""
     return COLOURS.get(state or "", "secondary")
 
 

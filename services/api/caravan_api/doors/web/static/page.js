@@ -1,5 +1,6 @@
 // What every page does: stay up to date, say what came of actions, open and close menus.
 import { listen } from "./live.js";
+import "./confirm.js";
 import "./dialogs.js";
 import "./menus.js";
 import "./requests.js";

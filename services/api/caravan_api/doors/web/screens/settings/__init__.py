@@ -1,0 +1,1 @@
+"""Settings of a team, a tab each: members, quotas, tokens, notifications."""

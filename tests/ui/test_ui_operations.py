@@ -1,0 +1,127 @@
+"""Pools, leases, access, machines, dead letters, the audit, settings: as people see and use them."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+from tests.support.api import SMALL, Api
+from tests.support.eventually import eventually
+from tests.ui.conftest import WAITS_MS, Window, look
+
+pytestmark = pytest.mark.ui
+
+expect.set_options(timeout=WAITS_MS)
+
+
+async def test_empty_screens_say_what_to_do_first(window: Window) -> None:
+    for path, heading in (
+        ("/pools", "No pools yet"),
+        ("/leases", "Nobody has a lease"),
+        ("/grants", "Nobody was given access yet"),
+        ("/dead-letters", "No dead letters"),
+        ("/settings/notifications", "Nothing is told to a chat"),
+    ):
+        page = await window.open(path)
+        await expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        await look(page, f"{path.strip('/').replace('/', '-')}-empty")
+
+
+async def test_a_lease_is_taken_extended_and_given_back_while_another_window_sees_it(
+    windows: Callable[..., Any], api: Api
+) -> None:
+    pool = await api.insist("POST", "/pools", {"name": "ci", "spec": {"template": SMALL, "spares": 1, "max_size": 2}})
+
+    async def has_a_spare() -> bool:
+        return bool((await api.call("GET", "/pools/ci"))["clusters"]["ready"])
+
+    await eventually(has_a_spare, within=60, saying="a spare")
+    here, there = await windows(), await windows()
+    watched = await there.open("/pools")
+    await expect(watched.locator(f"#pool-{pool['id']}")).to_contain_text("1 ready")
+    await look(watched, "pools")
+
+    page = await here.open(f"/pools/{pool['id']}")
+    await page.get_by_label("What for").fill("e2e of main")
+    await page.get_by_label("Labels").fill("commit=4f2a91c\njob=build-1482")
+    await page.get_by_role("button", name="Take a lease").click()
+    await expect(page.get_by_text("You have the cluster")).to_be_visible()
+    await expect(page.get_by_text("commit=4f2a91c")).to_be_visible()
+    await expect(watched.locator(f"#pool-{pool['id']}")).to_contain_text("1 leased")
+    lease = re.sub(r"[?#].*", "", page.url).rsplit("/", 1)[-1]
+
+    await page.get_by_label("Have it end later, by").select_option("1800")
+    await page.get_by_role("button", name="Extend").click()
+    await expect(page.get_by_text("The lease ends at")).to_be_visible()
+    await look(page, "lease")
+    for _ in range(3):
+        await api.call("POST", "/pools/ci/leases", {"purpose": "nightly"})
+    listed = await there.open("/leases")
+    await expect(listed.get_by_text("nightly").first).to_be_visible()
+    await look(listed, "leases")
+    await look(await there.open(f"/pools/{pool['id']}"), "pool")
+
+    await _sure(page, "Give it back", say_no=True)
+    assert (await api.call("GET", f"/leases/{lease}"))["state"] == "Held"
+    await _sure(page, "Give it back")
+    await expect(page.locator("#lease")).to_contain_text("Ended")
+
+
+async def test_access_is_seen_and_taken_back(window: Window, api: Api) -> None:
+    cluster = await api.create("accessed", SMALL)
+    await api.until_ready(cluster["id"], nodes=3)
+    await api.insist("POST", "/clusters/accessed/kubeconfig", {"role": "viewer"})
+
+    async def is_told() -> bool:
+        return bool((await api.call("GET", "/grants"))["items"])
+
+    await eventually(is_told, within=30, saying="the grant is heard of")
+    page = await window.open("/grants")
+    await expect(page.get_by_text("open", exact=True)).to_be_visible()
+    await look(page, "access")
+    await _sure(page, "Take back")
+    await expect(page.locator("#list").get_by_text("taken back")).to_be_visible()
+
+
+async def test_settings_are_changed_and_the_audit_says_by_whom(window: Window) -> None:
+    page = await window.open("/settings/members")
+    await page.get_by_label("Name").fill("alice@example.org")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await expect(page.get_by_role("rowheader", name="alice@example.org")).to_be_visible()
+    await page.get_by_label("Role of alice@example.org").select_option("owner")
+    await expect(page.get_by_text("alice@example.org is owner in default")).to_be_visible()
+    await look(page, "settings-members")
+
+    page = await window.open("/settings/quotas")
+    await page.locator("#quota-default").get_by_label("Nodes").fill("200")
+    await page.locator("#quota-default").get_by_role("button", name="Save").click()
+    await expect(page.locator("#team-default dl")).to_contain_text("/200")
+    await look(page, "settings-quotas")
+
+    page = await window.open("/settings/tokens")
+    await page.get_by_role("button", name="Make it").click()
+    await expect(page.locator("#issued code")).to_contain_text("caravan_")
+    await look(page, "settings-tokens")
+
+    page = await window.open("/settings/notifications")
+    await page.get_by_label("Name").fill("on-call")
+    await page.get_by_label("URL of an incoming webhook").fill("https://hooks.slack.com/services/T0/B0/X")
+    await page.get_by_role("button", name="Have it told").click()
+    await expect(page.get_by_role("heading", name="on-call")).to_be_visible()
+    await look(page, "settings-notifications")
+
+    page = await window.open("/audit")
+    await page.get_by_label("Kind").select_option("team")
+    await expect(page.locator("#list ins").get_by_text("200")).to_be_visible()
+    await page.get_by_label("Kind").select_option("")
+    await look(page, "audit")
+
+
+async def _sure(page: Page, button: str, *, say_no: bool = False) -> None:
+    """Press a button that asks whether one is sure, and answer."""
+    await page.locator("main").get_by_role("button", name=button).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_be_visible()
+    await dialog.get_by_role("button", name="No, leave it" if say_no else button).click()
+    await expect(dialog).to_be_hidden()
