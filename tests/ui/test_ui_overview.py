@@ -16,16 +16,6 @@ pytestmark = pytest.mark.ui
 expect.set_options(timeout=WAITS_MS)
 
 
-async def test_the_sandbox_opens_by_itself_and_says_what_to_do_first(window: Window) -> None:
-    page = await window.open("/")
-    await expect(page.get_by_role("heading", name="No clusters yet")).to_be_visible()
-    await expect(page.get_by_text("caravan cluster create demo")).to_be_visible()
-    await expect(page.get_by_role("note")).to_contain_text("simulated")
-    await look(page, "overview-empty")
-    await window.open("/clusters")
-    await look(page, "clusters-empty")
-
-
 async def test_somebody_logs_in_with_a_token_and_out_again(window: Window, stack: Stack) -> None:
     page = await window.open("/login?out=true")
     await look(page, "login")

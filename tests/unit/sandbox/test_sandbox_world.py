@@ -1,7 +1,6 @@
 """Cloud, kubelets and membership on a clock that moves when told: no sockets, real SQLite file."""
 
 import random
-import time
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -161,17 +160,18 @@ def test_quota_counts_machines_that_are_there(tmp_path: Path) -> None:
     world.store.close()
 
 
-def test_a_thousand_machines_cost_less_than_a_second(tmp_path: Path) -> None:
+def test_a_thousand_machines_cost_few_writes(tmp_path: Path) -> None:
     world = World(tmp_path, vm_boot_s=0, join_s=0)
     (first,) = world.order("cp-1")
     world.passes(0.25)
     world.init(first)
-    started = time.process_time()
+    statements: list[str] = []
+    world.store._db.set_trace_callback(statements.append)
     for batch in range(10):
         world.order(*(f"w-{batch}-{number}" for number in range(100)), user_data=AUTHORITY.user_data())
     world.passes(0.5)
     assert len(world.ready()) == 1001
-    assert time.process_time() - started < 1.0
+    assert 0 < statements.count("COMMIT") < 100, "one for each batch and each moment, and none for each machine"
     world.store.close()
 
 
