@@ -78,6 +78,9 @@ test: install ## All tests that need nothing but this checkout
 test-ui: install ## The UI in Debian's Chromium; screenshots of every screen in .screenshots
 	$(BIN)/pytest -m ui
 
+pictures: test-ui ## Draw the README's pictures anew, by the UI's tests
+	@for name in overview clusters cluster-making pool; do cp .screenshots/$$name-light-desk.png docs/pictures/$$name.png; done
+
 test-long: install ## What takes minutes: every service killed at every step, races of a hundred, long stories
 	$(BIN)/pytest -m long --timeout 600 --numprocesses 2 --dist loadfile
 
@@ -119,5 +122,5 @@ lock: $(INSTALLED) ## Resolve the dependencies anew
 clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots $(WEB)/node_modules
 
-.PHONY: help install demo demo-own demo-compose up lint format test test-ui test-long test-real test-images test-openstack \
+.PHONY: help install demo demo-own demo-compose up lint format test test-ui pictures test-long test-real test-images test-openstack \
 	bench artifacts images node-image docs lock clean

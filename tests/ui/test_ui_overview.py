@@ -52,6 +52,7 @@ async def test_two_windows_see_a_cluster_come_without_losing_what_is_typed(
     await expect(listed.get_by_role("searchbox")).to_be_focused()
     await expect(listed.get_by_role("searchbox")).to_have_value("see")
     await expect(listed).to_have_url(re.compile(r"/clusters\?q=see"))
+    await expect(listed.locator("#list tbody tr")).to_have_count(1)
     await look(overview, "overview")
     await look(listed, "clusters")
 

@@ -51,12 +51,6 @@ class Page:
         return self.api.settings.web_opens_on_loopback
 
     @property
-    def here(self) -> str:
-        """The address of this page with its whole query."""
-        query = self.request.url.query
-        return self.request.url.path + (f"?{query}" if query else "")
-
-    @property
     def menu(self) -> Sequence[Entry]:
         """The screens that open to the caller."""
         return entries_for(self.caller)
@@ -77,13 +71,14 @@ class Page:
 
     def live(self, region: str, topics: str) -> Markup:
         """The attributes of an element with the id `region`: fetched again when one of these topics of `live.py`
-        changes, and each minute, for what is told of the time.
+        changes, and each minute, for what is told of the time. It is fetched from where the browser is then: a list
+        that was narrowed meanwhile stays narrow, and waits for a request that narrows it.
         """
         triggers = ", ".join(f"live:{topic} from:body" for topic in (*topics.split(), "all", "minute"))
         return Markup(
-            'id="{0}" hx-get="{1}" hx-select="#{0}" hx-target="this" hx-swap="morph:outerHTML" hx-sync="this:replace" '
-            'hx-trigger="{2}"'
-        ).format(region, self.here, triggers)
+            'id="{0}" hx-get="" hx-select="#{0}" hx-target="this" hx-swap="morph:outerHTML" hx-sync="this:queue last" '
+            'hx-trigger="{1}"'
+        ).format(region, triggers)
 
     def action(self, path: str, **query: Any) -> Markup:
         """The attributes of a form or a button that changes something: sent once, whatever becomes live meanwhile."""
