@@ -46,7 +46,7 @@ class ApiProcess:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "caravan_api", env=self._env, stdout=log, stderr=log
             )
-        await eventually(self._answers, within=60, saying=f"the api answers; {self._log}")
+        await eventually(self._answers, within=120, saying=f"the api answers; {self._log}")
 
     async def kill(self) -> None:
         """As a crash ends it."""
@@ -64,7 +64,7 @@ class ApiProcess:
                 return False
             return True
 
-        await eventually(answered, within=60, every=0.1)
+        await eventually(answered, within=300, every=0.1)  # it may be killed again and again meanwhile
         return answers[0]
 
     async def _answers(self) -> bool:
