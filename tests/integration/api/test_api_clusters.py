@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,39 @@ from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.spec import ClusterSpec
 
+LOOKED_THROUGH = 300
+"""Facts, from the last one back: those of other tests' clusters come in between."""
 
-async def announced(stack: Stack, cluster: dict[str, Any], subject: str = "cluster.requested") -> dict[str, Any]:
-    """The last announcement of a cluster on the bus."""
+
+async def announced(
+    stack: Stack,
+    cluster: dict[str, Any],
+    subject: str = "cluster.requested",
+    such: Callable[[dict[str, Any]], bool] = bool,
+) -> dict[str, Any]:
+    """The newest announcement of a cluster on the bus, once it is such a one."""
 
     async def look() -> dict[str, Any] | None:
-        try:
-            message = await stack.service.bus.js.get_last_msg("FACTS", subject)
-        except NotFoundError:
-            return None
-        body: dict[str, Any] = json.loads(message.data or b"{}")
-        return body if body["cluster_id"] == cluster["id"] else None
+        said = await _newest(stack, cluster, subject)
+        return said if said and such(said) else None
 
     found = await eventually(look)
     assert found
     return found
+
+
+async def _newest(stack: Stack, cluster: dict[str, Any], subject: str) -> dict[str, Any] | None:
+    js = stack.service.bus.js
+    try:
+        last = (await js.get_last_msg("FACTS", subject)).seq or 0
+    except NotFoundError:
+        return None
+    for sequence in range(last, max(last - LOOKED_THROUGH, 0), -1):
+        message = await js.get_msg("FACTS", sequence)
+        body: dict[str, Any] = json.loads(message.data or b"{}") if message.subject == subject else {}
+        if body.get("cluster_id") == cluster["id"]:
+            return body
+    return None
 
 
 async def test_a_request_is_stored_told_and_shown(stack: Stack) -> None:
@@ -100,7 +119,8 @@ async def test_scaling_up_and_down_makes_new_generations(stack: Stack) -> None:
     answer = await stack.http.patch(path, json={"count": 4})
     assert answer.status_code == 202
     assert (answer.json()["generation"], answer.json()["phase"]) == (2, "Updating")
-    assert (await announced(stack, cluster))["spec"]["workers"][0]["count"] == 4
+    said = await announced(stack, cluster, such=lambda said: said["generation"] == 2)
+    assert said["spec"]["workers"][0]["count"] == 4
     assert (await stack.http.patch(path, json={"count": 4})).status_code == 200
     ready = await stack.make_ready(answer.json())
     assert ready["nodes"]["joined"] == 5
