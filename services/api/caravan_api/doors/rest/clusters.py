@@ -1,12 +1,13 @@
 """Clusters: ask for them, look at them, change them, let them go."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.access import Developer, Viewer
+from caravan_api.access import Caller, Developer, Viewer
 from caravan_api.doors.rest.bodies import ChangeCluster, CreateCluster, LimitLifetime, merged
 from caravan_api.doors.rest.context import (
     After,
@@ -173,13 +174,7 @@ async def hibernate(
     cluster: str, request: Request, caller: Developer, api: Parts, key: IdempotencyKeyHeader = None, team: Team = None
 ) -> JSONResponse:
     """Stop all machines of a Ready cluster until it is woken; disks, names and addresses are kept."""
-
-    async def work(tx: AsyncSession) -> Answer:
-        found = await find_cluster(tx, caller, cluster, team, lock=True)
-        changed = await api.desired.hibernate(tx, found, caller.user)
-        return answer_with(found, 202 if changed else 200)
-
-    return await once(request, caller, key, None, work)
+    return await _switched(api.desired.hibernate, cluster, request, caller, key, team)
 
 
 @router.post(
@@ -192,13 +187,7 @@ async def wake(
     cluster: str, request: Request, caller: Developer, api: Parts, key: IdempotencyKeyHeader = None, team: Team = None
 ) -> JSONResponse:
     """Start the machines of a sleeping cluster again; it is Ready once its kube-apiserver answers."""
-
-    async def work(tx: AsyncSession) -> Answer:
-        found = await find_cluster(tx, caller, cluster, team, lock=True)
-        changed = await api.desired.wake(tx, found, caller.user)
-        return answer_with(found, 202 if changed else 200)
-
-    return await once(request, caller, key, None, work)
+    return await _switched(api.desired.wake, cluster, request, caller, key, team)
 
 
 @router.put(
@@ -226,3 +215,20 @@ async def limit_lifetime(
 def check_etag(cluster: Cluster, if_match: str | None) -> None:
     """Raise `Stale` if the cluster is not in a state that If-Match names."""
     must_match(if_match, etag_of(cluster), f"the cluster {cluster.name}")
+
+
+async def _switched(
+    switch: Callable[[AsyncSession, Cluster, str], Awaitable[bool]],
+    cluster: str,
+    request: Request,
+    caller: Caller,
+    key: str | None,
+    team: str | None,
+) -> JSONResponse:
+    """Have it put to sleep or woken; 200 where it is as asked for already."""
+
+    async def work(tx: AsyncSession) -> Answer:
+        found = await find_cluster(tx, caller, cluster, team, lock=True)
+        return answer_with(found, 202 if await switch(tx, found, caller.user) else 200)
+
+    return await once(request, caller, key, None, work)
