@@ -77,7 +77,7 @@ def build(settings: Settings) -> Service:
     leases = Leases(desired, recorder, clock, pool_changed)
     reconciler = keys.ByKind(
         {
-            keys.CLUSTER: reconcile.ClusterReconciler(recorder, desired, pauses, settings.forget_nodes_s),
+            keys.CLUSTER: reconcile.ClusterReconciler(desired, pauses, settings.forget_nodes_s),
             keys.POOL: PoolReconciler(desired, leases),
             keys.SPARE: SpareReconciler(service.ask, recorder, pool_changed),
         }

@@ -13,7 +13,6 @@ from caravan_api.timeline import entry
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import ClusterEvent
 from caravan_shared.contracts.public import TOLD
-from caravan_shared.contracts.states import ClusterPhase
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.log import get_logger
@@ -117,7 +116,7 @@ async def _known(event: ClusterEvent, tx: AsyncSession) -> Cluster | None:
     cluster = await lock_cluster(tx, event.cluster_id)
     if cluster is None:
         log.warning("fact about an unknown cluster", cluster=str(event.cluster_id), fact=event.subject)
-    return None if cluster is None or cluster.phase == ClusterPhase.DELETED else cluster
+    return None if cluster is None or cluster.deleted_at else cluster
 
 
 def _fold_in(cluster: Cluster, heard: Heard[ClusterEvent]) -> bool:

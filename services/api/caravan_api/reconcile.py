@@ -1,7 +1,7 @@
-"""Bring every cluster to an end: say again what is wanted until it is so, then forget what is gone.
+"""Bring every cluster to an end: say again what is wanted until it is so.
 
 one cluster
-├── deletion is complete    → say `cluster.deleted`, free the name, forget the nodes
+├── it is gone              → nothing any more
 ├── its lifetime ends       → warn its owners in time, then want it no more
 ├── it has been quiet       → announce the desired state again, under a higher number
 └── otherwise               → come back when the next announcement would be due
@@ -16,16 +16,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.decide.announce import Pauses, Silence, announce_at
 from caravan_api.decide.endings import Lifetime
-from caravan_api.desired import SOURCE, Desired
-from caravan_api.nodes import forget_all, forget_removed
-from caravan_api.recorder import Recorder, lock_cluster
+from caravan_api.desired import Desired
+from caravan_api.nodes import forget_removed
+from caravan_api.recorder import lock_cluster
 from caravan_api.store import Cluster
-from caravan_api.timeline import Entry
-from caravan_shared.contracts.events import ClusterDeleted
 from caravan_shared.contracts.states import ClusterPhase
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.log import get_logger
-from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.reconciler import Turn
 
 log = get_logger(__name__)
@@ -42,7 +39,6 @@ async def live_keys(session: AsyncSession) -> list[str]:
 class ClusterReconciler:
     """One cluster at a time, under the plumbing's lease."""
 
-    recorder: Recorder
     desired: Desired
     pauses: Pauses
     forget_nodes_s: float
@@ -53,7 +49,7 @@ class ClusterReconciler:
             cluster = await session.get(Cluster, UUID(turn.key))
         if cluster is None or cluster.deleted_at:
             return None
-        if cluster.phase == ClusterPhase.DELETED or self._due(cluster) <= turn.now():
+        if self._due(cluster) <= turn.now():
             cluster = await self._act(turn)
         due_in_s = (self._due(cluster) - turn.now()).total_seconds()
         return None if cluster.deleted_at else max(due_in_s, 0.0)
@@ -63,9 +59,7 @@ class ClusterReconciler:
         async with turn.transaction() as tx:
             cluster = await lock_cluster(tx, UUID(turn.key))
             assert cluster is not None, "clusters are never dropped"
-            if cluster.phase == ClusterPhase.DELETED and not cluster.deleted_at:
-                await self._finish_deletion(tx, cluster, turn.now())
-            elif (lifetime := _lifetime(cluster)) and lifetime.is_over(turn.now()):
+            if (lifetime := _lifetime(cluster)) and lifetime.is_over(turn.now()):
                 await self.desired.delete(tx, cluster, "its lifetime", "it ended")
             elif lifetime and lifetime.warns(turn.now()):
                 await self.desired.warn_of_end(tx, cluster)
@@ -90,14 +84,6 @@ class ClusterReconciler:
         await self.desired.announce(tx, cluster)
         await forget_removed(tx, cluster.id, now - timedelta(seconds=self.forget_nodes_s))
         log.info("announced again", cluster=str(cluster.id), announcement=cluster.announcement)
-
-    async def _finish_deletion(self, tx: AsyncSession, cluster: Cluster, now: datetime) -> None:
-        cluster.deleted_at = now
-        cluster.node_sets = []
-        await forget_all(tx, cluster.id)
-        await self.recorder.record(tx, cluster, SOURCE, Entry("deleted", "Nothing of the cluster is left"))
-        await say(tx, ClusterDeleted(cluster_id=cluster.id, team=cluster.team, name=cluster.name))
-        log.info("cluster deleted", cluster=str(cluster.id), name=cluster.name)
 
 
 def _lifetime(cluster: Cluster) -> Lifetime | None:

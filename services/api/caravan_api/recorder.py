@@ -18,17 +18,22 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.decide.facts import Facts, Health
 from caravan_api.decide.nodes import NodeState, role_of
 from caravan_api.decide.phase import Wanted, conclude
+from caravan_api.nodes import forget_all
 from caravan_api.progress import told
 from caravan_api.readmodel import FailureView, NodeSetView
 from caravan_api.store import Cluster, Counter, Node, TimelineEntry
 from caravan_api.timeline import Entry
+from caravan_shared.contracts.events import ClusterDeleted
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import CLUSTER_MOVES, ClusterPhase, Verdict, move
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import after_commit
 from caravan_shared.plumbing.dialects import insert_into
+from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.outbox import say
+
+log = get_logger(__name__)
 
 CHANGES = "changes"
 _VERDICTS_KEPT = 24  # of a cluster: what a list draws of its health
@@ -56,6 +61,8 @@ class Recorder:
         """Conclude the cluster's phase anew, number this change; tell timeline and team what happened."""
         now = self._clock.now()
         news = [*entries, *_conclude(cluster)]
+        if cluster.phase == ClusterPhase.DELETED and cluster.deleted_at is None:
+            news.append(await _let_go(tx, cluster, now))
         last = await _next_numbers(tx, len(news) + 1)
         for number, entry in enumerate(news, start=last - len(news)):
             tx.add(_row(cluster.id, cluster.team, number, now, source, entry))
@@ -149,6 +156,15 @@ def _conclude(cluster: Cluster) -> Sequence[Entry]:
         return ()
     why = f": {failure.reason}" if failure else ""
     return (Entry("phase", f"The cluster is {new}{why}", {"phase": new.value, "before": old.value}),)
+
+
+async def _let_go(tx: AsyncSession, cluster: Cluster, now: datetime) -> Entry:
+    """Free the name of a cluster that nothing is left of, forget its nodes, tell everybody."""
+    cluster.deleted_at, cluster.node_sets = now, []
+    await forget_all(tx, cluster.id)
+    await say(tx, ClusterDeleted(cluster_id=cluster.id, team=cluster.team, name=cluster.name))
+    log.info("cluster deleted", cluster=str(cluster.id), name=cluster.name)
+    return Entry("deleted", "Nothing of the cluster is left")
 
 
 def _row(cluster_id: UUID, team: str, number: int, now: datetime, source: str, entry: Entry) -> TimelineEntry:

@@ -33,6 +33,7 @@ from caravan_shared.plumbing.streams import FACTS, Kept
 from caravan_shared.plumbing.vitals import AsgiApp, Vitals
 
 _PRUNE_EVERY_S = 3600.0
+_KEEP_ALIVE_S = 75  # longer than clients and balancers keep idle connections: no request meets a closing one
 
 log = get_logger(__name__)
 
@@ -153,7 +154,10 @@ class Service:
 
     @asynccontextmanager
     async def _running_in(self, group: asyncio.TaskGroup, listener: socket.socket) -> AsyncIterator[None]:
-        server = _Server(uvicorn.Config(self._vitals, log_config=None, lifespan="off", access_log=False))
+        http = uvicorn.Config(
+            self._vitals, log_config=None, lifespan="off", access_log=False, timeout_keep_alive=_KEEP_ALIVE_S
+        )
+        server = _Server(http)
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         tasks: list[asyncio.Task[None]] = []
         try:

@@ -187,7 +187,7 @@ async def test_deletion_ends_from_every_state_and_frees_the_name(stack: Stack, f
     await announced(stack, cluster, "cluster.deleted")
     assert (await stack.http.get(f"/v1/clusters/{cluster['name']}")).status_code == 404
     again = await stack.http.post("/v1/clusters", json={"name": cluster["name"], "spec": ClusterSpec.example})
-    assert again.status_code == 202
+    assert again.status_code == 202, again.text
     await stack.tell(*facts)
     deleted = await stack.http.get("/v1/clusters", params={"phase": "Deleted", "q": cluster["name"]})
     assert [item["id"] for item in deleted.json()["items"]] == [cluster["id"]]
@@ -252,4 +252,4 @@ async def test_a_virtual_ip_is_had_once_on_a_cloud_however_many_ask_at_once_and_
     await stack.tell(*gone_facts(cluster))
     await stack.phase(cluster, "Deleted")
     again = await stack.http.post("/v1/clusters", json={"name": fresh(), "spec": spec})
-    assert again.status_code == 202
+    assert again.status_code == 202, again.text
