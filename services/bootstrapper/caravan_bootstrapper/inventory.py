@@ -29,7 +29,11 @@ PKI, TOKENS, SANDBOX_TOKEN, SSH_KEY, KNOWN_HOSTS, CILIUM_ETCD = (  # file names
     "cilium-etcd.json",
 )
 ETCD_CLIENT_PORT, EVENTS_ETCD_CLIENT_PORT = 2379, 2389
-GROUPS = ("joining", "first_control_plane", "etcd", "control_plane", "workers", "leaving", "manager", "bystanders")
+GROUPS = (
+    *("joining", "first_control_plane", "carriers", "etcd", "control_plane", "workers"),
+    *("leaving", "manager", "bystanders"),
+)
+INSTALLING = frozenset({Play.SITE, Play.ADD_NODES, Play.UPGRADE})
 PLATFORMS = {Connection.SANDBOX: "sandbox", Connection.SSH: "linux"}
 """The role that serves machines which are reached like this."""
 
@@ -96,6 +100,11 @@ def token_file(node_set: str) -> str:
     return f"join-token-{node_set}"
 
 
+def node_state_file(role: Role) -> str:
+    """Name of the file with the state of every node of the role."""
+    return f"node-state-{role.value}.json"
+
+
 def to_yaml(inventory: dict[str, Any]) -> str:
     """The inventory as text; every value that is text is marked `!unsafe`."""
     return yaml.dump(_marked(inventory), Dumper=_Dumper, sort_keys=False, width=1000)
@@ -106,6 +115,8 @@ def _members(work: Work) -> dict[str, list[str]]:
     names = [node.name for node in work.nodes]
     if work.play in (Play.SITE, Play.ADD_NODES):
         groups["joining"] = names
+    if work.play in (Play.SITE, Play.ADD_NODES) and work.spec.network.virtual_ip:
+        groups["carriers"] = [node.name for node in work.nodes if node.role is Role.CONTROL_PLANE]
     if work.play is Play.SITE:
         groups["first_control_plane"] = names[:1]
     if work.play in (Play.SITE, Play.UPGRADE, Play.RENEW):
@@ -228,6 +239,8 @@ def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any
             "kubeadm_address": node.address if node.role is Role.CONTROL_PLANE else None,
             **registration(node_set),
         }
+    if node.role and work.artifacts and work.play in INSTALLING:
+        variables["caravan_node_state_file"] = str(work.secrets_dir / node_state_file(node.role))
     return variables
 
 

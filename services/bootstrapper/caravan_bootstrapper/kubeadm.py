@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from caravan_shared.contracts.spec import ClusterSpec, NodeSet
+from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role
 
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
 NODE_STATE, NODE_DOCUMENT = "/var/lib/caravan/node_state.py", "/var/lib/caravan/node.json"
@@ -66,26 +66,30 @@ def join_configuration(template: Path, *, node_set: NodeSet, endpoint: str, toke
     return _load(template).render(variables)
 
 
-def node_state(
+def node_state(playbooks_dir: Path, document: str) -> NodeState:
+    """What brings a machine to the state that the document describes."""
+    program = playbooks_dir / "plugins" / "module_utils" / "node_state.py"
+    return NodeState(program.read_text(), document)
+
+
+def node_document(
     playbooks_dir: Path,
     *,
-    node_set: NodeSet,
+    role: Role,
     artifacts: Mapping[str, Any],
     resolvers: Sequence[str],
     zone: str,
     pod_cidr: str,
-) -> NodeState:
-    """The state of any node of the set, whatever its address. `artifacts`: as `Artifacts.for_roles` answers."""
+) -> str:
+    """The state (JSON) of any node of the role, whatever its address. `artifacts`: as `Artifacts.for_roles` answers."""
     variables: Mapping[str, Any] = {
-        "caravan_role": node_set.role.value,
+        "caravan_role": role.value,
         "caravan_artifacts": artifacts,
         "caravan_resolvers": list(resolvers),
         "caravan_zone": zone,
         "kubeadm_pod_cidr": pod_cidr,
     }
-    document = yaml.safe_load(_load(playbooks_dir / "templates" / "node.yaml.j2").render(variables))
-    program = playbooks_dir / "plugins" / "module_utils" / "node_state.py"
-    return NodeState(program.read_text(), json.dumps(document))
+    return json.dumps(yaml.safe_load(_load(playbooks_dir / "templates" / "node.yaml.j2").render(variables)))
 
 
 def user_data(*, join: str | None, node: NodeState | None, authorized_key: str, version: str) -> str:

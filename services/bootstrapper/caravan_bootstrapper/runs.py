@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from caravan_bootstrapper import inventory, records, ssh, store, tokens, upkeep
+from caravan_bootstrapper import inventory, kubeadm, records, ssh, store, tokens, upkeep
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
 from caravan_bootstrapper.progress import SILENT_FOR, telling
@@ -165,6 +165,9 @@ class Runs:
             asked = AskClientCertificate(cluster_id=run.cluster_id, purpose="cilium-etcd")
             secrets[inventory.CILIUM_ETCD] = (await self._ask_certificate(asked)).model_dump_json()
         spec = spec.model_copy(update={"version": run.version})
+        artifacts = await self._artifacts_for(spec, chosen)
+        if artifacts and run.play in inventory.INSTALLING:
+            secrets |= self._node_states(spec, chosen, artifacts, zone=endpoint.rpartition(":")[0])
         work = inventory.Work(
             play=Play(run.play),
             cluster=cluster.name,
@@ -179,7 +182,7 @@ class Runs:
             joins_in_flight=self._settings.joins_in_flight,
             upgrade_first=run.upgrade_first,
             bystanders=bystanders,
-            artifacts=await self._artifacts_for(spec, chosen),
+            artifacts=artifacts,
             resolvers=self._settings.resolvers,
         )
         variables: dict[str, str | int] = {
@@ -194,6 +197,22 @@ class Runs:
         if nodes[0].connection is Connection.SANDBOX:
             return {}
         return await self._artifacts.for_roles(spec.version, spec.network)
+
+    def _node_states(
+        self, spec: ClusterSpec, nodes: list[NodeView], artifacts: dict[str, Any], *, zone: str
+    ) -> dict[str, str]:
+        """File name → state, rendered once a role; Ansible would do it on every machine anew."""
+        return {
+            inventory.node_state_file(role): kubeadm.node_document(
+                self._settings.playbooks_dir,
+                role=role,
+                artifacts=artifacts,
+                resolvers=self._settings.resolvers,
+                zone=zone,
+                pod_cidr=str(spec.network.pod_cidr),
+            )
+            for role in {node.role for node in nodes if node.role}
+        }
 
     async def _wait_for_ssh(self, run: Run) -> None:
         """New machines answer some seconds after their cloud calls them running. MachinesSilent where they never do."""

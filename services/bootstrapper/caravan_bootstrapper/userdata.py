@@ -98,14 +98,15 @@ class UserDataDesk:
         )
 
     async def _node_state(self, cluster: _Joinable, node_set: NodeSet) -> kubeadm.NodeState:
-        return kubeadm.node_state(
+        document = kubeadm.node_document(
             self._playbooks_dir,
-            node_set=node_set,
+            role=node_set.role,
             artifacts=await self._artifacts.for_roles(cluster.version, cluster.spec.network),
             resolvers=self._resolvers,
             zone=cluster.endpoint.rpartition(":")[0],
             pod_cidr=str(cluster.spec.network.pod_cidr),
         )
+        return kubeadm.node_state(self._playbooks_dir, document)
 
     async def _authorized_key(self, cluster_id: UUID) -> str:
         async with self._db.transaction() as tx:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,19 @@ def groups(work: Work) -> dict[str, list[str]]:
 )
 def test_each_play_finds_its_groups(play: Play, expected: dict[str, list[str]]) -> None:
     assert groups(replace(WORK, play=play)) == expected
+
+
+def test_only_control_planes_that_come_carry_the_virtual_ip() -> None:
+    spec = SPEC.model_copy(update={"network": SPEC.network.model_copy(update={"virtual_ip": ip_address("10.0.0.9")})})
+    assert groups(replace(WORK, spec=spec))["carriers"] == ["cp-1", "cp-2"]
+    assert "carriers" not in groups(replace(WORK, spec=spec, play=Play.UPGRADE))
+
+
+@pytest.mark.parametrize("play", inventory.INSTALLING)
+def test_every_machine_that_installs_something_is_told_where_its_state_is(play: Play) -> None:
+    hosts = build(replace(WORK, play=play, artifacts={"worker": {}}))["all"]["hosts"]
+    assert hosts["gpu-1"]["caravan_node_state_file"] == "/run/secrets/node-state-worker.json"
+    assert hosts["etcd-1"]["caravan_node_state_file"] == "/run/secrets/node-state-etcd.json"
 
 
 def test_every_group_exists_even_when_empty() -> None:

@@ -133,7 +133,7 @@ def worker_artifacts(files: int) -> dict[str, Any]:
 
 def worker_state(**given: Any) -> kubeadm.NodeState:
     told = {"resolvers": (), "zone": "caravan.test", "pod_cidr": "10.244.0.0/16", "artifacts": worker_artifacts(1)}
-    return kubeadm.node_state(PLAYBOOKS, node_set=node_set(), **{**told, **given})
+    return kubeadm.node_state(PLAYBOOKS, kubeadm.node_document(PLAYBOOKS, role=Role.WORKER, **{**told, **given}))
 
 
 def test_user_data_stays_far_below_the_limit() -> None:
