@@ -22,8 +22,8 @@ from dotenv import dotenv_values
 from caravan_cli.context import CREDENTIALS, write_credentials
 from caravan_cli.errors import UsageProblem
 from caravan_cli.nats import accounts
-from caravan_cli.nats.command import ACCOUNTS, PASSWORDS
-from caravan_cli.nats.credentials import Credentials, load, save
+from caravan_cli.nats.credentials import nats_url
+from caravan_cli.nats.folder import give, kept
 from caravan_cli.outcome import tell
 from caravan_cli.private_files import write_private
 from caravan_cli.up.wiring import SERVICES
@@ -66,12 +66,12 @@ def write_secrets(
     (folder / "nats").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     had = {name: value for name, value in dotenv_values(checkout / ".env").items() if value is not None}
-    nats = _nats(folder / "nats")
+    nats = kept(folder / "nats") or give(folder / "nats", [TEAM])  # the first admin's team alone, at first
     servers = int(nats_servers)
     values = {
         **had,
         **{name: had.get(name) or secrets.token_urlsafe(32) for name in _passwords()},
-        "CARAVAN_NATS_URL": ",".join(_nats_url(accounts.OURS, nats.ours.password, host) for host in _hosts(servers)),
+        "CARAVAN_NATS_URL": ",".join(nats_url(accounts.OURS, nats.ours, f"{host}:4222") for host in _hosts(servers)),
         "CARAVAN_NATS_REPLICAS": str(servers),
         "CARAVAN_API_PUBLISHED_PORT": str(port),
         "COMPOSE_PROFILES": ",".join(_profiles(sandbox, servers)),
@@ -83,7 +83,7 @@ def write_secrets(
         folder / CREDENTIALS,
         url=f"http://127.0.0.1:{port}",
         token=values["CARAVAN_API_BOOTSTRAP_TOKEN"],
-        nats_url=_nats_url(TEAM, nats.teams[TEAM].password, "127.0.0.1") if TEAM in nats.teams else "",
+        nats_url=nats_url(TEAM, nats.teams[TEAM], "127.0.0.1:4222") if TEAM in nats.teams else "",
     )
     tell(f"Secrets are in {checkout / '.env'} and {folder}: keep a copy, they are made once.")
     tell(f"Next: docker compose up --detach --wait; then CARAVAN_STATE_DIR={folder} caravan cluster list")
@@ -107,21 +107,6 @@ def _profiles(sandbox: bool, servers: int) -> Iterable[str]:
 
 def _hosts(servers: int) -> list[str]:
     return ["nats", "nats-2", "nats-3"][:servers]
-
-
-def _nats_url(user: str, password: str, host: str) -> str:
-    return f"nats://{user}:{password}@{host}:4222"
-
-
-def _nats(folder: Path) -> Credentials:
-    """Everybody's passwords; where there were none, those of a server that knows the first admin's team alone."""
-    if known := load(folder / PASSWORDS):
-        return known
-    made = Credentials.new().for_teams([TEAM])
-    save(folder / PASSWORDS, made)
-    teams = {TEAM: made.teams[TEAM].bcrypt}
-    write_private(folder / ACCOUNTS, accounts.render(made.ours.bcrypt, made.system.bcrypt, teams))
-    return made
 
 
 def _routes(servers: int, password: str) -> str:

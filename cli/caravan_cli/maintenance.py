@@ -1,4 +1,4 @@
-"""`caravan cluster maintenance`: when upgrades and the renewal of certificates may begin."""
+"""`caravan cluster maintenance` and `caravan pool maintenance`: when what disturbs clusters may begin."""
 
 from typing import Annotated
 
@@ -14,14 +14,22 @@ from caravan_cli.session import client
 _EVERY_DAY = "daily"
 
 
-def set_windows(
+Windows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--window",
+        metavar="'DAYS HH:MM DURATION [ZONE]'",
+        help="Such as 'sat,sun 02:00 4h Europe/Berlin'. Repeat.",
+    ),
+]
+AnyTime = Annotated[bool, typer.Option("--any-time", help="No windows: everything may begin at once.")]
+
+
+def of_cluster(
     ctx: typer.Context,
     name: options.Name,
-    window: Annotated[
-        list[str] | None,
-        typer.Option(metavar="'DAYS HH:MM DURATION [ZONE]'", help="Such as 'sat,sun 02:00 4h Europe/Berlin'. Repeat."),
-    ] = None,
-    any_time: Annotated[bool, typer.Option("--any-time", help="No windows: everything may begin at once.")] = False,
+    window: Windows = None,
+    any_time: AnyTime = False,
     output: options.OutputForm = Output.TABLE,
 ) -> None:
     """Set a cluster's maintenance windows, in the place of those it has. DAYS may be `daily`; the zone is UTC.
@@ -32,14 +40,40 @@ def set_windows(
 
       caravan cluster maintenance demo --any-time
     """
-    if bool(window) == any_time:
-        raise UsageProblem("When? Give --window, once or several times, or --any-time.")
-    windows = [parse(text) for text in window or ()]
+    windows = _windows(window, any_time=any_time)
     with client(ctx) as api:
         cluster = api.change(name, {"maintenance": {"windows": windows}}, etag=api.cluster(name).etag)
     when = "in its maintenance windows" if windows else "at any time"
     tell(f"Upgrades and the renewal of certificates of cluster {cluster.name} begin {when} from now on.")
     show(cluster, output)
+
+
+def of_pool(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The pool's name or id.", show_default=False)],
+    window: Windows = None,
+    any_time: AnyTime = False,
+) -> None:
+    """Set the maintenance windows of a pool's template, in the place of those it has: its spares are replaced in them.
+
+    Clusters that the pool makes have these windows, too.
+
+    Example:
+
+      caravan pool maintenance ci --window "daily 02:00 4h Europe/Berlin"
+    """
+    windows = _windows(window, any_time=any_time)
+    with client(ctx) as api:
+        pool = api.pool(name)
+        pool = api.change_pool(pool.id, {"template": {"maintenance": {"windows": windows}}}, etag=pool.etag)
+    when = "in these maintenance windows" if windows else "at any time"
+    tell(f"Spares of pool {pool.name} that were made from an earlier template are replaced {when} from now on.")
+
+
+def _windows(texts: list[str] | None, *, any_time: bool) -> list[Json]:
+    if bool(texts) == any_time:
+        raise UsageProblem("When? Give --window, once or several times, or --any-time.")
+    return [parse(text) for text in texts or ()]
 
 
 def parse(text: str) -> Json:

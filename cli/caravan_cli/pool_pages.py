@@ -19,7 +19,7 @@ _BUCKETS = (
     ("ready", "whoever comes next gets one"),
     ("making", "asked for, or not yet found fit"),
     ("asleep", "spares whose machines are stopped; woken when none is ready"),
-    ("stale", "of an earlier template; replaced"),
+    ("stale", "of an earlier template; replaced now"),
     ("old", "spares for too long; replaced once others are ready"),
     ("broken", "did not come to be, or are fit no more; replaced"),
     ("leaving", "being deleted"),
@@ -129,6 +129,8 @@ def _facts(pool: Pool, now: datetime) -> Iterable[tuple[Cell, Cell]]:
         yield "Trouble", pool.trouble
     if pool.next_try_at:
         yield "Next try", f"in {age(now, pool.next_try_at)}"
+    if pool.roll:
+        yield "Roll", pool.roll
     yield "Created", f"{age(pool.created_at, now)} ago by {pool.created_by or 'someone'}"
 
 

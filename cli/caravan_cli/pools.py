@@ -164,13 +164,17 @@ def change(
     machine_type: options.MachineTypes = None,
     etcd: options.EtcdNodes = None,
     cni: options.PodNetwork = None,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="Replace spares of an earlier template without waiting for a window.")
+    ] = False,
     file: Annotated[
         str | None,
         typer.Option("--file", "-f", help="YAML file with what shall be otherwise in the spec, as a merge patch."),
     ] = None,
     output: options.OutputForm = Output.TABLE,
 ) -> None:
-    """Change what is given, and nothing else. Clusters made as before are replaced; leases run on.
+    """Change what is given, and nothing else. Spares made as before are replaced, in the template's maintenance windows
+    if it has any; leases run on.
 
     Examples:
 
@@ -199,13 +203,15 @@ def change(
         shared_with=None if shared_with is None else [team for team in shared_with if team],
         max_leases_per_team=max_leases_per_team,
     )
+    if file and at_once:
+        raise UsageProblem("Say it in the file, as template.maintenance.at_once: it names a version.")
     patch = _from_file(file, flags, rules)["spec"] if file else rules
-    if not patch and flags == SpecFlags():
+    if not patch and flags == SpecFlags() and not at_once:
         raise UsageProblem("Change what? Give at least one option; see --help.")
     with client(ctx) as api:
         pool = api.pool(name)
-        if flags != SpecFlags():
-            patch = {**patch, "template": template_patch(pool.spec.get("template", {}), flags)}
+        if flags != SpecFlags() or at_once:
+            patch = {**patch, "template": template_patch(pool.spec.get("template", {}), flags, at_once=at_once)}
         pool = api.change_pool(pool.id, patch, etag=pool.etag)
     tell(f"Pool {pool.name} keeps {pool.spares_wanted} clusters ready. See: caravan pool describe {pool.name}")
     _show_to_program(pool, output)
@@ -232,14 +238,19 @@ def delete(
     tell(f"Pool {pool.name} is being deleted; {pool.clusters.leased} leased clusters stay to the end of their leases.")
 
 
-def template_patch(template: Json, flags: SpecFlags) -> Json:
-    """The flags as a merge patch of a template. It replaces lists whole, so worker sets keep what is not given."""
+def template_patch(template: Json, flags: SpecFlags, *, at_once: bool = False) -> Json:
+    """The flags as a merge patch of a template. It replaces lists whole, so worker sets keep what is not given.
+
+    `at_once`: the roll to the version that the template then has waits for no window.
+    """
     sets = {each["name"]: each for each in template.get("workers", ())}
     if (flags.machine_types or flags.clouds) and not flags.workers:
         flags = replace(flags, workers=tuple(f"{name}={each['count']}" for name, each in sets.items()))
     patch = specs.from_flags(flags)
     if "workers" in patch:
         patch["workers"] = [{**sets.get(each["name"], {}), **each} for each in patch["workers"]]
+    if at_once:
+        patch["maintenance"] = {"at_once": patch.get("version", template.get("version"))}
     return patch
 
 

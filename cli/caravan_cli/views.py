@@ -277,6 +277,7 @@ class Pool(View):
     usual_making_s: float | None = None
     trouble: str | None = None
     next_try_at: datetime | None = None
+    roll: str | None = None
     deleting: bool = False
     created_at: datetime
     created_by: str | None = None

@@ -122,7 +122,7 @@ async def test_external_etcd_and_several_control_planes(api: Api) -> None:
 
 async def test_team_asks_by_event_and_is_answered(stack: Stack, api: Api) -> None:
     request_id, name = f"build-{uuid4().hex[:8]}", "by-event"
-    team = await nats.connect(stack.layout.team_nats_url)
+    team = await nats.connect(stack.accounts.team_url("default"))
     answers = await team.subscribe("progress.default.cluster.accepted")
     phases = await team.subscribe("progress.default.cluster.phase_changed")
     body = json.dumps({"request_id": request_id, "name": name, "spec": SMALL}).encode()
@@ -147,7 +147,7 @@ async def test_team_asks_by_event_and_is_answered(stack: Stack, api: Api) -> Non
 
 
 async def test_bad_request_by_event_is_answered_field_by_field(stack: Stack) -> None:
-    team = await nats.connect(stack.layout.team_nats_url)
+    team = await nats.connect(stack.accounts.team_url("default"))
     answers = await team.subscribe("progress.default.cluster.rejected")
     bad = {"request_id": "bad-1", "name": "Not A Label", "spec": {**SMALL, "control_plane": {"count": 2}}}
     await team.request("cluster.requested", json.dumps(bad).encode(), timeout=5)

@@ -14,7 +14,7 @@ from caravan_cli.up import Stack
 
 TOKENS, KUBECONFIGS, STRAYS = 60, 25, 15
 # The stack's own keys and credentials, readable by its owner alone; and the far end, which is no part of Caravan.
-KEEPS_SECRETS = frozenset({"credentials", "stack.json", "keys.json", "nats.conf"})
+KEEPS_SECRETS = frozenset({"credentials", "credentials.yaml", "stack.json", "keys.json"})
 FAR_END = "sandbox-cloud.db"
 
 
@@ -24,7 +24,7 @@ async def test_no_secret_is_left_behind(stack: Stack, api: Api) -> None:
     await api.until_ready(cluster["id"], nodes=3)
     secrets = {**await _tokens(api), **await _kubeconfigs(api, cluster["id"]), **await _strays(stack)}
     assert len(secrets) >= 100
-    secrets |= {"the first admin's token": stack.token, "the bus's password": stack.layout.nats_password}
+    secrets |= {"the first admin's token": stack.token, "the bus's password": stack.accounts.credentials.ours.password}
     await api.call("DELETE", f"/clusters/{cluster['id']}")
     await api.until_gone(cluster["id"])
     own = {"credentials": stack.state_dir / "credentials", "keys.json": stack.state_dir / "keys.json"}

@@ -88,7 +88,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def accepts(port: int) -> bool:
-    """Whether something accepts connections on this loopback port."""
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on this port of this machine."""
     with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return client.connect_ex((host, port)) == 0

@@ -1,5 +1,6 @@
 """`caravan nats`: give every team on record an account on the NATS server, for those who run Caravan."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -7,14 +8,10 @@ import typer
 
 from caravan_cli.errors import UsageProblem
 from caravan_cli.nats import accounts
-from caravan_cli.nats.credentials import Credentials, load, save
+from caravan_cli.nats.credentials import Credentials, Password
+from caravan_cli.nats.folder import ACCOUNTS, PASSWORDS, give, kept
 from caravan_cli.outcome import tell
-from caravan_cli.private_files import write_private
 from caravan_cli.session import client
-
-ACCOUNTS, PASSWORDS = "accounts.conf", "credentials.yaml"
-
-_HEAD = "# Written by `caravan nats accounts`: it is written anew whenever teams come or go.\n"
 
 # nats-server (2.15.1) makes the imports of an account that came by a reload work at the reload after that.
 _RELOAD = "nats-server --signal reload && nats-server --signal reload"
@@ -54,27 +51,15 @@ def write_accounts(
         teams = {str(team["name"]) for team in api.teams()}
     if strangers := sorted(set(rotate or ()) - teams):
         raise UsageProblem(f"There is no team {', '.join(strangers)} to rotate the password of.")
-    _make(folder)
-    before = load(folder / PASSWORDS) or Credentials.new()
-    after = before.for_teams(teams, rotate or ())
-    save(folder / PASSWORDS, after)  # first: a password that the server knows must not be lost
-    hashes = {name: password.bcrypt for name, password in after.teams.items()}
-    write_private(folder / ACCOUNTS, _HEAD + accounts.render(after.ours.bcrypt, after.system.bcrypt, hashes))
-    _say(folder, before, after)
+    before = kept(folder)
+    _say(folder, before.teams if before else {}, give(folder, teams, rotate or ()))
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise UsageProblem(f"{folder} cannot be made: {error.strerror}.") from error
-
-
-def _say(folder: Path, before: Credentials, after: Credentials) -> None:
+def _say(folder: Path, before: Mapping[str, Password], after: Credentials) -> None:
     for name, password in after.teams.items():
-        if before.teams.get(name) != password:
-            tell(f"{'New password' if name in before.teams else 'New account'}: {name}")
-    for name in sorted(set(before.teams) - set(after.teams)):
+        if before.get(name) != password:
+            tell(f"{'New password' if name in before else 'New account'}: {name}")
+    for name in sorted(set(before) - set(after.teams)):
         tell(f"Removed: {name}, which is no team any more")
     tell(f"Passwords are in {folder / PASSWORDS}: the services' own goes into CARAVAN_NATS_URL, for {accounts.OURS}.")
     tell(f'Have nats-server\'s configuration say: include "{ACCOUNTS}"  (a path from its own folder)')

@@ -16,7 +16,7 @@ import yaml
 from caravan_cli.errors import UsageProblem
 from caravan_cli.private_files import write_private
 
-_HEAD = "# Passwords of NATS users. Made by `caravan nats accounts`; whoever reads this can speak as any of them.\n"
+_HEAD = "# Passwords of NATS users, made by caravan; whoever reads this can speak as any of them.\n"
 _ROUNDS = 6
 """bcrypt's cost. A password has 256 random bits, so no slow hash is needed, and the server hashes at each connect."""
 
@@ -54,6 +54,11 @@ class Credentials:
         return Credentials(self.ours, self.system, {name: kept.get(name) or Password.new() for name in sorted(names)})
 
 
+def nats_url(user: str, password: Password, address: str) -> str:
+    """Where somebody connects, as `nats://`; `address` is host and port."""
+    return f"nats://{user}:{password.password}@{address}"
+
+
 def load(path: Path) -> Credentials | None:
     """What earlier runs made; None before the first. UsageProblem where the file is broken."""
     try:
@@ -63,11 +68,11 @@ def load(path: Path) -> Credentials | None:
             Password(**content["system"]),
             {str(name): Password(**had) for name, had in content["teams"].items()},
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise UsageProblem(
-            f"{path} is not what `caravan nats accounts` wrote ({type(error).__name__}: {error}). "
+            f"{path} is not what caravan wrote ({type(error).__name__}: {error}). "
             "Mend it, or remove it: then everybody gets a new password."
         ) from error
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from caravan_cli.nats.accounts import OURS
 from caravan_cli.up.errors import StackError, StackTaken
 
 FILE = "stack.json"
@@ -22,6 +21,7 @@ TEAM = "default"
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
 _NETWORKS = range(65, 127)  # second byte of 127.N.0.0/16 for stacks beside the usual one, which has 64
 _TRIES = 50
+_FORMERLY = ("nats_password", "nats_system_password", "team_password")  # kept with the accounts since
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,11 @@ class Layout:
     network: str = "127.64.0.0/16"
     api_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     sandbox_token: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
-    nats_password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
-    nats_system_password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
-    team_password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
 
     @property
     def api_url(self) -> str:
         """Where the REST API answers."""
         return f"http://{LOOPBACK}:{self.ports.api}"
-
-    @property
-    def nats_url(self) -> str:
-        """Where the services connect, password included."""
-        return f"nats://{OURS}:{self.nats_password}@{LOOPBACK}:{self.ports.nats}"
-
-    @property
-    def team_nats_url(self) -> str:
-        """Where the team `default` asks and is told how far its clusters are, password included."""
-        return f"nats://{TEAM}:{self.team_password}@{LOOPBACK}:{self.ports.nats}"
 
     @property
     def sandbox_url(self) -> str:
@@ -95,6 +82,8 @@ def load(state_dir: Path) -> Layout | None:
     path = state_dir / FILE
     try:
         content = json.loads(path.read_text())
+        for name in _FORMERLY:
+            content.pop(name, None)
         return Layout(**{**content, "ports": Ports(**content["ports"])})
     except FileNotFoundError:
         return None

@@ -1,6 +1,6 @@
 """The stack's real nats-server: where its binary is and how it is configured.
 
-Accounts are those of any other server (`caravan_cli.nats.accounts`), with `default` for the only team.
+Who may connect is in a file that it includes: see `caravan_cli.up.accounts`.
 """
 
 import json
@@ -8,9 +8,9 @@ import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from caravan_cli.nats import accounts
+from caravan_cli.up.accounts import INCLUDED
 from caravan_cli.up.errors import StackError
-from caravan_cli.up.layout import LOOPBACK, TEAM, Layout
+from caravan_cli.up.layout import LOOPBACK, Layout
 
 
 def binary() -> Path:
@@ -32,7 +32,7 @@ def binary() -> Path:
 
 
 def config(layout: Layout, store: Path) -> str:
-    """nats-server's configuration file."""
+    """nats-server's configuration file, to be kept in the state directory."""
     quoted = json.dumps  # its strings are a subset of what nats-server reads
     return f"""\
 # Rendered by `caravan up` at every start.
@@ -42,4 +42,5 @@ jetstream {{
   store_dir: {quoted(str(store))}
   sync_interval: always  # an acknowledged message survives a power cut
 }}
-{accounts.render(layout.nats_password, layout.nats_system_password, {TEAM: layout.team_password})}"""
+include {quoted(INCLUDED)}
+"""

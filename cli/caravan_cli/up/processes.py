@@ -56,6 +56,10 @@ class Process:
         """SIGTERM, without waiting."""
         self._popen.terminate()
 
+    def read_again(self) -> None:
+        """Have it read its configuration again: SIGHUP, which nats-server takes so."""
+        self._popen.send_signal(signal.SIGHUP)
+
     def stop(self, within_s: float) -> None:
         """Ask it to end, then make it."""
         if self.ended() is not None:

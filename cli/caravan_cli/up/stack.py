@@ -20,21 +20,33 @@ from typing import Literal, Self
 
 from caravan_cli.context import CREDENTIALS, write_credentials
 from caravan_cli.up import layout as layouts
+from caravan_cli.up.accounts import Accounts
 from caravan_cli.up.claim import Claim
 from caravan_cli.up.docker import Docker
 from caravan_cli.up.errors import StackError, StackTaken
-from caravan_cli.up.layout import Layout, Ports
+from caravan_cli.up.layout import TEAM, Layout, Ports
 from caravan_cli.up.nats import config
 from caravan_cli.up.processes import Process, Stray, rotate, tail
 from caravan_cli.up.readiness import calls_itself_dead, is_ready
 from caravan_cli.up.restarts import Restarts
-from caravan_cli.up.wiring import NATS, NATS_CONFIG, NATS_STORE, PARTS, SANDBOX, SERVICES, common_env, own_env, program
+from caravan_cli.up.wiring import (
+    API,
+    NATS,
+    NATS_CONFIG,
+    NATS_STORE,
+    PARTS,
+    SANDBOX,
+    SERVICES,
+    common_env,
+    own_env,
+    program,
+)
 
 READY_WITHIN_S = 90.0  # seven Pythons on two busy cores; usually 10
 STOP_WITHIN_S = 20.0  # a service lets its handlers finish for 15 s
 LOOK_EVERY_S = 0.1
 TEND_EVERY_S = 0.5
-ASK_EVERY_S = 10.0  # whether services are alive; they notice it themselves after a minute
+ASK_EVERY_S = 10.0  # whether services are alive, which they notice after a minute, and which teams there are
 TAIL_LINES = 25
 
 
@@ -61,6 +73,7 @@ class Stack:
         self.docker = docker
         self._claim = Claim(self.state_dir)
         self._layout: Layout | None = None
+        self._accounts: Accounts | None = None
         self._network_claim: socket.socket | None = None
         self._processes: dict[str, Process] = {}
         self._restarts = Restarts(say)
@@ -98,7 +111,14 @@ class Stack:
     @property
     def nats_url(self) -> str:
         """Where its services connect to NATS."""
-        return self.layout.nats_url
+        return self.accounts.our_url
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may connect to its nats-server; known once started."""
+        if self._accounts is None:
+            raise StackError("This stack has not been started.")
+        return self._accounts
 
     @property
     def nats_store(self) -> Path:
@@ -108,7 +128,7 @@ class Stack:
     @property
     def env(self) -> dict[str, str]:
         """What every process of it has in its environment."""
-        return common_env(self.layout, self.state_dir, self._extra_env, self.docker)
+        return common_env(self.layout, self.state_dir, self.nats_url, self._extra_env, self.docker)
 
     def log(self, part: str) -> Path:
         """The log file of a part."""
@@ -138,6 +158,7 @@ class Stack:
                 for part in (SANDBOX, *SERVICES):
                     self._launch(part)
                 self.wait_ready(PARTS)
+                self.accounts.look()
             except BaseException:
                 self.stop()
                 raise
@@ -190,15 +211,20 @@ class Stack:
                 time.sleep(LOOK_EVERY_S)
 
     def tend(self) -> None:
-        """One look: start again what crashed or calls itself dead, with growing pauses; keep logs small."""
+        """One look: start again what crashed or calls itself dead, with growing pauses; keep logs small.
+
+        Teams that the api has on record by now get accounts on the nats-server.
+        """
         with self._lock:
             if time.monotonic() > self._next_look:
                 self._next_look = time.monotonic() + ASK_EVERY_S
                 self._end_the_dead()
+                self._let_teams_in()
             for part, process in list(self._processes.items()):
                 rotate(process.log)
                 if self._restarts.is_due(part, process.ended(), process.log):
                     self._launch(part)
+            self.accounts.have_read(self._processes[NATS])
 
     @contextmanager
     def tended(self) -> Iterator[None]:
@@ -242,14 +268,22 @@ class Stack:
         nats_config = self.state_dir / NATS_CONFIG
         nats_config.touch(mode=0o600)
         nats_config.write_text(config(self.layout, self.nats_store))
+        self._accounts = Accounts(self.state_dir, self.layout, self._say)
         write_credentials(
-            self.state_dir / CREDENTIALS, url=self.url, token=self.token, nats_url=self.layout.team_nats_url
+            self.state_dir / CREDENTIALS,
+            url=self.url,
+            token=self.token,
+            nats_url=self.accounts.team_url(TEAM) if TEAM in self.accounts.credentials.teams else "",
         )
 
     def _launch(self, part: str) -> None:
         env = {**self.env, **own_env(part, self.layout, self.docker)}
         self._processes[part] = Process(program(part, self.layout, self.state_dir), self.log(part), env)
         self._claim.note(self._processes)
+
+    def _let_teams_in(self) -> None:
+        if is_ready(self._processes[API].program):  # one that hangs would keep us from all else
+            self.accounts.look()
 
     def _end_the_dead(self) -> None:
         for part in SERVICES:

@@ -10,8 +10,8 @@ from caravan_cli.up.layout import Layout
 from caravan_cli.up.nats import binary
 from caravan_cli.up.processes import Program
 
-NATS, SANDBOX = "nats", "sandbox"
-SERVICES = ("dns", "provisioner", "bootstrapper", "health", "api")
+NATS, SANDBOX, API = "nats", "sandbox", "api"
+SERVICES = ("dns", "provisioner", "bootstrapper", "health", API)
 PARTS = (NATS, SANDBOX, *SERVICES)
 
 NATS_CONFIG = "nats.conf"
@@ -29,14 +29,14 @@ def program(part: str, layout: Layout, state_dir: Path) -> Program:
 
 
 def common_env(
-    layout: Layout, state_dir: Path, extra: Mapping[str, str], docker: Docker | None = None
+    layout: Layout, state_dir: Path, nats_url: str, extra: Mapping[str, str], docker: Docker | None = None
 ) -> dict[str, str]:
     """What every process of the stack is told: our environment, `extra`, and how the parts find each other."""
     inherited = {name: value for name, value in os.environ.items() if name not in _CLIENTS_OWN}
     ports = {f"CARAVAN_{part.upper()}_HTTP_PORT": str(getattr(layout.ports, part)) for part in (SANDBOX, *SERVICES)}
     wiring = {
         "CARAVAN_STATE_DIR": str(state_dir),
-        "CARAVAN_NATS_URL": layout.nats_url,
+        "CARAVAN_NATS_URL": nats_url,
         "CARAVAN_SANDBOX_URL": layout.sandbox_url,
         "CARAVAN_SANDBOX_TOKEN": layout.sandbox_token,
         "CARAVAN_SANDBOX_NETWORK": layout.network,
@@ -49,7 +49,7 @@ def common_env(
 
 def own_env(part: str, layout: Layout, docker: Docker | None = None) -> dict[str, str]:
     """What only this part is told. Where nothing is real, whoever sits at this machine may see and do all in the UI."""
-    if part != "api":
+    if part != API:
         return {}
     return {
         "CARAVAN_API_BOOTSTRAP_TOKEN": layout.api_token,

@@ -125,14 +125,15 @@ class Grants:
 
         The wish is stored first, as in `revoke`; what could not be removed at once is told as pending.
         """
+        reach = store.reach(request.team, request.clusters)
         async with self.credentials.database.transaction() as tx:
-            grants = await store.take_back(tx, request.user, request.team)
+            grants = await store.take_back(tx, request.user, reach)
         by_cluster = {cluster: list(those) for cluster, those in groupby(grants, lambda grant: grant.cluster_id)}
         for cluster_id in by_cluster:
             self.wake(str(cluster_id))
         reasons = await self._closed_now(by_cluster)
         async with self.credentials.database.reading() as session:
-            still = {grant.id for grant in await store.held_by(session, request.user, request.team)}
+            still = {grant.id for grant in await store.held_by(session, request.user, reach)}
         log.info("all access revoked", user=request.user, team=request.team, grants=len(grants), pending=len(still))
         taken = [_taken_back(grant, reasons.get(grant.cluster_id), is_held=grant.id in still) for grant in grants]
         return RevokedAll(items=tuple(taken[:LISTED]), more=len(taken[LISTED:]))

@@ -4,13 +4,13 @@ Facts heard are kept in columns that only move one way (a flag that rises, a num
 matter in which order or how often they come.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, case, delete, update
+from sqlalchemy import JSON, BigInteger, ColumnElement, case, delete, or_, true, update
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -165,27 +165,32 @@ async def grants_of(session: AsyncSession, cluster_id: UUID) -> list[Grant]:
     )
 
 
-async def take_back(tx: AsyncSession, user: str, team: str | None) -> list[Grant]:
-    """Mark as revoked all that a person holds on a team's clusters (None: on everyone's), in one statement.
+def reach(team: str | None, others: Collection[UUID] = ()) -> ColumnElement[bool]:
+    """The condition on a grant that it is of one of a team's clusters or of some others; any, where that is None."""
+    if team is None:
+        return true()
+    on_cluster = col(Grant.cluster_id)
+    return or_(on_cluster.in_(select(Cluster.id).where(Cluster.team == team)), on_cluster.in_(others))
+
+
+async def take_back(tx: AsyncSession, user: str, clusters: ColumnElement[bool]) -> list[Grant]:
+    """Mark as revoked all that a person holds on these clusters (see `reach`), in one statement.
 
     So nothing that is opened meanwhile gets past it; what is still being made stays so, and is not handed out any more.
     """
     closing = case((col(Grant.state) == GrantState.OPEN.value, GrantState.CLOSING.value), else_=col(Grant.state))
-    await tx.exec(update(Grant).where(*_held_by(user, team)).values(revoked=True, state=closing))
-    return await held_by(tx, user, team)
+    await tx.exec(update(Grant).where(*_held_by(user, clusters)).values(revoked=True, state=closing))
+    return await held_by(tx, user, clusters)
 
 
-async def held_by(session: AsyncSession, user: str, team: str | None) -> list[Grant]:
-    """A person's grants that are not closed, cluster by cluster."""
-    statement = select(Grant).where(*_held_by(user, team)).order_by(col(Grant.cluster_id), col(Grant.issued_at))
+async def held_by(session: AsyncSession, user: str, clusters: ColumnElement[bool]) -> list[Grant]:
+    """A person's grants on these clusters that are not closed, cluster by cluster."""
+    statement = select(Grant).where(*_held_by(user, clusters)).order_by(col(Grant.cluster_id), col(Grant.issued_at))
     return list((await session.exec(statement)).all())
 
 
-def _held_by(user: str, team: str | None) -> tuple[ColumnElement[bool], ...]:
-    theirs = (col(Grant.user) == user, col(Grant.state) != GrantState.CLOSED.value)
-    return (
-        theirs if team is None else (*theirs, col(Grant.cluster_id).in_(select(Cluster.id).where(Cluster.team == team)))
-    )
+def _held_by(user: str, clusters: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    return (col(Grant.user) == user, col(Grant.state) != GrantState.CLOSED.value, clusters)
 
 
 async def live_keys(session: AsyncSession) -> list[str]:

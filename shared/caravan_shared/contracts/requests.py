@@ -125,13 +125,14 @@ class RevokedAll(Reply):
 
 
 class AskRevokeAll(Request):
-    """api → dns: take all access of a person away, on the clusters of one team or of all."""
+    """api → dns: take all access of a person away, on the clusters of one team and those named, or on all."""
 
     subject: ClassVar[str] = "rpc.dns.revoke_all"
     reply: ClassVar[type[Reply]] = RevokedAll
     timeout_s: ClassVar[float] = 20.0
     user: str
     team: str | None = Field(None, description="Null: every team's.")
+    clusters: tuple[UUID, ...] = Field((), description="Of other teams, which that team leases.")
 
 
 class UserData(Reply):

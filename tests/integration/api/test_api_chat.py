@@ -101,6 +101,26 @@ async def test_what_is_done_in_a_chat_is_in_the_audit_with_its_door(chats: Chats
     assert (await chats.stack.get(cluster))["phase"] == "Deleting"
 
 
+async def test_cluster_is_put_to_sleep_once_that_is_confirmed_and_is_woken(chats: Chats) -> None:
+    await chats.link("USLEEPY", "developer")
+    cluster = await chats.stack.create()
+    name = cluster["name"]
+    assert "put it to sleep once it is Ready" in await _say(chats, f"hibernate {name} --yes", "USLEEPY")
+    await chats.stack.make_ready(cluster)
+    assert f"hibernate {cluster['id']} --yes" in _values(await _say(chats, f"status {name}", "USLEEPY"))
+    asked = await _say(chats, f"hibernate {name}", "USLEEPY")
+    assert not (await chats.stack.get(cluster))["asleep"]
+    assert _values(asked) == [f"hibernate {cluster['id']} --yes"], "that very cluster, whatever is called so later"
+    assert f"wake {name} starts its machines again" in asked
+    assert "is being put to sleep" in await _say(chats, _values(asked)[0], "USLEEPY")
+    assert (await chats.stack.get(cluster))["asleep"]
+    assert "asleep already" in await _say(chats, f"hibernate {name}", "USLEEPY")
+    assert f"wake {cluster['id']}" in _values(await _say(chats, f"status {name}", "USLEEPY"))
+    assert "is being woken" in await _say(chats, f"wake {name}", "USLEEPY")
+    assert not (await chats.stack.get(cluster))["asleep"]
+    assert "is not asleep" in await _say(chats, f"wake {name}", "USLEEPY")
+
+
 async def test_a_refusal_says_what_is_wrong(chats: Chats) -> None:
     await chats.link("UREFUSED", "developer")
     assert "is not offered" in await _say(chats, f"create {fresh()} --version 9.9.9", "UREFUSED")
@@ -112,7 +132,8 @@ async def test_a_refusal_says_what_is_wrong(chats: Chats) -> None:
 async def test_a_viewer_sees_and_changes_nothing(chats: Chats) -> None:
     user, name = await chats.link("UVIEWER", "viewer"), fresh()
     assert "has" in await _say(chats, "list", "UVIEWER")
-    for text in (f"create {name}", f"lease {POOL}", f"delete {name}", "extend", "return"):
+    words = ("create", "hibernate", "wake", "delete")
+    for text in (*(f"{word} {name}" for word in words), f"lease {POOL}", "extend", "return"):
         assert "this needs the role developer, and yours" in await _say(chats, text, "UVIEWER"), text
     assert (await chats.stack.http.get(f"/v1/clusters/{name}")).status_code == 404
     assert await _leases(chats, user) == []

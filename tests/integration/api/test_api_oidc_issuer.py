@@ -125,7 +125,7 @@ async def test_while_the_issuer_is_away_no_token_is_called_invalid(provider: Pro
 
 
 async def test_an_issuer_with_a_private_authority_needs_its_file(tmp_path: Path, clock: ManualClock) -> None:
-    authority, server = certificate.for_loopback(tmp_path)
+    authority, server = certificate.for_address(tmp_path)
     provider = Provider(tmp_path / "oidc", authority=authority, certificate=server)
     provider.start()
     try:

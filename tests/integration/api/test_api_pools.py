@@ -17,6 +17,7 @@ from caravan_api.access import Role
 from caravan_api.pools.keys import pool_key
 from caravan_api.pools.store import Lease
 from caravan_shared.contracts import events as e
+from caravan_shared.contracts.maintenance import Weekday
 from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, AskSmokeTest, SmokeTest
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
@@ -100,6 +101,11 @@ class PoolOf:
         except AssertionError as error:
             raise AssertionError(f"{error}: {last}") from error
         return last
+
+    async def change(self, **spec: Any) -> Json:
+        """Patch its spec; its JSON."""
+        etag = {"If-Match": (await self.get())["etag"]}
+        return await ok(self.stack.http.patch(self.path, json={"spec": spec}, headers=etag))
 
     async def take(self, http: httpx.AsyncClient | None = None, **body: Any) -> Json:
         """A lease."""
@@ -259,6 +265,31 @@ async def test_another_template_rolls_the_spares_and_leaves_the_leases_alone(sta
     assert (await pool.lease(lease))["state"] == "Held"
     stale = await stack.http.patch(pool.path, json=patch, headers={"If-Match": etag})
     assert stale.status_code == 412
+
+
+async def test_spares_of_an_earlier_template_stay_and_are_handed_out_until_its_maintenance_window(
+    stack: Stack, health: Health
+) -> None:
+    pool = await pool_of(stack, spares=1)
+    (earlier,) = await pool.ready(1)
+    view = await pool.change(template={"version": "1.35.1", "maintenance": _three_days_off()})
+    assert view["roll"].startswith("1 spare of an earlier template waits for the maintenance window: next ")
+    assert view["roll_at"]
+    assert (view["clusters"]["ready"], view["clusters"]["stale"]) == (1, 0)
+    assert (await pool.take())["cluster_id"] == earlier["id"]
+    (newer,) = await pool.made(1)
+    assert newer["spec"]["version"] == "1.35.1"
+    assert (await pool.get())["roll"] is None
+
+
+async def test_roll_that_waits_begins_when_it_is_asked_for_at_once(stack: Stack, health: Health) -> None:
+    pool = await pool_of(stack, spares=1)
+    (earlier,) = await pool.ready(1)
+    await pool.change(template={"version": "1.35.1", "maintenance": _three_days_off()})
+    await pool.change(template={"maintenance": {"at_once": "1.35.1"}})
+    await stack.phase(earlier, "Deleting")
+    (newer,) = await pool.made(1)
+    assert newer["spec"]["version"] == "1.35.1"
 
 
 async def test_a_lease_is_extended_up_to_the_cap_and_no_further(stack: Stack, health: Health) -> None:
@@ -483,6 +514,11 @@ async def test_a_name_that_several_teams_share_has_to_be_told_by_id(stack: Stack
         assert (refused.status_code, "by its id" in refused.json()["detail"]) == (409, True)
         assert (await ok(stack.http.get(f"/v1/pools/{theirs[0]['id']}")))["team"] == team
         assert (await ok(app.get(path)))["team"] == team, "the own one"
+
+
+def _three_days_off() -> Json:
+    day = datetime.now(UTC) + timedelta(days=3)
+    return {"windows": [{"days": [Weekday(f"{day:%a}".lower())], "start": "12:00"}]}
 
 
 async def _pools_of(http: httpx.AsyncClient) -> set[str]:

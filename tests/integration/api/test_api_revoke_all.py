@@ -12,6 +12,7 @@ from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
+from caravan_api.pools.store import Lease
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.requests import (
     AskKubeconfig,
@@ -178,6 +179,34 @@ async def test_who_may_take_back_what(stack: Stack, dns: Dns) -> None:
         assert dns.asked == []
         assert (await builds.request("DELETE", "/v1/grants", params=params)).status_code == 200
     assert [(asked.user, asked.team) for asked in dns.asked] == [("alice", "builds")]
+
+
+async def leased(stack: Stack, team: str, cluster: Json, *, is_over: bool = False) -> None:
+    """That team leases the cluster, or did."""
+    now = datetime.now(UTC)
+    times = {"asked_at": now, "heard_at": now, "granted_at": now, "ended_at": now if is_over else None}
+    lease = Lease(id=uuid4(), pool_id=uuid4(), pool="p", team=team, holder="h", state="Held", lasts_s=60, **times)
+    lease.cluster_id = UUID(cluster["id"])
+    async with stack.service.db.transaction() as tx:
+        tx.add(lease)
+
+
+async def test_clusters_that_a_team_leases_are_among_its_own_until_the_lease_is_over(stack: Stack, dns: Dns) -> None:
+    user, team = fresh("user"), fresh("team")
+    now_theirs, once_theirs = await stack.create(), await stack.create()
+    await leased(stack, team, now_theirs)
+    await leased(stack, team, once_theirs, is_over=True)
+    await stack.tell(issued(now_theirs, user), issued(once_theirs, user))
+    await heard(stack.http, user, 2)
+    dns.takes = (taken_back(now_theirs),)
+    async with stack.speaking_as(Role.OWNER, team) as owner:
+        assert [grant["cluster"] for grant in await listed(owner, user=user)] == [now_theirs["name"]]
+        await stack.token(user, team)
+        assert (await owner.delete(f"/v1/members/user/{user}")).status_code == 204
+        revoked = await owner.request("DELETE", "/v1/grants", params={"user": user})
+        assert [one["cluster"] for one in revoked.json()["revoked"]] == [now_theirs["name"]]
+    reach = (user, team, (UUID(now_theirs["id"]),))
+    assert [(asked.user, asked.team, asked.clusters) for asked in dns.asked] == [reach, reach]
 
 
 async def test_without_dns_nothing_is_claimed_to_be_revoked(stack: Stack) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import nats
 import psutil
 import pytest
+from tests.support.eventually import eventually
 from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
@@ -62,7 +63,7 @@ def test_cluster_is_made_scaled_and_deleted_on_the_command_line(stack: Stack) ->
 
 
 async def test_team_asks_and_is_answered_with_its_own_credentials_and_reaches_nothing_else(stack: Stack) -> None:
-    team = await nats.connect(stack.layout.team_nats_url, error_cb=_ignore)
+    team = await nats.connect(stack.accounts.team_url("default"), error_cb=_ignore)
     try:
         answers = await team.subscribe("progress.default.cluster.*")
         request = {"request_id": "build-1", "name": "by-event", "spec": {"version": "1.34.2", "workers": []}}
@@ -76,6 +77,34 @@ async def test_team_asks_and_is_answered_with_its_own_credentials_and_reaches_no
                 await team.request(subject, b"{}", timeout=1)
     finally:
         await team.close()
+
+
+async def test_team_that_is_made_while_the_stack_runs_asks_from_an_account_of_its_own(stack: Stack) -> None:
+    made = _caravan(stack, "team", "create", "payments")
+    assert made.exit_code == 0, made.output
+    with stack.tended():
+        await eventually(lambda: "payments" in stack.accounts.credentials.teams, saying="an account for payments")
+        await eventually(lambda: _is_answered(stack, "payments"), saying="payments is heard and answered")
+    assert any("payments has an account" in sentence for sentence in SAID)
+
+
+async def _is_answered(stack: Stack, team: str) -> bool:
+    """Whether a request from a team's account is; not before nats-server has wholly taken that in."""
+    try:
+        client = await nats.connect(stack.accounts.team_url(team), allow_reconnect=False, error_cb=_ignore)
+    except nats.errors.Error:
+        return False
+    try:
+        answers = await client.subscribe(f"progress.{team}.cluster.*")
+        request = {"request_id": "build-1", "name": f"by-{team}", "spec": {"version": "1.34.2", "workers": []}}
+        await client.jetstream().publish("cluster.requested", json.dumps(request).encode())
+        await answers.next_msg(5)
+    except nats.errors.Error:
+        return False
+    else:
+        return True
+    finally:
+        await client.close()
 
 
 async def _ignore(_refusal: Exception) -> None:

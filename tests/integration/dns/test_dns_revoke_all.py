@@ -72,6 +72,18 @@ async def test_a_team_is_left_alone_unless_all_are_meant(
     assert not theirs.bindings
 
 
+async def test_clusters_that_the_team_only_leases_are_let_go_of_as_well(
+    apiserver: Apiserver, cluster: Subject, around: Around, others: tuple[Subject, Apiserver]
+) -> None:
+    elsewhere, theirs = others
+    mine, leased, his = await granted(cluster), await granted(elsewhere), await granted(elsewhere, user="bob")
+    asked = AskRevokeAll(user="alice", team="default", clusters=(elsewhere.id,))
+    taken = await around.ask(asked, RevokedAll)
+    assert {item.grant_id for item in taken.items} == {mine.grant_id, leased.grant_id}
+    assert not apiserver.bindings
+    assert list(theirs.bindings) == [f"caravan-grant-{his.grant_id}"]
+
+
 async def test_silent_cluster_is_told_as_pending_and_lets_go_when_it_is_back(
     apiserver: Apiserver, cluster: Subject, around: Around, told: Told, others: tuple[Subject, Apiserver]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A private authority, and a certificate of it for a server on loopback."""
+"""A private authority, and a certificate of it for a server at an address of this machine."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -9,13 +9,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+LOOPBACK = "127.0.0.1"
 
-def for_loopback(folder: Path) -> tuple[Path, Path]:
+
+def for_address(folder: Path, host: str = LOOPBACK) -> tuple[Path, Path]:
     """PEM files: the authority's certificate, and the server's with its key."""
     authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     own = _certificate("Test authority", authority, authority, x509.BasicConstraints(ca=True, path_length=0))
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    signed = _certificate("127.0.0.1", server, authority, address)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
+    signed = _certificate(host, server, authority, address)
     authority_file, server_file = folder / "authority.pem", folder / "server.pem"
     authority_file.write_bytes(own.public_bytes(Encoding.PEM))
     key = server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.nats import accepts, free_port
 from tests.support.oidc.browser import walk_to
+from tests.support.oidc.certificate import LOOPBACK
 from tests.support.oidc.setup import CODE_CLIENT, Setup
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -36,11 +37,19 @@ USERS: Mapping[str, Mapping[str, Any]] = {
 class Provider:
     """One provider; `stop` and `start` keep its address, as a restart would."""
 
-    def __init__(self, folder: Path, *, authority: Path | None = None, certificate: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        host: str = LOOPBACK,
+        authority: Path | None = None,
+        certificate: Path | None = None,
+    ) -> None:
         self._folder = folder
         port = free_port()
         self._setup = Setup(
-            issuer=f"http{'s' if certificate else ''}://127.0.0.1:{port}",
+            issuer=f"http{'s' if certificate else ''}://{host}:{port}",
+            host=host,
             port=port,
             store=str(folder / "provider.sqlite"),
             keys=(new_key(),),
@@ -66,7 +75,7 @@ class Provider:
                 [sys.executable, "-m", "tests.support.oidc.site", file], cwd=_CHECKOUT, stdout=log, stderr=log
             )
         deadline = time.monotonic() + _STARTS_WITHIN_S
-        while not accepts(self._setup.port):
+        while not accepts(self._setup.port, self._setup.host):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise TimeoutError(log_file.read_text())
             time.sleep(0.05)

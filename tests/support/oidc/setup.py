@@ -15,6 +15,8 @@ class Setup:
     """A provider. Each user's password is the user's name."""
 
     issuer: str
+    host: str
+    """The address of this machine that it listens on."""
     port: int
     store: str
     keys: Sequence[str]

@@ -24,7 +24,7 @@ def serve(setup: Setup) -> None:
     """Serve until the process is ended."""
     settings.configure(
         SECRET_KEY="not one",
-        ALLOWED_HOSTS=["127.0.0.1"],
+        ALLOWED_HOSTS=[setup.host],
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": setup.store}},
@@ -62,7 +62,7 @@ def serve(setup: Setup) -> None:
     _fill(setup)
     uvicorn.run(
         get_asgi_application(),
-        host="127.0.0.1",
+        host=setup.host,
         port=setup.port,
         ssl_certfile=setup.certificate,
         ssl_keyfile=setup.certificate,

@@ -84,3 +84,24 @@ def test_share_that_sleeps_is_refused_where_the_cloud_cannot_stop_machines() -> 
         "spec.hibernate_share",
         "the cloud sandbox cannot stop its machines",
     )
+
+
+SATURDAYS = {"days": ["sat"], "start": "02:00", "duration_s": 7200, "timezone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize(
+    ("maintenance", "opens_at"),
+    [
+        ({}, None),
+        ({"windows": [SATURDAYS]}, datetime(2026, 1, 3, 1, tzinfo=UTC)),
+        ({"windows": [{**SATURDAYS, "days": ["thu"], "start": "12:30"}]}, None),
+        ({"windows": [SATURDAYS], "at_once": "1.34.2"}, None),
+        ({"windows": [SATURDAYS], "at_once": "1.33.6"}, datetime(2026, 1, 3, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_roll_waits_for_the_templates_maintenance_window(
+    maintenance: dict[str, Any], opens_at: datetime | None
+) -> None:
+    template = {**ClusterSpec.example, "version": "1.34.2", "maintenance": maintenance}
+    window = PoolSpec.model_validate(pool(template=template)).roll_waits_for(datetime(2026, 1, 1, 12, tzinfo=UTC))
+    assert (window.opens_at if window else None) == opens_at

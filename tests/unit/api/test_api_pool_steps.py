@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan_api.decide.pools import Bucket, Others, Queue, Rules, Seen, bucket, count, decide, estimate_s, pause_s
+from caravan_api.decide.pools import (
+    Bucket,
+    Others,
+    Queue,
+    Rules,
+    Seen,
+    bucket,
+    count,
+    decide,
+    estimate_s,
+    held,
+    pause_s,
+)
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -83,6 +95,35 @@ BROKEN = {"failing_since": ago(130), "problem": "no DNS"}
 )
 def test_every_cluster_is_in_one_bucket(seen: Seen, expected: Bucket) -> None:
     assert bucket(seen, RULES, NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (ready(**STALE), Bucket.READY),
+        (ready(**STALE, **OLD), Bucket.READY),
+        (ready(**STALE, tested_at=ago(61)), Bucket.MAKING),
+        (making(**STALE), Bucket.STALE),
+        (asleep(**STALE), Bucket.ASLEEP),
+        (ready(**STALE, **BROKEN), Bucket.BROKEN),
+        (ready(**OLD), Bucket.OLD),
+    ],
+)
+def test_spare_of_an_earlier_template_is_one_like_the_others_until_the_roll_may_begin(
+    seen: Seen, expected: Bucket
+) -> None:
+    assert bucket(seen, replace(RULES, roll_waits=True), NOW) is expected
+
+
+def test_roll_that_waits_replaces_what_broke_and_nothing_else() -> None:
+    clusters = [ready(**STALE), ready(**STALE, **OLD), ready(**STALE, **BROKEN)]
+    waits = replace(RULES, roll_waits=True, spares=3)
+    steps = decide(waits, clusters, NONE, 0, NOW)
+    assert ([going.cluster_id for going in steps.let_go], steps.make) == ([clusters[2].cluster_id], 1)
+    assert held([*clusters, ready()], waits, NOW) == 2
+    rolls = replace(waits, roll_waits=False)
+    assert len(decide(rolls, clusters, NONE, 0, NOW).let_go) == 3
+    assert held(clusters, rolls, NOW) == 0
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,9 @@ def test_file_holds_name_and_spec_and_may_leave_out_the_version(api: FakeApi) ->
         (("create", "ci", "--lease", "2x"), None),
         (("set", "ci"), None),
         (("set", "ci", "--max-keep", ""), None),
+        (("set", "ci", "-f", "-", "--now"), "spec: {spares: 1}\n"),
+        (("maintenance", "ci"), None),
+        (("maintenance", "ci", "--any-time", "--window", "sat 02:00 4h"), None),
     ],
 )
 def test_wrong_usage_ends_with_2_and_asks_for_nothing(api: FakeApi, words: tuple[str, ...], text: str | None) -> None:
@@ -217,6 +220,30 @@ def test_describe_shows_buckets_queue_trouble_and_leases(api: FakeApi) -> None:
         ["leased", "3"],
     ]
     assert api.requests[-1].url.params["pool"] == "ci"
+
+
+@pytest.mark.parametrize(
+    ("words", "template"),
+    [
+        (("set", "ci", "--version", "1.35.1", "--now"), {"version": "1.35.1", "maintenance": {"at_once": "1.35.1"}}),
+        (("set", "ci", "--now"), {"maintenance": {"at_once": "1.34.2"}}),
+        (("maintenance", "ci", "--any-time"), {"maintenance": {"windows": []}}),
+        (
+            ("maintenance", "ci", "--window", "sat 02:00 4h"),
+            {"maintenance": {"windows": [{"days": ["sat"], "start": "02:00", "duration_s": 14_400}]}},
+        ),
+    ],
+)
+def test_rolls_are_timed_by_the_template(api: FakeApi, words: tuple[str, ...], template: dict[str, Any]) -> None:
+    done = caravan(api, *words)
+    assert done.exit_code == 0, done.output
+    assert api.bodies(f"PATCH {POOLS}/{ID}") == [{"spec": {"template": template}}]
+
+
+def test_describe_says_why_a_roll_waits(api: FakeApi) -> None:
+    api.on(f"GET {POOLS}/ci", pool(roll="2 of an earlier template wait for the maintenance window"))
+    api.on("GET /v1/leases", {"items": [], "next": None})
+    assert "2 of an earlier template wait" in caravan(api, "describe", "ci").stdout
 
 
 def test_flags_say_who_shares_a_pool_and_how_many_of_its_spares_sleep(api: FakeApi) -> None:

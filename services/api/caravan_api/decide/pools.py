@@ -2,6 +2,10 @@
 
 Every cluster of a pool is in one bucket. What cannot be handed out is replaced and never counts against the rest:
 broken and stale ones leave at once, those that are too old once others are ready in their place.
+
+A pool whose template has maintenance windows rolls in them. Until one opens, a spare of an earlier template is a spare
+like the others, however old: if it were neither replaced nor handed out, the pool would stand empty meanwhile. One
+that was never fit is nobody's loss and is replaced at once.
 """
 
 from collections import Counter
@@ -30,7 +34,7 @@ class Bucket(StrEnum):
     ASLEEP = "asleep"
     """A spare whose machines are, or are being, stopped: it is woken when somebody waits."""
     STALE = "stale"
-    """Made from an earlier template."""
+    """Made from an earlier template, and to be replaced now."""
     OLD = "old"
     """A spare for too long."""
     BROKEN = "broken"
@@ -62,6 +66,8 @@ class Rules:
     smoke_max_age_s: float
     hibernate_share: int = 0
     """How many of a hundred spares sleep."""
+    roll_waits: bool = False
+    """Spares of an earlier template stay for now: the next maintenance window is yet to open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +116,19 @@ def bucket(seen: Seen, rules: Rules, now: datetime) -> Bucket:
     """The bucket that a cluster is in."""
     if why_broken(seen, rules, now):
         return Bucket.BROKEN
-    if seen.template_revision != rules.template_revision:
-        return Bucket.STALE
-    if seen.ready_at and _s(now - seen.ready_at) > rules.max_spare_age_s:
-        return Bucket.OLD
+    if not is_held(seen, rules):
+        if seen.template_revision != rules.template_revision:
+            return Bucket.STALE
+        if seen.ready_at and _s(now - seen.ready_at) > rules.max_spare_age_s:
+            return Bucket.OLD
     if seen.asleep:
         return Bucket.ASLEEP
     return Bucket.READY if is_fit(seen, rules, now) else Bucket.MAKING
+
+
+def is_held(seen: Seen, rules: Rules) -> bool:
+    """True for a spare of an earlier template that stays because the roll waits for its window."""
+    return rules.roll_waits and seen.template_revision != rules.template_revision and seen.ready_at is not None
 
 
 def is_fit(seen: Seen, rules: Rules, now: datetime) -> bool:
@@ -144,6 +156,11 @@ def count(clusters: Sequence[Seen], others: Others, rules: Rules, now: datetime)
     """How many clusters are in each bucket."""
     counted = Counter(bucket(seen, rules, now) for seen in clusters)
     return counted + Counter({Bucket.LEASED: others.leased, Bucket.LEAVING: others.leaving})
+
+
+def held(clusters: Sequence[Seen], rules: Rules, now: datetime) -> int:
+    """How many spares of an earlier template stay only because the roll waits for its window."""
+    return sum(is_held(seen, rules) and not why_broken(seen, rules, now) for seen in clusters)
 
 
 def decide(

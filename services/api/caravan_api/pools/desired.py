@@ -55,7 +55,7 @@ class DesiredPools:
         wanted = PoolSpec.model_validate(pool.spec).model_dump(mode="json")
         if admitted == wanted:
             return
-        pool.template_revision += admitted["template"] != wanted["template"]
+        pool.template_revision += _of_clusters(admitted["template"]) != _of_clusters(wanted["template"])
         pool.spec, pool.revision = admitted, pool.revision + 1
         # Whoever changes it believes to have mended what was wrong.
         pool.forget_failures()
@@ -95,6 +95,11 @@ async def _share(tx: AsyncSession, pool: Pool) -> None:
     """Note who may take from it where lists look."""
     await tx.exec(delete(PoolShare).where(col(PoolShare.pool_id) == pool.id))
     tx.add_all(PoolShare(pool_id=pool.id, team=team) for team in set(pool.spec["shared_with"]))
+
+
+def _of_clusters(template: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template says of its clusters: that a roll shall wait for no window makes none another."""
+    return {**template, "maintenance": {**template["maintenance"], "at_once": None}}
 
 
 _REMEDY = "give a spec with at least a template"

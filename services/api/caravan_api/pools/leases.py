@@ -95,7 +95,7 @@ class Leases:
         now = self._clock.now()
         wanted = {
             "pool": pool.id,
-            "revision": pool.template_revision,
+            "earliest": _earliest_template(pool, spec, now),
             "tested_since": now - timedelta(seconds=spec.smoke_max_age_s),
             "lease": lease.id,
         }
@@ -232,7 +232,9 @@ async def lock_pool(tx: AsyncSession, pool: Pool) -> Pool:
 
 
 def _take(*conditions: ColumnElement[bool]) -> Update:
-    """The oldest spare that is fit becomes a lease's, in one statement: its id and its cluster's name, if there is one.
+    """The oldest fit spare, of the newest template first, becomes a lease's, in one statement.
+
+    It returns the id and name of its cluster, if there is one.
 
     It and its cluster are locked as they are found, and spares that others have locked are passed over.
     """
@@ -241,7 +243,7 @@ def _take(*conditions: ColumnElement[bool]) -> Update:
         .join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id))
         .where(
             PoolCluster.pool_id == bindparam("pool"),
-            PoolCluster.template_revision == bindparam("revision"),
+            col(PoolCluster.template_revision) >= bindparam("earliest"),
             col(PoolCluster.lease_id).is_(None),
             col(PoolCluster.leaving).is_(False),
             col(PoolCluster.tested_at) >= bindparam("tested_since"),
@@ -251,7 +253,7 @@ def _take(*conditions: ColumnElement[bool]) -> Update:
             col(Cluster.deletion_asked_at).is_(None),
             *conditions,
         )
-        .order_by(col(PoolCluster.made_at))
+        .order_by(col(PoolCluster.template_revision).desc(), col(PoolCluster.made_at))
         .limit(1)
         .with_for_update(skip_locked=True)
         .correlate(None)
@@ -264,6 +266,11 @@ def _take(*conditions: ColumnElement[bool]) -> Update:
 
 _TAKE = _take()
 _TAKE_UNLESS_SOMEBODY_WAITS = _take(~somebody_waits(bindparam("pool")))
+
+
+def _earliest_template(pool: Pool, spec: PoolSpec, now: datetime) -> int:
+    """The earliest revision that a spare may be of: any, while their replacement waits for its window."""
+    return 1 if spec.roll_waits_for(now) else pool.template_revision
 
 
 def _held(lease: Lease) -> tuple[datetime, datetime]:

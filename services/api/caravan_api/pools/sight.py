@@ -37,6 +37,7 @@ def rules_of(pool: Pool, now: datetime) -> Rules:
         max_spare_age_s=spec.max_spare_age_s,
         smoke_max_age_s=spec.smoke_max_age_s,
         hibernate_share=spec.hibernate_share,
+        roll_waits=not is_ending and spec.roll_waits_for(now) is not None,
     )
 
 

@@ -11,7 +11,7 @@ from caravan_api.admission import NotAdmitted, Surroundings, admit, sleep_proble
 from caravan_api.admission.shape import describe
 from caravan_api.decide.turns import Quotas
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.maintenance import Timezone, Weekday
+from caravan_shared.contracts.maintenance import Opening, Timezone, Weekday, opening
 from caravan_shared.contracts.spec import DNS_LABEL, ClusterSpec, SpecModel
 
 LONGEST_NAME = 26
@@ -52,7 +52,9 @@ class PoolSpec(SpecModel):
     example: ClassVar[dict[str, Any]] = {"template": ClusterSpec.example, "spares": 2, "lease_s": _HOUR}
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [example]})
 
-    template: ClusterSpec = Field(description="What its clusters are like; a change replaces its spares.")
+    template: ClusterSpec = Field(
+        description="What its clusters are like; a change replaces spares, in its maintenance windows if it has any."
+    )
     spares: int = Field(1, ge=0, le=1000, description="Clusters to keep ready.")
     schedule: tuple[Spell, ...] = Field(
         (), max_length=50, description="When to keep another number of spares; the first spell that covers now counts."
@@ -117,6 +119,14 @@ class PoolSpec(SpecModel):
         """How many spares are wanted at a moment."""
         local = moment.astimezone(ZoneInfo(self.timezone))
         return next((spell.spares for spell in self.schedule if spell.covers(local)), self.spares)
+
+    def roll_waits_for(self, moment: datetime) -> Opening | None:
+        """The maintenance window in which spares of an earlier template are replaced; None: at this moment."""
+        maintenance = self.template.maintenance
+        if maintenance.at_once == self.template.version:
+            return None
+        found = opening(maintenance.windows, moment)
+        return found if found and found.opens_at > moment else None
 
 
 def admit_pool(raw: Mapping[str, Any], around: Surroundings) -> PoolSpec:

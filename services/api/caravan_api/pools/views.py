@@ -7,10 +7,11 @@ from pydantic import BaseModel, Field
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.decide.pools import Bucket, Queue, bucket, count, estimate_s
+from caravan_api.decide.pools import Bucket, Queue, bucket, count, estimate_s, held
 from caravan_api.pools.sight import how_many_wait, look, next_try_at, rules_of, turns_of
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool
+from caravan_shared.contracts.maintenance import Opening
 from caravan_shared.contracts.states import LeaseState
 
 
@@ -20,7 +21,7 @@ class Buckets(BaseModel):
     ready: int = Field(description="Spares that whoever comes next gets.")
     making: int = Field(description="Asked for, or not yet found fit by a smoke test.")
     asleep: int = Field(description="Spares whose machines are stopped; woken when none is awake.")
-    stale: int = Field(description="Made from an earlier template; replaced.")
+    stale: int = Field(description="Made from an earlier template, and replaced now.")
     old: int = Field(description="Spares for too long; replaced once others are ready.")
     broken: int = Field(description="Did not come to be, or are fit no more; replaced.")
     leaving: int = Field(description="Being deleted.")
@@ -42,6 +43,10 @@ class PoolView(BaseModel):
     )
     trouble: str | None = Field(description="Why the last cluster did not come to be; null: the last one did.")
     next_try_at: datetime | None = Field(description="When making one is tried again after that.")
+    roll: str | None = Field(
+        description="Why spares of an earlier template are not replaced yet, and until when; null: none is held back."
+    )
+    roll_at: datetime | None = Field(description="When they are.")
     deleting: bool
     created_at: datetime
     created_by: str
@@ -82,26 +87,35 @@ def pool_etag(pool: Pool) -> str:
 
 async def pool_view(session: AsyncSession, pool: Pool, now: datetime) -> PoolView:
     """A pool's JSON."""
-    rules = rules_of(pool, now)
+    rules, spec = rules_of(pool, now), PoolSpec.model_validate(pool.spec)
     sight = await look(session, pool)
     buckets = count(sight.clusters, sight.others, rules, now)
+    held_back = held(sight.clusters, rules, now)
+    window = spec.roll_waits_for(now) if held_back else None
     return PoolView(
         id=pool.id,
         name=pool.name,
         team=pool.team,
-        spec=PoolSpec.model_validate(pool.spec),
+        spec=spec,
         spares_wanted=rules.spares,
         clusters=Buckets(**{each.value: buckets[each] for each in Bucket}),
         waiting=await how_many_wait(session, pool),
         usual_making_s=pool.usual_making_s,
         trouble=pool.trouble,
         next_try_at=next_try_at(pool, now),
+        roll=_why_held(held_back, window) if window else None,
+        roll_at=window.opens_at if window else None,
         deleting=pool.deletion_asked_at is not None,
         created_at=pool.created_at,
         created_by=pool.created_by,
         updated_at=pool.updated_at,
         etag=pool_etag(pool),
     )
+
+
+def _why_held(clusters: int, window: Opening) -> str:
+    which = "1 spare of an earlier template waits" if clusters == 1 else f"{clusters} of an earlier template wait"
+    return f"{which} for the maintenance window: next {window}; handed out as before until then"
 
 
 def lease_view(lease: Lease, position: int | None = None, wait_s: float | None = None) -> LeaseView:

@@ -18,7 +18,7 @@ class Button:
     label: str
     words: tuple[str, ...]
     asks: str | None = None
-    """The question to be answered before what destroys; where a product cannot ask it, we do when it is pressed."""
+    """The question before what ends something; where a product cannot ask it, we do when it is pressed."""
 
     @property
     def destroys(self) -> bool:

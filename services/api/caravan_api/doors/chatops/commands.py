@@ -30,6 +30,7 @@ from caravan_shared.contracts.spec import WorkerSet
 from caravan_shared.contracts.states import LeaseState
 
 _MOST_LISTED = 15
+_NO_WAY_BACK = "There is no way back."
 B = TypeVar("B", bound=Body)
 
 
@@ -82,7 +83,7 @@ async def _status(doing: Doing, asked: language.Status) -> Answer:
     except NotFound:
         return await _pool_status(doing, asked.name)
     view = cluster_view(cluster)
-    buttons = () if cluster.deletion_asked_at else (serving.delete_button(view),)
+    buttons = () if cluster.deletion_asked_at else serving.buttons_of(view)
     lines = [Line(serving.cluster_line(view).text, buttons), *map(Line, _more_of(view))]
     return Answer(f"{view.name}, Kubernetes {view.version or view.spec.version}:", lines, _kubeconfig(doing, view.name))
 
@@ -96,7 +97,8 @@ async def _pool_status(doing: Doing, name: str) -> Answer:
     counts = view.clusters
     text = f"{counts.ready} ready, {counts.making} in the making, {counts.leased} leased; {view.waiting} in the queue"
     trouble = [Line(f"The last one did not come to be: {view.trouble}")] if view.trouble else []
-    return Answer(f"The pool {view.name}:", [Line(text), *trouble])
+    roll = [Line(view.roll)] if view.roll else []
+    return Answer(f"The pool {view.name}:", [Line(text), *roll, *trouble])
 
 
 async def _create(doing: Doing, asked: language.Create) -> Answer:
@@ -122,23 +124,39 @@ async def _extend(doing: Doing, asked: language.Extend) -> Answer:
 async def _return(doing: Doing, asked: language.Return) -> Answer:
     lease, pool = await _lease_meant(doing, asked.which)
     if not asked.sure and lease.state != LeaseState.ENDED:
-        return _question(serving.lease_line(lease).buttons[-1])
+        return _question(serving.lease_line(lease).buttons[-1], _NO_WAY_BACK)
     await doing.api.leases.give_back(doing.tx, pool, lease, doing.caller.user, 0)
     return Answer(f"{lease.cluster} is given back." if lease.cluster else f"You left the queue of {lease.pool}.")
+
+
+async def _hibernate(doing: Doing, asked: language.Hibernate) -> Answer:
+    cluster = await find_cluster(doing.tx, doing.caller, asked.name, doing.caller.team, lock=True)
+    if not asked.sure and not cluster.asleep:
+        way_back = f"{COMMAND} wake {cluster.name} starts its machines again."
+        return _question(serving.hibernate_button(cluster_view(cluster)), way_back)
+    is_news = await doing.api.desired.hibernate(doing.tx, cluster, doing.caller.user)
+    return Answer(f"{cluster.name} is being put to sleep." if is_news else f"{cluster.name} is asleep already.")
+
+
+async def _wake(doing: Doing, asked: language.Wake) -> Answer:
+    cluster = await find_cluster(doing.tx, doing.caller, asked.name, doing.caller.team, lock=True)
+    if not await doing.api.desired.wake(doing.tx, cluster, doing.caller.user):
+        return Answer(f"{cluster.name} is not asleep.")
+    return Answer(f"{cluster.name} is being woken. Look with {COMMAND} status {cluster.name}.")
 
 
 async def _delete(doing: Doing, asked: language.Delete) -> Answer:
     cluster = await find_cluster(doing.tx, doing.caller, asked.name, doing.caller.team, lock=True)
     if not asked.sure:
-        return _question(serving.delete_button(cluster_view(cluster)))
+        return _question(serving.delete_button(cluster_view(cluster)), _NO_WAY_BACK)
     await doing.api.desired.delete(doing.tx, cluster, doing.caller.user)
     return Answer(f"{cluster.name} is being deleted.")
 
 
-def _question(button: Button) -> Answer:
-    """The step before what destroys, for those who typed it, and where a product's buttons ask nothing."""
+def _question(button: Button, way_back: str) -> Answer:
+    """The step before what ends something, for those who typed it, and where a product's buttons ask nothing."""
     sure = Button(f"Yes: {button.label.lower()}", (*button.words, SURE))
-    return Answer(button.asks or "", [Line("There is no way back.", (sure,))])
+    return Answer(button.asks or "", [Line(way_back, (sure,))])
 
 
 async def _lease_meant(doing: Doing, which: str | None) -> tuple[Lease, Pool]:
@@ -189,5 +207,7 @@ _COMMANDS: Mapping[type[language.Command], tuple[Role, _Act]] = {
     language.Create: (Role.DEVELOPER, _create),
     language.Extend: (Role.DEVELOPER, _extend),
     language.Return: (Role.DEVELOPER, _return),
+    language.Hibernate: (Role.DEVELOPER, _hibernate),
+    language.Wake: (Role.DEVELOPER, _wake),
     language.Delete: (Role.DEVELOPER, _delete),
 }

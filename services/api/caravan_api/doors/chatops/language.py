@@ -62,6 +62,21 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
+class Hibernate:
+    """Stop a cluster's machines until it is woken."""
+
+    name: str
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Start a sleeping cluster's machines again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete a cluster."""
 
@@ -79,7 +94,7 @@ class Help:
     """Show what can be said."""
 
 
-Command = Lease | List | Status | Create | Extend | Return | Delete | Link | Help
+Command = Lease | List | Status | Create | Extend | Return | Hibernate | Wake | Delete | Link | Help
 
 
 class Misunderstood(Exception):
@@ -173,7 +188,7 @@ def _return(parser: _Parser) -> None:
     parser.add_argument(SURE, dest="sure", action="store_true")
 
 
-def _delete(parser: _Parser) -> None:
+def _name_if_sure(parser: _Parser) -> None:
     _name(parser)
     parser.add_argument(SURE, dest="sure", action="store_true")
 
@@ -201,7 +216,9 @@ _FORMS: Mapping[str, _Form] = {
     ),
     "extend": _Form("extend [LEASE|POOL] [1h]", _extend, _extended),
     "return": _Form("return [LEASE|POOL]", _return, lambda said: Return(said.which, said.sure)),
-    "delete": _Form("delete NAME", _delete, lambda said: Delete(said.name, said.sure)),
+    "hibernate": _Form("hibernate NAME", _name_if_sure, lambda said: Hibernate(said.name, said.sure)),
+    "wake": _Form("wake NAME", _name, lambda said: Wake(said.name)),
+    "delete": _Form("delete NAME", _name_if_sure, lambda said: Delete(said.name, said.sure)),
     "link": _Form("link", _nothing, lambda _: Link()),
     "help": _Form("help", _nothing, lambda _: Help()),
 }

@@ -4,7 +4,7 @@ from caravan_api.doors.chatops.answers import Button, Line
 from caravan_api.pools.store import Lease
 from caravan_api.readmodel import ClusterView
 from caravan_api.timeline import utc
-from caravan_shared.contracts.states import LeaseState
+from caravan_shared.contracts.states import ClusterPhase, LeaseState
 
 
 def lease_line(lease: Lease) -> Line:
@@ -33,6 +33,24 @@ def cluster_line(view: ClusterView) -> Line:
     health = f", {view.health.verdict}" if view.health else ""
     ends = f", until {utc(view.expires_at)}" if view.expires_at else ""
     return Line(f"{view.name}: {view.phase}{health}, {view.nodes.ready} of {view.nodes.wanted} nodes ready{ends}")
+
+
+def buttons_of(view: ClusterView) -> tuple[Button, ...]:
+    """What can be done about a cluster as it is."""
+    if view.asleep:
+        return (wake_button(view), delete_button(view))
+    return (hibernate_button(view), delete_button(view)) if view.phase == ClusterPhase.READY else (delete_button(view),)
+
+
+def hibernate_button(view: ClusterView) -> Button:
+    """Asked about first: it ends what runs there, though disks stay."""
+    asks = f"Put {view.name} to sleep? What runs on it ends, its disks stay."
+    return Button("Hibernate", ("hibernate", str(view.id)), asks=asks)
+
+
+def wake_button(view: ClusterView) -> Button:
+    """Wakes that very cluster."""
+    return Button("Wake", ("wake", str(view.id)))
 
 
 def delete_button(view: ClusterView) -> Button:

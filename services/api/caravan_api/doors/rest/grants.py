@@ -19,6 +19,7 @@ from caravan_api.access import Developer, Role, Viewer, valid_tokens
 from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, team_listed
 from caravan_api.doors.rest.kubeconfigs import note_revoked
 from caravan_api.pages import decode_cursor, encode_cursor
+from caravan_api.pools.reach import is_within_reach, leased_by
 from caravan_api.readmodel import ClustersGrantView, clusters_grant_view
 from caravan_api.store import Cluster, Grant, Token
 from caravan_shared.contracts.requests import AskRevokeAll, RevokedAll, TakenBack
@@ -58,7 +59,7 @@ class RevokedAccess(BaseModel):
     """All that a person held."""
 
     user: str
-    team: str | None = Field(description="The team whose clusters it was about; null: all teams.")
+    team: str | None = Field(description="The team whose own and leased clusters it was about; null: all teams.")
     revoked: list[RevokedGrant]
     pending: list[PendingGrant]
     more: int = Field(description="Further ones, taken back alike, for which there is no room here.")
@@ -74,10 +75,10 @@ async def list_grants(
     limit: Limit = None,
     after: After = None,
 ) -> GrantPage:
-    """Access to your team's clusters (an admin's: all teams'), open and past, newest first."""
+    """Access to your team's clusters and those it leases (an admin's: all teams'), open and past, newest first."""
     statement = select(Grant, Cluster).join(Cluster, col(Cluster.id) == col(Grant.cluster_id))
     if (whose := team_listed(caller, team)) is not None:
-        statement = statement.where(Cluster.team == whose)
+        statement = statement.where(is_within_reach(whose, owner=Cluster.team, cluster=Cluster.id))
     if user is not None:
         statement = statement.where(Grant.user == user)
     if after:
@@ -102,9 +103,12 @@ async def revoke_all(
     user: Annotated[str, Query(min_length=1, max_length=200, description="Whose.")],
     team: Team = None,
 ) -> RevokedAccess:
-    """Take back all that a person holds on your team's clusters (an admin's: on all). Asking again is fine."""
+    """Take back all that a person holds on your team's clusters and those it leases (an admin's: on all).
+
+    Asking again is fine.
+    """
     whose = team_listed(caller, team)
-    taken = await api.ask(AskRevokeAll(user=user, team=whose), RevokedAll)
+    taken = await taken_back(api, user, whose)
     log.info("all access revoked", user=user, team=whose, by=caller.user, grants=len(taken.items) + taken.more)
     async with api.db.transaction() as tx:
         clusters = await _clusters(tx, {item.cluster_id for item in taken.items})
@@ -120,6 +124,13 @@ async def revoke_all(
         more=taken.more,
         tokens=tokens,
     )
+
+
+async def taken_back(api: Api, user: str, team: str | None) -> RevokedAll:
+    """Have dns take back what a person holds on a team's clusters and on those that it leases (None: on all)."""
+    async with api.db.reading() as session:
+        leased = await leased_by(session, team) if team else ()
+    return await api.ask(AskRevokeAll(user=user, team=team, clusters=leased), RevokedAll)
 
 
 async def _clusters(session: AsyncSession, ids: set[UUID]) -> dict[UUID, Cluster]:

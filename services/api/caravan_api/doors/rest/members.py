@@ -9,12 +9,12 @@ from sqlmodel import col, select
 from caravan_api.access import Caller, Owner, Role, Viewer
 from caravan_api.doors.rest.bodies import PlaceMember
 from caravan_api.doors.rest.context import Api, Page, Parts, Team, team_of
+from caravan_api.doors.rest.grants import taken_back
 from caravan_api.errors import Forbidden, Malformed, NotFound
 from caravan_api.teams import directory
 from caravan_api.teams.names import user_of
 from caravan_api.teams.store import Member, MemberKind
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.requests import AskRevokeAll, RevokedAll
 from caravan_shared.contracts.spec import TeamName
 
 router = APIRouter(prefix="/v1/members", tags=["teams"])
@@ -68,6 +68,8 @@ async def place(
 async def remove(kind: MemberKind, name: str, caller: Owner, api: Parts, team: Team = None) -> None:
     """Take somebody out of your team: their tokens for it open nothing from then on, their kubeconfigs are revoked.
 
+    Those are the kubeconfigs of the team's own clusters, and of those that it leases from other teams' pools.
+
     Of a group's people that is so for what they ask from then on: who they are, only their tokens tell.
     """
     owner = team_of(caller, team)
@@ -91,7 +93,7 @@ async def _remove(api: Api, caller: Caller, key: tuple[str, MemberKind, str]) ->
 
 async def _had_access(api: Api, team: str, user: str) -> bool:
     """Take back what they hold; True if that was anything."""
-    return bool((await api.ask(AskRevokeAll(user=user, team=team), RevokedAll)).items)
+    return bool((await taken_back(api, user, team)).items)
 
 
 def _check_rank(caller: Caller, role: Role) -> None:
