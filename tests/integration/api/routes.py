@@ -21,6 +21,7 @@ PLACES = {
     "name": "workers",
     "node": "x",
     "grant_id": str(uuid4()),
+    "run_id": str(uuid4()),
     "letter_id": "1",
     "token_id": str(uuid4()),
     "pool": "x",
