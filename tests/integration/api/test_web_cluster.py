@@ -194,7 +194,7 @@ async def test_the_form_proposes_a_cluster_and_plans_it(stack: Stack) -> None:
 async def test_rows_come_and_go_and_the_yaml_says_what_is_asked_for(stack: Stack) -> None:
     async with browser(stack) as admin:
         more = await admin.get("/clusters/new", params={**FORM, "add": "workers"})
-        less = await admin.get("/clusters/new", params={**FORM, "workers.1.name": "gpu", "remove": "0"})
+        less = await admin.get("/clusters/new", params={**FORM, "workers.1.name": "gpu", "remove": "workers.0"})
     assert 'value="workers-2"' in more.text
     assert "--workers workers-2=1" in more.text
     assert "- name: gpu" in less.text

@@ -100,7 +100,7 @@ async def _owner(stack: Stack, team: str) -> str:
 
 
 async def _ask(client: httpx.AsyncClient, route: Route, victim: Victim, *, team: str | None) -> httpx.Response:
-    query: dict[str, Any] = {"team": team} if team else {}
+    query: dict[str, Any] = {**route.query, **({"team": team} if team else {})}
     path = route.filled(**victim.places)
     request = client.build_request(route.method, path, data=route.body, params=query, headers=OWN_PAGE)
     return await beginning(client, request)
