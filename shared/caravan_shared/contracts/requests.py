@@ -15,7 +15,6 @@ from caravan_shared.contracts.facts import Connection, FieldProblem, Finding, Fi
 from caravan_shared.contracts.machines import MachineEntry, MachineView
 from caravan_shared.contracts.states import InventoryState
 
-
 NODES_NAMED = 10
 """Nodes of a run that are named; there may be a thousand."""
 LOG_PAGE = 65_536
