@@ -67,6 +67,7 @@ async def test_a_pool_is_asked_for_changed_and_let_go_with_the_mouse(window: Win
     await expect(page.get_by_text("from_hour must be before to_hour")).to_be_visible()
     await look(page, "pool-form")
     await page.get_by_role("button", name="Remove time 1").click()
+    await expect(page.get_by_label("To hour")).to_have_count(0)
     await page.get_by_role("button", name="Create by-mouse").click()
     await expect(page.get_by_text("by-mouse makes its first clusters.")).to_be_visible()
     await page.get_by_role("link", name="Change").click()

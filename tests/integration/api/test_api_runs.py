@@ -1,70 +1,20 @@
 """Runs and their logs over REST and on the page, with the bootstrapper's own answers."""
 
 import re
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import pytest
 from tests.integration.api.browsers import browser
 from tests.integration.api.conftest import Stack, fresh
-from tests.support.nats import NatsServer
+from tests.support.runs import LOG_CHARS, ran
 
 from caravan_bootstrapper import logs
-from caravan_bootstrapper.app import MIGRATIONS
-from caravan_bootstrapper.reading import Reading
-from caravan_bootstrapper.store import Run, Table
-from caravan_bootstrapper.views import Play, RunState
 from caravan_shared.contracts import events as e
-from caravan_shared.contracts.requests import AskRunLog, AskRuns
-from caravan_shared.plumbing import requests
-from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.database import Database
-
-
-@pytest.fixture(scope="module")
-async def runs(stack: Stack, api_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
-    """The bootstrapper's store, and its answers from it."""
-    db = Database(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('runs')}/store.db", Table.metadata, MIGRATIONS)
-    await db.start()
-    bus, reading = Bus(api_nats.url, "bootstrapper", 1), Reading(db)
-    requests.answer(bus, stack.service.keys, AskRuns, reading.runs)
-    requests.answer(bus, stack.service.keys, AskRunLog, reading.log)
-    await bus.start()
-    yield db
-    await bus.stop()
-    await db.stop()
-
-
-async def ran(db: Database, cluster: dict[str, Any], text: str, *, ended: bool = True, minutes_ago: int = 0) -> UUID:
-    """A run of the cluster that printed this."""
-    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
-    run = Run(
-        id=uuid4(),
-        cluster_id=UUID(cluster["id"]),
-        play=Play.SITE,
-        nodes=["a"],
-        version="1.34.2",
-        generation=1,
-        state=RunState.FAILED if ended else RunState.RUNNING,
-        owner="test",
-        beat_at=at,
-        created_at=at,
-        started_at=at,
-        ended_at=at if ended else None,
-        failure="a: the <b>disk</b> is full" if ended else None,
-    )
-    async with db.transaction() as tx:
-        tx.add(run)
-        await tx.flush()
-        await logs.keep(tx, run.id, 0, text, 262_144)
-    return run.id
 
 
 async def test_runs_are_listed_page_by_page_newest_first(stack: Stack, runs: Database) -> None:
     cluster = await stack.create()
-    older, newer = [await ran(runs, cluster, "", minutes_ago=minutes) for minutes in (2, 1)]
+    older, newer = [await ran(runs, cluster["id"], "", minutes_ago=minutes) for minutes in (2, 1)]
     path = f"/v1/clusters/{cluster['name']}/runs"
     first = (await stack.http.get(path, params={"limit": 1})).json()
     second = (await stack.http.get(path, params={"limit": 1, "after": first["next"]})).json()
@@ -75,7 +25,7 @@ async def test_runs_are_listed_page_by_page_newest_first(stack: Stack, runs: Dat
 async def test_a_log_is_read_from_its_end_back_by_the_links(stack: Stack, runs: Database) -> None:
     cluster = await stack.create()
     text = "".join(f"line {number} ä\n" for number in range(100))
-    run = await ran(runs, cluster, text)
+    run = await ran(runs, cluster["id"], text)
     page = await stack.http.get(f"/v1/clusters/{cluster['name']}/runs/{run}/log", params={"limit": 500})
     assert (page.status_code, page.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     assert "next" not in page.links, "it has ended"
@@ -89,16 +39,16 @@ async def test_a_log_is_read_from_its_end_back_by_the_links(stack: Stack, runs: 
 
 async def test_of_a_run_that_goes_on_the_next_part_is_named(stack: Stack, runs: Database) -> None:
     cluster = await stack.create()
-    run = await ran(runs, cluster, "one\n", ended=False)
+    run = await ran(runs, cluster["id"], "one\n", ended=False)
     page = await stack.http.get(f"/v1/clusters/{cluster['id']}/runs/{run}/log")
     async with runs.transaction() as tx:
-        await logs.keep(tx, run, 4, "two\n", 262_144)
+        await logs.keep(tx, run, 4, "two\n", LOG_CHARS)
     assert (await stack.http.get(page.links["next"]["url"])).text == "two\n"
 
 
 async def test_whose_cluster_it_is_not_sees_no_run_of_it(stack: Stack, runs: Database) -> None:
     mine, theirs = await stack.create(), await stack.create()
-    run = await ran(runs, theirs, "private\n")
+    run = await ran(runs, theirs["id"], "private\n")
     assert (await stack.http.get(f"/v1/clusters/{mine['id']}/runs/{run}/log")).status_code == 404
     async with stack.client(await stack.token(fresh("web"), fresh("team"), role="owner")) as stranger:
         for path in (f"/v1/clusters/{theirs['id']}/runs", f"/v1/clusters/{theirs['id']}/runs/{run}/log"):
@@ -107,7 +57,7 @@ async def test_whose_cluster_it_is_not_sees_no_run_of_it(stack: Stack, runs: Dat
 
 async def test_the_page_offers_the_log_at_the_runs_first_step_and_where_it_failed(stack: Stack, runs: Database) -> None:
     cluster = await stack.create()
-    run = await ran(runs, cluster, "TASK [<script>]\n")
+    run = await ran(runs, cluster["id"], "TASK [<script>]\n")
     about = {"cluster_id": cluster["id"], "run_id": str(run)}
     steps = [{**e.BootstrapProgress.example, **about, "step": step} for step in ("ensure one", "ensure two")]
     failed = {**e.BootstrapFailed.example, **about, "reason": "the disk is full", "who_can_fix": "operator"}
@@ -129,7 +79,7 @@ async def test_the_page_offers_the_log_at_the_runs_first_step_and_where_it_faile
 
 async def test_the_log_of_a_run_that_goes_on_stays_up_to_date(stack: Stack, runs: Database) -> None:
     cluster = await stack.create()
-    run = await ran(runs, cluster, "", ended=False)
+    run = await ran(runs, cluster["id"], "", ended=False)
     async with browser(stack) as admin:
         log = await admin.get(f"/clusters/{cluster['id']}/runs/{run}/log")
     assert f"live:cluster:{cluster['id']} from:body" in log.text
