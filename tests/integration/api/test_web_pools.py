@@ -74,6 +74,10 @@ async def test_what_is_wrong_with_a_pool_is_told_at_its_field(stack: Stack) -> N
         for field in ("name", "spares", "max_lease_h", "schedule.0.from_hour", "workers.0.count"):
             there = page.text.split(f'id="{field}-problem"')[1].split("</div>")[0]
             assert "invalid-feedback" in there, field
+    both = {"schedule.0.days": "mon", "schedule.0.from_hour": "9", "schedule.0.to_hour": "8", "schedule.0.spares": "1"}
+    async with browser(stack) as admin:
+        page = await admin.get("/pools/new", params={**FORM, "name": "fine", **both})
+    assert "From_hour must be before to_hour" in page.text
     assert (await stack.http.get("/v1/pools/No%20Name")).status_code == 404
 
 

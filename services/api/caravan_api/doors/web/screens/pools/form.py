@@ -144,12 +144,11 @@ async def _form(
 
 
 def _by_field(problems: Iterable[FieldProblem], asked: PoolWish) -> Mapping[str, list[FieldProblem]]:
-    """Each problem at the form's field that it is about; of a time as a whole at its first hour; or at the whole."""
+    """Each problem at the form's field that it is about, or at the whole."""
     placed: dict[str, list[FieldProblem]] = {}
     for problem in problems:
         field = wish.field_of(problem.field)
-        there = next((each for each in (field, f"{field}.from_hour") if each in asked.drawn), _WHOLE)
-        placed.setdefault(there, []).append(problem)
+        placed.setdefault(field if field in asked.drawn else _WHOLE, []).append(problem)
     return placed
 
 

@@ -74,9 +74,10 @@ class PoolWish:
 
     @property
     def drawn(self) -> set[str]:
-        """The names of all fields that the form has."""
+        """The names of all fields that the form has, and of its spells."""
         always = {"name", "version", "cloud", "topology", "network.cni", "timezone", "shared_with", *NUMBERS}
-        return {*always, *HOURS.values(), *self.own, *self.template.fields}
+        spells = (f"schedule.{number}" for number in self.spells)
+        return {*always, *HOURS.values(), *spells, *self.own, *self.template.fields}
 
     def cloud_of(self, part: str) -> str:
         """The cloud that a part's machines come from."""
