@@ -2,8 +2,8 @@
 
 It carries topics and no contents: `clusters`, and `cluster:<id>` for each one concerned; of what people ask for beside
 them `pools`, `leases` and the like (`_KINDS`), and `audit` for all of it. Admins, who alone may see them, hear as well
-when a letter died, or work on machines began or ended (`murmurs`). The page fetches again what shows them, through the
-same routes and the same guard as the first time. What changes within a moment is told together.
+of dead letters, and when work on machines began or ended (`murmurs`). The page fetches again what shows them, through
+the same routes and the same guard as the first time. What changes within a moment is told together.
 A browser that comes back after a break says what it heard last (Last-Event-ID); one that missed too much is told `all`.
 """
 
