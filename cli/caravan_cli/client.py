@@ -21,11 +21,13 @@ from caravan_cli.views import (
     Grant,
     Kubeconfig,
     Lease,
+    LogPage,
     Node,
     Page,
     Plan,
     Pool,
     RevokedAccess,
+    Run,
     TakenLease,
     TimelineEntry,
 )
@@ -132,6 +134,18 @@ class Client:
         body = self._call("GET", f"{_cluster(name)}/timeline", query={"limit": str(limit)})
         entries = Page[TimelineEntry].model_validate(body).items
         return tuple(sorted(entries, key=lambda entry: entry.id))
+
+    def runs(self, name: str, *, limit: int) -> tuple[Run, ...]:
+        """What was executed on a cluster, newest first."""
+        body = self._call("GET", f"{_cluster(name)}/runs", query={"limit": str(limit)})
+        return Page[Run].model_validate(body).items
+
+    def log_page(self, name: str, run: str, place: Mapping[str, str]) -> LogPage:
+        """A part of what was printed in a run: that at a place which another part names, or the end."""
+        path = f"{_cluster(name)}/runs/{quote(run, safe='')}/log"
+        answer = self._answer("GET", path, query=place)
+        before, after = (answer.links.get(rel, {}).get("url") for rel in ("prev", "next"))
+        return LogPage(answer.text, *(dict(httpx.URL(url).params) if url else None for url in (before, after)))
 
     def kubeconfig(self, name: str, *, role: str, ttl_s: int) -> Kubeconfig:
         """A new kubeconfig for the caller."""
@@ -395,6 +409,25 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> Json:
+        response = self._answer(method, path, body, query=query, headers=headers, timeout_s=timeout_s)
+        try:
+            answer = response.json() if response.content else {}
+        except json.JSONDecodeError as error:
+            raise CliError(f"{self.target.url} did not answer as Caravan's API does: no JSON at {path}") from error
+        if not isinstance(answer, dict):
+            raise CliError(f"{self.target.url} did not answer as Caravan's API does: no JSON object at {path}")
+        return answer
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> httpx.Response:
         params = {**self._team(), **(query or {})}
         request = self._http.build_request(
             method, path, params=params, json=body, headers=dict(headers or {}), timeout=timeout_s
@@ -403,13 +436,7 @@ class Client:
         response = self._send(request, PAUSES_S if repeatable else ())
         if response.is_error:
             raise _error(response)
-        try:
-            answer = response.json() if response.content else {}
-        except json.JSONDecodeError as error:
-            raise CliError(f"{self.target.url} did not answer as Caravan's API does: no JSON at {path}") from error
-        if not isinstance(answer, dict):
-            raise CliError(f"{self.target.url} did not answer as Caravan's API does: no JSON object at {path}")
-        return answer
+        return response
 
     def _send(self, request: httpx.Request, pauses: tuple[float, ...]) -> httpx.Response:
         for pause in (*pauses, None):

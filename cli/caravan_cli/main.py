@@ -25,6 +25,7 @@ from caravan_cli import (
     notifications,
     pools,
     requests,
+    runs,
     sleep,
     teams,
     tokens,
@@ -81,6 +82,8 @@ cluster.command()(clusters.get)
 cluster.command()(clusters.describe)
 cluster.command()(clusters.nodes)
 cluster.command()(clusters.events)
+cluster.command("runs")(runs.list_runs)
+cluster.command()(runs.logs)
 cluster.command()(access.kubeconfig)
 cluster.command()(access.credential)
 cluster.command()(requests.plan)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from caravan_cli.views import Cluster, Node, TimelineEntry
+from caravan_cli.views import Cluster, Node, Run, TimelineEntry
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 LEAST_WIDTH = 9  # columns; keeps the rows of `--watch`, printed one by one, mostly aligned
@@ -140,6 +140,16 @@ def cluster_row(cluster: Cluster, now: datetime, *, wide: bool) -> Row:
         return row
     endpoint = f"{cluster.endpoint.host}:{cluster.endpoint.port}" if cluster.endpoint else "-"
     return (*row, cluster.team, endpoint, cluster.created_by or "-", cluster.step.text if cluster.step else "-")
+
+
+RUN_HEADS = ("RUN", "PLAY", "STATE", "NODES", "AGE", "TOOK", "REASON")
+
+
+def run_row(run: Run) -> Row:
+    """A run as a line of `cluster runs`."""
+    took = age(run.started_at, run.ended_at) if run.started_at else "-"
+    told = run.failure or (run.step if run.ended_at is None else None) or ""
+    return run.run_id, run.play, run.state, str(run.node_count), age(run.created_at), took, told
 
 
 NODE_HEADS = ("NAME", "SET", "ROLE", "STATE", "HEALTH", "VERSION", "ADDRESS", "REASON")

@@ -1,7 +1,7 @@
 """The API's answers as the CLI reads them: what it shows has a type, the rest is kept for `-o json`."""
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -121,6 +121,30 @@ class Cluster(View):
             and not self.replacing
             and all(node_set.is_full and not node_set.leaving for node_set in self.node_sets)
         )
+
+
+class Run(View):
+    """One execution of a playbook on some nodes."""
+
+    run_id: str
+    play: str
+    state: str
+    node_count: int
+    step: str | None = None
+    failure: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class LogPage(NamedTuple):
+    """A part of what was printed in a run, and the places of the parts around it; None: there is none, or none yet to
+    come.
+    """
+
+    text: str
+    before: dict[str, str] | None
+    after: dict[str, str] | None
 
 
 class Node(View):

@@ -82,3 +82,20 @@ async def test_who_may_only_look_sees_no_controls(windows: Callable[..., Any], a
     for control in ("Delete", "Lifetime", "Upgrade", "Scale workers"):
         await expect(page.get_by_role("button", name=control)).to_have_count(0)
     await expect(page.get_by_role("button", name="Kubeconfig")).to_be_visible()
+
+
+async def test_the_log_of_a_run_opens_on_the_page_and_stays_while_that_changes(window: Window, api: Api) -> None:
+    asked = await api.create("logged", SMALL)
+    await api.until_ready(asked["id"], nodes=3)
+    page = await window.open(f"/clusters/{asked['id']}")
+    await page.get_by_text("Log of this run").first.click()
+    log = page.locator(".run-log pre").first
+    await expect(log).to_contain_text("PLAY RECAP")
+    async with page.expect_response(lambda answer: answer.url.endswith(asked["id"])):
+        await page.evaluate("document.body.dispatchEvent(new CustomEvent('live:all'))")
+    await expect(page.locator("#steps")).to_be_visible()
+    await expect(log).to_contain_text("PLAY RECAP")
+    await page.get_by_role("link", name="All runs").click()
+    await page.get_by_text("Log of this run").first.click()
+    await expect(log).to_contain_text("TASK [")
+    await look(page, "cluster-runs")

@@ -55,6 +55,31 @@ async def test_a_lease_is_taken_extended_and_given_back_while_another_window_see
     await expect(page.locator("#lease")).to_contain_text("Ended")
 
 
+async def test_a_pool_is_asked_for_changed_and_let_go_with_the_mouse(window: Window) -> None:
+    page = await window.open("/pools")
+    await page.get_by_role("link", name="New pool").click()
+    await page.get_by_label("Name", exact=True).fill("By Mouse")
+    await expect(page.get_by_text("not a DNS label")).to_be_visible()
+    await page.get_by_label("Name", exact=True).fill("by-mouse")
+    await page.locator("#spares").fill("0")
+    await page.get_by_role("button", name="Add a time").click()
+    await page.get_by_label("To hour").fill("7")
+    await expect(page.get_by_text("from_hour must be before to_hour")).to_be_visible()
+    await look(page, "pool-form")
+    await page.get_by_role("button", name="Remove time 1").click()
+    await expect(page.get_by_label("To hour")).to_have_count(0)
+    await page.get_by_role("button", name="Create by-mouse").click()
+    await expect(page.get_by_text("by-mouse makes its first clusters.")).to_be_visible()
+    await page.get_by_role("link", name="Change").click()
+    await page.get_by_label("Clusters at most").fill("7")
+    await page.get_by_role("button", name="Change by-mouse").click()
+    await expect(page.locator("#pool")).to_contain_text("7")
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_label("to confirm").fill("by-mouse")
+    await page.get_by_role("button", name="Delete for good").click()
+    await expect(page.get_by_text("by-mouse is being deleted.")).to_be_visible()
+
+
 async def test_access_is_seen_and_taken_back(window: Window, api: Api) -> None:
     cluster = await api.create("accessed", SMALL)
     await api.until_ready(cluster["id"], nodes=3)

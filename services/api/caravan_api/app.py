@@ -21,6 +21,7 @@ from caravan_api.doors.rest.context import Api
 from caravan_api.feed import Feed
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
+from caravan_api.murmurs import Murmurs
 from caravan_api.notifications import watch as notifications
 from caravan_api.notifications.deliver import Deliverer, Terms
 from caravan_api.oidc.code_flow import CodeFlow
@@ -65,6 +66,7 @@ def build(settings: Settings) -> Service:
         bells.ring(pool_id)
         service.wake(keys.pool_key(pool_id), look_in_s)
 
+    murmurs = Murmurs(service.bus, feed.wake)
     recorder = Recorder(clock, changed, feed.wake)
     limits = Limits(settings.max_nodes, settings.max_nodes_per_team)
     desired = Desired(recorder, limits, clock)
@@ -93,6 +95,7 @@ def build(settings: Settings) -> Service:
     service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
+    service.alongside("murmurs", murmurs.run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s).run)
     outgoing = Outgoing(settings.chat_hosts, clock)
     replies = Replies(db, clock, service.keys, outgoing, settings.chat)
@@ -113,6 +116,7 @@ def build(settings: Settings) -> Service:
         desired,
         handlers,
         feed,
+        murmurs,
         limits,
         pools,
         leases,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_
-from sqlalchemy.orm import load_only
+from sqlalchemy import select as sql_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -79,31 +79,39 @@ class Filters:
         return conditions
 
 
+_Row = TypeVar("_Row")
+
+
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Generic[_Row]):
     """One page of a list, and the cursor of the next one."""
 
-    clusters: Sequence[Cluster]
+    clusters: Sequence[_Row]
     next: str | None
 
 
 async def page_of(
-    session: AsyncSession,
-    filters: Filters,
-    sort: Sort,
-    size: int,
-    after: str | None = None,
-    *,
-    only: Sequence[Any] = (),
-) -> Listed:
-    """The page after that cursor, with these columns `only` if any are named. `Malformed` for a strange cursor."""
+    session: AsyncSession, filters: Filters, sort: Sort, size: int, after: str | None = None
+) -> Listed[Cluster]:
+    """The page after that cursor. Raises `Malformed` for a strange one."""
+    return await _page(session, select(Cluster), filters, sort, size, after)
+
+
+async def columns_of(
+    session: AsyncSession, columns: Sequence[Any], filters: Filters, sort: Sort, size: int, after: str | None = None
+) -> Listed[Any]:
+    """The same page with rows of these columns alone, name, age and id among them: half the work for a long list."""
+    return await _page(session, sql_select(*columns), filters, sort, size, after)
+
+
+async def _page(
+    session: AsyncSession, statement: Any, filters: Filters, sort: Sort, size: int, after: str | None
+) -> Listed[Any]:
     keys = (sort.column, col(Cluster.id))
-    statement = select(Cluster).where(*filters.conditions())
+    statement = statement.where(*filters.conditions())
     if after:
         statement = statement.where(_is_after(sort, after))
     statement = statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys))
-    if only:
-        statement = statement.options(load_only(*only))
     rows = (await session.exec(statement.limit(size + 1))).all()
     return Listed(rows[:size], _cursor(rows[size - 1], sort) if len(rows) > size else None)
 
@@ -114,5 +122,5 @@ def _is_after(sort: Sort, cursor: str) -> ColumnElement[bool]:
     return or_(first(value), and_(sort.column == value, second(cluster_id)))
 
 
-def _cursor(last: Cluster, sort: Sort) -> str:
+def _cursor(last: Any, sort: Sort) -> str:
     return encode_cursor(last.name if sort.by_name else last.created_at, last.id)

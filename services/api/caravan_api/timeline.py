@@ -135,6 +135,8 @@ def _(event: e.BootstrapDone, _news: Sequence[Any]) -> Entry | None:
 @_on
 def _(event: e.BootstrapFailed, _news: Sequence[Any]) -> Entry | None:
     data = {"generation": event.generation, "who_can_fix": event.who_can_fix}
+    if event.run_id:
+        data["run_id"] = str(event.run_id)
     return Entry("failure", f"Bootstrapping failed: {event.reason}", data)
 
 

@@ -11,6 +11,7 @@ from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.handlers import HANDLERS
 from caravan_bootstrapper.machine_work import MachineWorks
 from caravan_bootstrapper.members import Members
+from caravan_bootstrapper.reading import Reading
 from caravan_bootstrapper.reconcile import Bootstrapping
 from caravan_bootstrapper.runner import Runner, runs_root
 from caravan_bootstrapper.runs import Runs
@@ -19,7 +20,14 @@ from caravan_bootstrapper.steps import Policy
 from caravan_bootstrapper.store import Table
 from caravan_bootstrapper.userdata import UserDataDesk
 from caravan_shared.contracts.events import MachinesHandedOver
-from caravan_shared.contracts.requests import AskOperatorKey, AskUserData, ClientCertificate, ClusterPki
+from caravan_shared.contracts.requests import (
+    AskOperatorKey,
+    AskRunLog,
+    AskRuns,
+    AskUserData,
+    ClientCertificate,
+    ClusterPki,
+)
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.reconciler import Turn
 from caravan_shared.plumbing.service import Service
@@ -59,6 +67,7 @@ def build(settings: Settings) -> Service:
         resolvers=settings.resolvers,
     )
     bootstrapping = Bootstrapping(_policy(settings), runs, members, service.keys)
+    reading = Reading(service.db)
     works = MachineWorks(service.db, service.keys, runner, settings)
 
     for event_type, handler in HANDLERS.items():
@@ -66,6 +75,8 @@ def build(settings: Settings) -> Service:
     service.hears(MachinesHandedOver, machine_jobs.Listener(service.wake).handed_over)
     service.answers(AskUserData, desk.answer)
     service.answers(AskOperatorKey, works.operator_key)
+    service.answers(AskRuns, reading.runs)
+    service.answers(AskRunLog, reading.log)
     service.alongside("runs", runs.run)  # first of all, so that it clears up before anything is started
     service.alongside("members", members.run)
     service.alongside("versions", partial(_offer_versions, service, settings.playbooks_dir))

@@ -6,6 +6,7 @@ from typing import Any
 from sqlmodel import delete, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_bootstrapper import logs
 from caravan_bootstrapper.records import NO_TROUBLE
 from caravan_bootstrapper.store import Cluster, JoinToken, Node, Run, SshKey, open_cluster
 from caravan_shared.contracts.events import (
@@ -75,6 +76,7 @@ async def deletion_requested(heard: Heard[ClusterDeletionRequested], tx: AsyncSe
 async def cluster_deleted(heard: Heard[ClusterDeleted], tx: AsyncSession) -> None:
     """Forget all but a tombstone, and tombstones that have done their service."""
     cluster_id = heard.event.cluster_id
+    await logs.forget_all(tx, cluster_id)
     for table in (Node, Run, JoinToken, SshKey):
         await tx.exec(delete(table).where(table.cluster_id == cluster_id))  # type: ignore[arg-type]
     if cluster := await open_cluster(tx, cluster_id):

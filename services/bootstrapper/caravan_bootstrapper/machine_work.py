@@ -83,7 +83,7 @@ class MachineWorks:
 
     async def _run(self, turn: Turn, order: Order, jobs: Sequence[MachineJob]) -> Outcome:
         """Run to the end, keeping the lease meanwhile: whoever loses it ends the run."""
-        running = asyncio.create_task(self._runner.run(order, lambda _step, _number: None))
+        running = asyncio.create_task(self._runner.run(order, lambda _step, _number: None, lambda _text: None))
         try:
             while not (await asyncio.wait([running], timeout=BEAT_EVERY_S))[0]:
                 async with turn.transaction() as tx:

@@ -1,7 +1,8 @@
 """Run one playbook with ansible-runner and say how it ended. The only file that knows ansible-runner.
 
 Each run has a directory of its own, on a tmpfs where there is one: inventory, variables, and secrets as files that only
-our user can read. It is removed whatever happens. ansible-runner blocks, so it has threads of its own here.
+our user can read. It is removed whatever happens; what Ansible prints is handed on, without the secrets of the run.
+ansible-runner blocks, so it has threads of its own here.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ from uuid import UUID
 import ansible_runner
 import psutil
 
-from caravan_bootstrapper import processes
+from caravan_bootstrapper import inventory, logs, processes
 from caravan_bootstrapper.events import EventReader, last_line
-from caravan_bootstrapper.progress import OnStep
+from caravan_bootstrapper.progress import OnPrint, OnStep
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.views import Play, RunState
 from caravan_shared.plumbing.log import get_logger
@@ -57,15 +58,20 @@ class Runner:
         """Where the secrets of a run will be."""
         return self._directory(run_id) / "secrets"
 
-    async def run(self, order: Order, on_step: OnStep) -> Outcome:
-        """Run to the end. `on_step` is called in the event loop.
+    async def run(self, order: Order, on_step: OnStep, on_print: OnPrint) -> Outcome:
+        """Run to the end. `on_step` and `on_print` are called in the event loop, before this returns.
 
         Cancelling the task that waits here ends the run, within seconds and with everything it started.
         """
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
         reader = EventReader(lambda step, number: loop.call_soon_threadsafe(on_step, step, number))
-        work = loop.run_in_executor(self._threads, self._execute, order, reader, cancelled)
+        words = logs.words_of(text for name, text in order.secrets.items() if name != inventory.KNOWN_HOSTS)
+
+        def printed(output: str) -> None:
+            loop.call_soon_threadsafe(on_print, logs.without_secrets(logs.plain(output), words))
+
+        work = loop.run_in_executor(self._threads, self._execute, order, reader, printed, cancelled)
         cancellation: asyncio.CancelledError | None = None
         while not work.done():
             try:
@@ -94,11 +100,11 @@ class Runner:
     def _directory(self, run_id: UUID) -> Path:
         return self._root / str(run_id)
 
-    def _execute(self, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
+    def _execute(self, order: Order, reader: EventReader, printed: OnPrint, cancelled: threading.Event) -> Outcome:
         directory = self._directory(order.run_id)
         try:
             self._write(directory, order)
-            return self._ansible(directory, order, reader, cancelled)
+            return self._ansible(directory, order, reader, printed, cancelled)
         finally:
             if directory.exists():
                 shutil.rmtree(directory)
@@ -111,12 +117,16 @@ class Runner:
         for name, content in order.secrets.items():
             _write_private(directory / "secrets" / name, content)
 
-    def _ansible(self, directory: Path, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
+    def _ansible(
+        self, directory: Path, order: Order, reader: EventReader, printed: OnPrint, cancelled: threading.Event
+    ) -> Outcome:
         limit_s = order.within_s or self._timeout_s
         watch = _Watch(directory, cancelled, limit_s)
 
         def handle(event: dict[str, Any]) -> bool:
             reader.read(event)
+            if output := event.get("stdout"):
+                printed(f"{output}\n")
             return False  # True would keep every event in a file
 
         result = ansible_runner.run(

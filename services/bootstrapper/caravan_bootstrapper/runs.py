@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from caravan_bootstrapper import inventory, kubeadm, records, ssh, store, tokens, upkeep
+from caravan_bootstrapper import inventory, kubeadm, logs, records, ssh, store, tokens, upkeep
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_bootstrapper.errors import ClusterUnknown, MachinesSilent
 from caravan_bootstrapper.progress import SILENT_FOR, telling
@@ -140,8 +140,9 @@ class Runs:
         async with self._db.transaction() as tx:
             now = self._clock.now()
             await records.beat(tx, run.id, now, state=RunState.RUNNING, started_at=now)
-        async with telling(self._db, self._clock, run.id) as on_step:
-            return await self._runner.run(order, on_step)
+            await logs.forget_older(tx, run.cluster_id, self._settings.run_logs)
+        async with telling(self._db, self._clock, run.id, self._settings.run_log_chars) as told:
+            return await self._runner.run(order, told.reached, told.printed)
 
     async def _order(self, run: Run) -> Order:
         """Everything the run needs, with the nodes that are still there."""

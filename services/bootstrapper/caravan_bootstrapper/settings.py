@@ -26,6 +26,10 @@ class Settings(ServiceSettings):
     )
     max_runs: int = Field(4, gt=0, description="Playbook runs side by side, all clusters together; each is a process.")
     run_timeout_s: float = Field(3600.0, gt=0, description="Seconds after which a run is ended; image pulls are slow.")
+    run_logs: int = Field(20, ge=0, description="Newest runs of each cluster whose logs are kept.")
+    run_log_chars: int = Field(
+        262_144, gt=0, description="Characters that are kept of a run's log at most, its last ones."
+    )
     max_attempts: int = Field(5, gt=0, description="Failures of runs in a row after which a person has to look.")
     joins_in_flight: int = Field(
         10, gt=0, description="Pushed joins at the same time in a run; kubeadm's timeouts are hit at some hundreds."

@@ -125,6 +125,18 @@ class Run(Table, table=True):
     failure: str | None = None
 
 
+class LogPiece(Table, table=True):
+    """A piece of what Ansible printed in a run; see `logs`."""
+
+    __tablename__ = "log_pieces"
+
+    run_id: UUID = Field(primary_key=True)
+    start: int = Field(primary_key=True)
+    """Its place in the whole log, in characters."""
+    ending: int
+    text: str
+
+
 class JoinToken(Table, table=True):
     """A kubeadm bootstrap token of one node set. The newest of a set is in use; older ones live until they expire."""
 

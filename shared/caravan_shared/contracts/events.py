@@ -27,7 +27,7 @@ from caravan_shared.contracts.facts import (
     ReadyNode,
     WhoCanFix,
 )
-from caravan_shared.contracts.machines import MachineToWork, MachineWork, WorkedMachine
+from caravan_shared.contracts.machines import MachineNow, MachineToWork, MachineWork, WorkedMachine
 from caravan_shared.contracts.spec import ClusterName, ClusterSpec, TeamName
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
@@ -473,6 +473,23 @@ class MachinesHandedBack(Event):
     }
     work: MachineWork
     machines: tuple[WorkedMachine, ...]
+
+
+class MachinesChanged(Event):
+    """These machines of inventories are in another state, now that the work on them has ended."""
+
+    subject: ClassVar[str] = "machines.changed"
+    example: ClassVar[dict[str, Any]] = {
+        "machines": [
+            {
+                "name": "rack1-07",
+                "cloud": "metal",
+                "state": "Quarantined",
+                "reason": "rack1-07 cannot be reached: connection timed out",
+            }
+        ],
+    }
+    machines: tuple[MachineNow, ...]
 
 
 # --- bootstrapper: membership --------------------------------------------------------------------------------------

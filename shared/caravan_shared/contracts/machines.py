@@ -131,6 +131,15 @@ class WorkedMachine(Message):
     problem: str | None = Field(None, description="What went wrong, as a sentence; None: all is well.")
 
 
+class MachineNow(Message):
+    """How a machine of an inventory is."""
+
+    name: str
+    cloud: str
+    state: InventoryState
+    reason: str | None = Field(None, description="Why it is in quarantine.")
+
+
 def bmc_context(name: str) -> str:
     """What the password of a machine's management controller is sealed for."""
     return f"machine/{name}/bmc"

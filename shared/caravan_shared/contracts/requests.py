@@ -15,6 +15,11 @@ from caravan_shared.contracts.facts import Connection, FieldProblem, Finding, Fi
 from caravan_shared.contracts.machines import MachineEntry, MachineView
 from caravan_shared.contracts.states import InventoryState
 
+NODES_NAMED = 10
+"""Nodes of a run that are named; there may be a thousand."""
+LOG_PAGE = 65_536
+"""Characters of a log in one reply: sealed, and of four bytes each, it stays below NATS' 1 MiB."""
+
 
 class Reply(Message):
     """The answer to a request."""
@@ -245,6 +250,60 @@ class AskOperatorKey(Request):
     subject: ClassVar[str] = "rpc.bootstrapper.operator_key"
     reply: ClassVar[type[Reply]] = OperatorKey
     cloud: str
+
+
+class RunView(Message):
+    """One execution of a playbook on some nodes of a cluster."""
+
+    run_id: UUID
+    play: str = Field(description="The playbook, such as `site` or `upgrade`.")
+    state: str = Field(description="`Pending`, `Running`, `Succeeded`, `Failed`, `Cancelled` or `Interrupted`.")
+    nodes: tuple[str, ...] = Field(description=f"The first {NODES_NAMED} of them.")
+    node_count: int
+    version: str
+    step: str | None
+    failure: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class Runs(Reply):
+    """A cluster's runs, newest first."""
+
+    items: tuple[RunView, ...]
+    more: bool = Field(False, description="There are earlier ones.")
+
+
+class AskRuns(Request):
+    """api → bootstrapper: what was executed on a cluster."""
+
+    subject: ClassVar[str] = "rpc.bootstrapper.runs"
+    reply: ClassVar[type[Reply]] = Runs
+    cluster_id: UUID
+    before: UUID | None = Field(None, description="Those that came before this run.")
+    limit: int = Field(20, ge=1, le=500)
+
+
+class RunLog(Reply):
+    """A page of what Ansible printed in a run; places are counted in characters from the log's beginning."""
+
+    run: RunView | None = Field(description="Null: the cluster has no such run.")
+    text: str = ""
+    offset: int = Field(0, description="Where `text` begins.")
+    first: int = Field(0, description="Where the part begins that is kept.")
+    end: int = Field(0, description="Where the log ends, by now.")
+
+
+class AskRunLog(Request):
+    """api → bootstrapper: what Ansible printed; by default its end."""
+
+    subject: ClassVar[str] = "rpc.bootstrapper.run_log"
+    reply: ClassVar[type[Reply]] = RunLog
+    cluster_id: UUID
+    run_id: UUID
+    offset: int | None = Field(None, ge=0, description="Where to begin. Null: so that the page reaches the end.")
+    limit: int = Field(LOG_PAGE, ge=1, le=LOG_PAGE, description="Characters at most.")
 
 
 class CloudCheck(Reply):

@@ -24,6 +24,8 @@ KEPT_FOR_S = 24 * 3600.0
 """Facts are kept for a day: a service that was away longer catches up by resync."""
 _DEAD_KEPT_FOR_S = 30 * 24 * 3600.0
 _DEAD_SUBJECTS = "dead"
+DEAD_LETTERS = f"{_DEAD_SUBJECTS}.>"
+"""The subjects of all dead letters."""
 _DUPLICATE_WINDOW_S = 120.0
 _MAX_PAYLOAD = 1024 * 1024
 """nats-server's default; it ends the connection of whoever sends more, headers included."""
@@ -90,7 +92,7 @@ def stream_config(name: str, replicas: int, progress: Kept = Kept()) -> StreamCo
         facts = [subject for subject, event in EVENTS.items() if not issubclass(event, ProgressEvent)]
         subjects, kept = sorted({f"{subject.split('.')[0]}.>" for subject in facts}), Kept()
     elif name == DEAD:
-        subjects, kept = [f"{_DEAD_SUBJECTS}.>"], Kept(_DEAD_KEPT_FOR_S)
+        subjects, kept = [DEAD_LETTERS], Kept(_DEAD_KEPT_FOR_S)
     elif name == PROGRESS:
         subjects, kept = [f"{PROGRESS_SUBJECTS}.>"], progress
     else:

@@ -16,6 +16,7 @@ from tests.support import chat
 from tests.support.chat import FakeChat
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
+from tests.support.runs import answering
 from tests.support.spares import seed
 
 from caravan_api.access import Role
@@ -398,3 +399,10 @@ async def provisioner(stack: Stack, api_nats: NatsServer) -> AsyncIterator[None]
     await bus.start()
     yield
     await bus.stop()
+
+
+@pytest.fixture(scope="session")
+async def runs(stack: Stack, api_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """The bootstrapper's store, of whose runs it tells."""
+    async with answering(tmp_path_factory.mktemp("runs"), api_nats.url, stack.service.keys) as db:
+        yield db

@@ -21,6 +21,7 @@ PLACES = {
     "name": "workers",
     "node": "x",
     "grant_id": str(uuid4()),
+    "run_id": str(uuid4()),
     "letter_id": "1",
     "token_id": str(uuid4()),
     "pool": "x",
@@ -59,6 +60,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/clusters/{cluster}/replace"): {"node": "x"},
     ("POST", "/clusters/{cluster}/delete"): {"confirm": "x"},
     ("POST", "/clusters/{cluster}/revoke"): {"grant": str(uuid4())},
+    ("POST", "/pools/{pool}/delete"): {"confirm": "x"},
     ("POST", "/grants/revoke"): {"user": "x"},
     ("POST", "/machines/{name}/release"): {"etag": '"1"'},
     ("POST", "/dead-letters/{letter_id}/mended"): {"body": "{}"},
@@ -74,7 +76,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("POST", "/settings/notifications/remove"): {"name": "x"},
 }
-QUERIES: dict[tuple[str, str], dict[str, str]] = {("DELETE", "/v1/grants"): {"user": "x"}}
+QUERIES: dict[tuple[str, str], dict[str, str]] = {
+    ("DELETE", "/v1/grants"): {"user": "x"},
+    ("POST", "/pools/{pool}/change"): {"etag": '"1"'},
+}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from caravan_api.access import Role
 from caravan_api.audit.store import AuditEntry
 from caravan_api.store import Token
 
-pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
+pytestmark = pytest.mark.usefixtures("dns", "runs")  # which takes back what former members hold
 
 
 @pytest.fixture

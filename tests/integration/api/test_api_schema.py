@@ -29,7 +29,7 @@ HEADERS = {"Authorization": f"Bearer {ADMIN}"}
 
 # The api runs in this process: what its jitter draws while a case is being made is taken for the strategy's doing.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-@pytest.mark.usefixtures("dns", "inventory", "provisioner")
+@pytest.mark.usefixtures("dns", "inventory", "provisioner", "runs")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cases_a_route", [2, pytest.param(12, marks=pytest.mark.long)])
 async def test_every_route_answers_as_it_is_documented(stack: Stack, cases_a_route: int) -> None:

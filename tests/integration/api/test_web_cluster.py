@@ -1,12 +1,19 @@
 """The page of a cluster and the form that asks for one, over HTTP: what they show, whom they let do what."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 from tests.integration.api.conftest import Stack, fresh
 from tests.integration.api.test_web_door import OWN_PAGE, browser
 
+from caravan_api.decide.nodes import NodeState
+from caravan_api.store import Node
 from caravan_shared.contracts import events as e
 
 FORM = {
@@ -141,6 +148,42 @@ async def test_who_may_only_look_sees_no_controls_and_is_refused_when_forging_th
     assert (await stack.get(cluster))["etag"] == cluster["etag"]
 
 
+async def test_of_1019_nodes_a_page_reads_and_shows_as_many_as_of_fifty(stack: Stack) -> None:
+    sizes = []
+    async with browser(stack) as admin:
+        for count in (50, 1019):
+            cluster = await stack.create()
+            async with stack.service.db.transaction() as tx:
+                tx.add_all(_node(cluster, number) for number in range(count))
+            with _nodes_read() as read:
+                page = await admin.get(f"/clusters/{cluster['id']}")
+            sizes.append(len(page.text))
+            assert len(re.findall(r'<tr id="node-w-', page.text)) == 50
+            assert len(read) <= 51, "one more than is shown, to know that there are more"
+        following = re.findall(r'href="([^"]*nodes_after=[^"#]*)#nodes"', page.text)
+        second = await admin.get(following[0].replace("&amp;", "&"))
+    assert sizes[1] < 1.05 * sizes[0]
+    assert re.findall(r'<tr id="node-(w-\d+)"', second.text)[0] == "w-0050"
+
+
+@contextmanager
+def _nodes_read() -> Iterator[list[Node]]:
+    """Every node that is read from the store meanwhile."""
+    read: list[Node] = []
+
+    def note(node: Node, _context: object) -> None:
+        read.append(node)
+
+    event.listen(Node, "load", note)
+    yield read
+    event.remove(Node, "load", note)
+
+
+def _node(cluster: dict[str, Any], number: int) -> Node:
+    told = {"state": NodeState.JOINED, "machine": "Ready", "changed_at": datetime.now(UTC)}
+    return Node(cluster_id=UUID(cluster["id"]), name=f"w-{number:04d}", node_set="workers", **told)
+
+
 async def test_another_teams_cluster_is_not_there(stack: Stack) -> None:
     cluster = await stack.create()
     async with browser(stack, await stack.token(fresh("web"), fresh("team"), role="owner")) as stranger:
@@ -194,7 +237,7 @@ async def test_the_form_proposes_a_cluster_and_plans_it(stack: Stack) -> None:
 async def test_rows_come_and_go_and_the_yaml_says_what_is_asked_for(stack: Stack) -> None:
     async with browser(stack) as admin:
         more = await admin.get("/clusters/new", params={**FORM, "add": "workers"})
-        less = await admin.get("/clusters/new", params={**FORM, "workers.1.name": "gpu", "remove": "0"})
+        less = await admin.get("/clusters/new", params={**FORM, "workers.1.name": "gpu", "remove": "workers.0"})
     assert 'value="workers-2"' in more.text
     assert "--workers workers-2=1" in more.text
     assert "- name: gpu" in less.text

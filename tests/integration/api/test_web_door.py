@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,6 +16,8 @@ from tests.integration.api.conftest import ADMIN, Stack, fresh
 from caravan_api.audit.store import AuditEntry
 from caravan_api.doors.web import headers
 from caravan_api.store import Token, WebSession
+from caravan_shared.contracts.events import MachinesChanged
+from caravan_shared.plumbing.streams import DEAD
 
 
 async def test_a_page_shows_what_there_is_and_lets_no_script_in(stack: Stack) -> None:
@@ -153,6 +156,28 @@ async def test_the_stream_names_what_has_changed_and_goes_on_where_it_was_cut(st
             assert f"cluster:{cluster['id']}" in await _topics(lines)
         async with admin.stream("GET", "/live", headers={"Last-Event-ID": heard}) as resumed:
             assert f"cluster:{cluster['id']}" in await _topics(resumed.aiter_lines())
+
+
+async def test_admins_hear_at_once_of_dead_letters_and_of_machines_whose_state_changed(stack: Stack) -> None:
+    told = {
+        "machines": lambda: stack.tell(MachinesChanged.model_validate(MachinesChanged.example)),
+        "dead-letters": lambda: stack.service.bus.publish("dead.health.x", b"{}", {"Nats-Msg-Id": str(uuid4())}),
+    }
+    owner = await stack.token(fresh("web"), role="owner")
+    async with browser(stack) as admin, browser(stack, owner) as other:
+        for topic, tell in told.items():
+            async with admin.stream("GET", "/live") as seen, other.stream("GET", "/live") as unseen:
+                lines, others = seen.aiter_lines(), unseen.aiter_lines()
+                for each in (lines, others):
+                    await _id_of(each, "open")
+                await tell()
+                while topic not in await _topics(lines):
+                    pass
+                cluster = await stack.create()
+                while f"cluster:{cluster['id']}" not in (topics := await _topics(others)):
+                    assert topic not in topics
+                assert topic not in topics
+    await stack.service.bus.js.purge_stream(DEAD, subject="dead.health.x")
 
 
 async def test_a_stream_ends_with_its_session(stack: Stack) -> None:

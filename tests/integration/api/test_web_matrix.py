@@ -4,6 +4,7 @@ The routes come from the door's own table, so a new one is in here from its firs
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +15,13 @@ from tests.integration.api.browsers import OWN_PAGE, browser
 from tests.integration.api.conftest import Stack, fresh
 from tests.integration.api.routes import WEB_ROUTES, Route
 from tests.integration.api.victims import REFUSED, STRANGERS, VICTIM, Victim, beginning, changes, one_victim, places
+from tests.support.runs import ran
 
 from caravan_api.access import Role
 from caravan_api.store import WebSession
+from caravan_shared.plumbing.database import Database
 
-pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
+pytestmark = pytest.mark.usefixtures("dns", "runs")  # which takes back what former members hold
 
 LEADS_ELSEWHERE = {"/settings"}
 """It shows nothing itself: the tab that it leads to says who may see it."""
@@ -86,12 +89,14 @@ async def test_no_page_opens_to_a_token_that_is_for_other_areas(stack: Stack, vi
     assert await changes(stack) == before
 
 
-async def test_every_page_opens_to_those_it_is_for(stack: Stack, victim: Victim) -> None:
+async def test_every_page_opens_to_those_it_is_for(stack: Stack, victim: Victim, runs: Database) -> None:
     """Else the refusals above would prove nothing."""
+    run = await ran(runs, victim.places["cluster"], "printed")
+    shown = replace(victim, places={**victim.places, "run_id": str(run)})
     async with browser(stack, await _owner(stack, VICTIM)) as owner:
         for route in WEB_ROUTES:
             if route.method == "GET" and Role.OWNER.includes(route.needs):
-                answer = await _ask(owner, route, victim, team=None)
+                answer = await _ask(owner, route, shown, team=None)
                 assert answer.status_code == (303 if route.path in LEADS_ELSEWHERE else 200), (route, answer.text)
 
 
@@ -100,7 +105,7 @@ async def _owner(stack: Stack, team: str) -> str:
 
 
 async def _ask(client: httpx.AsyncClient, route: Route, victim: Victim, *, team: str | None) -> httpx.Response:
-    query: dict[str, Any] = {"team": team} if team else {}
+    query: dict[str, Any] = {**route.query, **({"team": team} if team else {})}
     path = route.filled(**victim.places)
     request = client.build_request(route.method, path, data=route.body, params=query, headers=OWN_PAGE)
     return await beginning(client, request)

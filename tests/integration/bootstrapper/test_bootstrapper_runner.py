@@ -15,7 +15,7 @@ from caravan_bootstrapper import inventory
 from caravan_bootstrapper.runner import Order, Runner, runs_root
 from caravan_bootstrapper.views import Play, RunState
 
-CANARY = "canary-4d1f7b9a"
+CANARY = "canary-4d1f7b9a-2c60"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 HOSTS = {"all": {"hosts": {"one": LOCAL, "two": LOCAL}}}
 
@@ -29,6 +29,7 @@ class Bench:
         (self.playbooks / "ansible.cfg").write_text("[defaults]\n")
         self.runner = Runner(self.playbooks, self.root, max_runs=2, timeout_s=timeout_s)
         self.steps: list[tuple[str, int]] = []
+        self.printed = ""
 
     def order(self, tasks: str, **given: object) -> Order:
         """An order to run these tasks on every host."""
@@ -40,8 +41,11 @@ class Bench:
         return Order(run_id=uuid4(), play=Play.SITE, **order)  # type: ignore[arg-type]
 
     async def run(self, order: Order):
-        """Run it, noting the steps."""
-        return await self.runner.run(order, lambda step, number: self.steps.append((step, number)))
+        """Run it, noting the steps and what was printed."""
+        return await self.runner.run(order, lambda step, number: self.steps.append((step, number)), self._print)
+
+    def _print(self, text: str) -> None:
+        self.printed += text
 
 
 @pytest.fixture
@@ -63,6 +67,21 @@ async def test_run_succeeds_and_tells_each_step_once(bench: Bench) -> None:
     assert outcome.state is RunState.SUCCEEDED
     assert outcome.failure is None
     assert bench.steps == [("ensure the first thing", 1), ("ensure the second thing", 2)]
+
+
+async def test_what_ansible_prints_is_told_without_the_secrets_of_the_run(bench: Bench) -> None:
+    tasks = f"""
+- name: Ensure the first thing
+  ansible.builtin.debug: {{msg: it is {CANARY} and nobody said no_log}}
+- name: Ensure the second thing
+  ansible.builtin.fail: {{msg: the disk is full}}
+"""
+    await bench.run(bench.order(tasks, secrets={"token": f'[{{"token": "{CANARY}"}}]'}))
+    assert CANARY not in bench.printed
+    assert "it is [hidden] and nobody said no_log" in bench.printed
+    assert bench.printed.index("TASK [Ensure the first thing]") < bench.printed.index("the disk is full")
+    assert "PLAY RECAP" in bench.printed
+    assert "\x1b" not in bench.printed
 
 
 async def test_failure_under_no_log_is_told_by_the_rescue(bench: Bench) -> None:

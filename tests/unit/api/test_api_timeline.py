@@ -11,7 +11,7 @@ from caravan_shared.contracts.facts import Event, NodeRef
 from caravan_shared.contracts.spec import ClusterSpec
 
 GRANTS_AND_OFFERS = (e.KubeconfigIssued, e.KubeconfigRevoked, e.CloudOffered, e.KubernetesOffered)
-OF_INVENTORIES = (e.MachinesHandedOver, e.MachinesHandedBack)
+OF_INVENTORIES = (e.MachinesHandedOver, e.MachinesHandedBack, e.MachinesChanged)
 """Between provisioner and bootstrapper, and about no cluster: the api asks the provisioner how machines are."""
 HELD = {"name": "demo-workers-k3x9-1", "node_set": "workers", "reason": "the cluster is paused"}
 SILENT = {e.NodesDrained}

@@ -58,6 +58,18 @@ def test_what_is_done_ends_with_the_phase_it_led_to() -> None:
     assert [(step.id, step.lasted.total_seconds(), step.is_end) for step in steps] == [(1, 30, False), (3, 0, True)]
 
 
+def test_a_runs_log_is_offered_at_its_first_step_and_where_it_failed() -> None:
+    entries = [
+        entry(5, "failure", 10, {"run_id": "b"}),
+        entry(4, "bootstrap", 20, {"run_id": "b"}),
+        entry(3, "bootstrap", 30, {"run_id": "a"}),
+        entry(2, "bootstrap", 40, {"run_id": "a"}),
+        entry(1, "requested", 50),
+    ]
+    steps = steps_of(entries, NOW, is_working=False)
+    assert [(step.id, step.shows_log_of) for step in steps] == [(1, None), (2, "a"), (3, None), (4, "b"), (5, "b")]
+
+
 def test_history_holds_each_value_until_the_next_one() -> None:
     verdicts = [
         {"verdict": "Healthy", "since": (NOW - timedelta(hours=2)).isoformat()},

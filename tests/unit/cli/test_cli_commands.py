@@ -4,6 +4,7 @@ import json
 import stat
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from tests.support.rest import FakeApi, cluster, entry, problem, stream
@@ -296,3 +297,61 @@ def test_dead_letter_is_replayed_with_a_mended_body(caravan: Caravan, tmp_path: 
 def test_help_names_every_exit_code() -> None:
     text = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout.split())
     assert all(f"{code} {meaning}" in text for code, meaning in EXIT_CODES.items())
+
+
+RUN = {
+    "run_id": "0190f6f0-5b7c-7000-8000-000000000002",
+    "play": "site",
+    "state": "Failed",
+    "node_count": 3,
+    "step": "ensure etcd runs",
+    "failure": "demo-cp-1: the disk is full",
+    "created_at": "2026-01-01T00:00:00Z",
+    "started_at": "2026-01-01T00:00:01Z",
+    "ended_at": "2026-01-01T00:01:06Z",
+}
+LOG = f"GET /v1/clusters/demo/runs/{RUN['run_id']}/log"
+
+
+def log_part(text: str, **links: str) -> httpx.Response:
+    named = ", ".join(f'</x?{where}>; rel="{rel}"' for rel, where in links.items())
+    return httpx.Response(200, text=text, headers={"Link": named} if named else {})
+
+
+def test_runs_are_listed_with_why_they_failed(caravan: Caravan) -> None:
+    caravan.api.on("GET /v1/clusters/demo/runs", {"items": [RUN]})
+    (line,) = [line for line in caravan("cluster", "runs", "demo").stdout.splitlines() if "site" in line]
+    assert "Failed" in line
+    assert "65s" in line
+    assert "the disk is full" in line
+
+
+def test_the_log_of_the_newest_run_is_its_end_and_with_all_what_was_before_too(caravan: Caravan) -> None:
+    caravan.api.on("GET /v1/clusters/demo/runs", {"items": [RUN]})
+    caravan.api.on(LOG, log_part("\tend\x1b\n", prev="offset=10&limit=10"))
+    assert caravan("cluster", "logs", "demo").stdout == "        end\\x1b\n"
+    parts = [
+        log_part("three\n", prev="offset=5&limit=5"),
+        log_part("two\n", prev="offset=0&limit=5"),
+        log_part("one\n"),
+    ]
+    caravan.api.on(LOG, *parts)
+    assert caravan("cluster", "logs", "demo", "--all").stdout == "one\ntwo\nthree\n"
+    assert [dict(request.url.params) for request in caravan.api.requests[-2:]] == [
+        {"offset": "5", "limit": "5"},
+        {"offset": "0", "limit": "5"},
+    ]
+
+
+def test_a_log_is_followed_until_its_run_has_ended(caravan: Caravan) -> None:
+    caravan.api.on(
+        LOG, log_part("one\n", next="offset=4&limit=9"), log_part("two\n", next="offset=8&limit=9"), log_part("!\n")
+    )
+    assert caravan("cluster", "logs", "demo", "--run", RUN["run_id"], "--follow").stdout == "one\ntwo\n!\n"
+
+
+def test_there_is_no_log_before_the_first_run(caravan: Caravan) -> None:
+    caravan.api.on("GET /v1/clusters/demo/runs", {"items": []})
+    done = caravan("cluster", "logs", "demo")
+    assert done.exit_code == 3
+    assert "Nothing was executed on demo yet" in done.stderr

@@ -102,6 +102,8 @@ def _problem(details: ErrorDetails) -> str:
         return "it is missing"
     if details["type"] == "extra_forbidden":
         return "there is no such field"
+    if details["type"] == "value_error" and isinstance(details.get("input"), Mapping):
+        return str(details["ctx"]["error"])  # a rule about several fields: it names them
     return f"{shown(details.get('input'))}: {details['msg'][:1].lower()}{details['msg'][1:]}"
 
 

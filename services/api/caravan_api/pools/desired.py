@@ -1,6 +1,6 @@
 """What people want of pools: make one, change it, let it go. Callers hold the pool's lock and commit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -45,6 +45,15 @@ class DesiredPools:
         await _share(tx, pool)
         self._tell(tx, pool)
         return pool
+
+    async def problems_of(self, session: AsyncSession, team: str, request: Mapping[str, Any]) -> Sequence[FieldProblem]:
+        """Why `create` would refuse `{"name", "spec"}`, as far as that shows beforehand. Raises `NothingOfferedYet`."""
+        problem = _name_problem(request.get("name"))
+        try:
+            await self._admitted(session, team, request.get("spec"), *([problem] if problem else []))
+        except NotAdmitted as refused:
+            return refused.problems
+        return ()
 
     async def change(self, tx: AsyncSession, pool: Pool, spec: Mapping[str, Any]) -> None:
         """Admit a new spec and want that, unless it is wanted already. Raises `NotAdmitted`, `Conflict`."""

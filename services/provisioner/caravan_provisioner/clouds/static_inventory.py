@@ -16,8 +16,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner.clouds.base import MachineBatch, Owner, QuotaExceeded, UnknownMachineType
 from caravan_provisioner.store import Table
-from caravan_shared.contracts.events import MachinesHandedBack, MachinesHandedOver
-from caravan_shared.contracts.machines import MachineEntry, MachineToWork, MachineView, MachineWork
+from caravan_shared.contracts.events import MachinesChanged, MachinesHandedBack, MachinesHandedOver
+from caravan_shared.contracts.machines import MachineEntry, MachineNow, MachineToWork, MachineView, MachineWork
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import INVENTORY_MOVES, InventoryState, move
 from caravan_shared.plumbing.database import UtcDateTime
@@ -180,14 +180,17 @@ async def let_out(tx: AsyncSession, machine: InventoryMachine, *, wipe: bool, no
 
 
 async def note(tx: AsyncSession, back: MachinesHandedBack, now: datetime) -> None:
-    """Write down how the bootstrapper's work ended; answers to older questions change nothing."""
+    """Write down how the bootstrapper's work ended, and say it; answers to older questions change nothing."""
     told = {machine.id: machine for machine in back.machines}
     found = await tx.exec(select(InventoryMachine).where(col(InventoryMachine.id).in_(list(told))).with_for_update())
-    for machine in found:
-        answer = told[machine.id]
-        if answer.ticket == machine.ticket and machine.waits_since is not None:
-            _conclude(machine, answer.problem, now)
-            _touch(tx, machine)
+    done = [
+        machine for machine in found if told[machine.id].ticket == machine.ticket and machine.waits_since is not None
+    ]
+    for machine in done:
+        _conclude(machine, told[machine.id].problem, now)
+        _touch(tx, machine)
+    for start in range(0, len(done), _TOLD_AT_ONCE):
+        await say(tx, MachinesChanged(machines=tuple(map(_now, done[start : start + _TOLD_AT_ONCE]))))
 
 
 async def ask_again(tx: AsyncSession, before: datetime, now: datetime) -> int:
@@ -285,6 +288,12 @@ async def _say(tx: AsyncSession, machines: Sequence[InventoryMachine], work: Mac
     for start in range(0, len(machines), _TOLD_AT_ONCE):
         told = tuple(_to_work(machine) for machine in machines[start : start + _TOLD_AT_ONCE])
         await say(tx, MachinesHandedOver(work=work, machines=told))
+
+
+def _now(machine: InventoryMachine) -> MachineNow:
+    return MachineNow(
+        name=machine.name, cloud=machine.cloud, state=InventoryState(machine.state), reason=machine.reason
+    )
 
 
 def _to_work(machine: InventoryMachine) -> MachineToWork:

@@ -21,6 +21,7 @@ from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
 from caravan_api.idempotency import Answer, Key, fingerprint
+from caravan_api.murmurs import Murmurs
 from caravan_api.oidc.code_flow import CodeFlow
 from caravan_api.outgoing import Outgoing
 from caravan_api.pools.bells import Bells
@@ -56,6 +57,7 @@ class Api:
     desired: Desired
     handlers: Handlers
     feed: Feed
+    murmurs: Murmurs
     limits: Limits
     pools: DesiredPools
     leases: Leases

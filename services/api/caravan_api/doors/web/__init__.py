@@ -36,6 +36,9 @@ How a screen is added:
 6. Controls that somebody may not use are not shown: `{% if page.may("developer") %}`.
 7. A form that a button opens is a popover of the class `dialog`, outside of what is live; a chart is an element with
    `data-chart`, on a page that loads `charts.js`.
+8. What a part of a page fetches by itself once somebody opens it is in an element with `data-own`, which is left alone
+   while the page around it is morphed; see the logs of runs. A form that is judged while it is filled in has its fields
+   from `parts/form.html`.
 
 No script or style stands in a page: the Content-Security-Policy refuses them. Behaviour is an attribute that a module
 in `static/` looks for; looks are Tabler's classes, then `static/caravan.css`; widths of bars are attributes of SVG.

@@ -37,7 +37,6 @@ _PARTS = (
     overview,
     clusters,
     create,
-    pools,
     leases,
     grants,
     machines,
@@ -51,6 +50,7 @@ _PARTS = (
 # `/clusters/new` stands before what takes any name.
 SCREENS: Sequence[APIRouter] = (
     *(part.router for part in _PARTS),
+    *pools.ROUTERS,
     *cluster.ROUTERS,
 )
 ROUTERS: Sequence[APIRouter] = (login.router, live.router, *SCREENS)

@@ -21,6 +21,10 @@ _NARROWEST = 2.0  # else a short outage would not show
 _NARROWEST_PERCENT = 0.6
 _DEPTHS = {Verdict.HEALTHY: 5, Verdict.DEGRADED: 11, Verdict.UNREACHABLE: 20, Verdict.UNKNOWN: 5}
 """How tall a verdict is drawn: the worse, the taller, so that it shows without its colour."""
+_LOOKS: Mapping[str, tuple[str, int]] = {
+    verdict.value: (f"fill-{colour(verdict)}", depth) for verdict, depth in _DEPTHS.items()
+}
+"""A verdict's bar: its class and how tall it is."""
 
 
 def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
@@ -28,14 +32,15 @@ def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
 
     `verdicts` hold `verdict` and `since` (ISO 8601), oldest first.
     """
+    history = [(each["verdict"], datetime.fromisoformat(each["since"])) for each in verdicts]
     bars = "".join(
         [
-            f'<path class="fill-{colour(verdict)}" d="M{x:.4g} {_HEIGHT}h{wide:.4g}v-{_DEPTHS[verdict]}h-{wide:.4g}"/>'
-            for verdict, x, wide in _bars(verdicts, now)
+            f'<path class="{look}" d="M{x:.4g} {_HEIGHT}h{wide:.4g}v-{depth}h-{wide:.4g}"/>'
+            for (look, depth), x, wide in _bars(history, now)
         ]
     )
     return Markup(  # noqa: S704  # numbers and our own words
-        f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(verdicts, now)}</title>'
+        f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(history, now)}</title>'
         f"{bars}</svg>"
     )
 
@@ -64,27 +69,27 @@ def stretch(begins: float, share: float, its_colour: str) -> Markup:
     )
 
 
-def _bars(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> list[tuple[Verdict, float, float]]:
-    """Verdict, left edge and width of each bar within the window."""
-    end, origin = now.timestamp(), (now - WINDOW).timestamp()
-    a_second = _WIDTH / WINDOW.total_seconds()
+def _bars(history: Sequence[tuple[str, datetime]], now: datetime) -> list[tuple[tuple[str, int], float, float]]:
+    """Look, left edge and width of each verdict's bar within the window."""
+    end, whole = now.timestamp(), WINDOW.total_seconds()
+    origin, a_second = end - whole, _WIDTH / whole
     bars = []
-    for each in reversed(verdicts):
-        begin = datetime.fromisoformat(each["since"]).timestamp()
+    for verdict, since in reversed(history):
+        begin = since.timestamp()
         if end > begin:
             x = max(begin - origin, 0.0) * a_second
             width = max((end - origin) * a_second - x, _NARROWEST)
-            bars.append((Verdict(each["verdict"]), min(x, _WIDTH - width), width))
+            bars.append((_LOOKS[verdict], min(x, _WIDTH - width), width))
         if begin <= origin:
             break
         end = min(begin, end)
     return bars[::-1]
 
 
-def _told(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> str:
-    if not verdicts:
+def _told(history: Sequence[tuple[str, datetime]], now: datetime) -> str:
+    if not history:
         return "Nothing is known of its health yet"
-    last = verdicts[-1]
-    changes = sum(now - datetime.fromisoformat(each["since"]) < WINDOW for each in verdicts)
-    lasting = span(now - datetime.fromisoformat(last["since"]))
-    return f"{last['verdict']} for {lasting}; {changes} change{'' if changes == 1 else 's'} in 24 h"
+    verdict, since = history[-1]
+    begins = now - WINDOW
+    changes = sum([at > begins for _, at in history])
+    return f"{verdict} for {span(now - since)}; {changes} change{'' if changes == 1 else 's'} in 24 h"

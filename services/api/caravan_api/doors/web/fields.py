@@ -33,3 +33,10 @@ def pairs(text: str | None, field: str) -> dict[str, str]:
     if odd := [line for line in lines if "=" not in line]:
         raise Malformed([FieldProblem(field=field, problem=f"{odd[0]!r} has no '='", remedy="write name=value")])
     return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+
+
+def confirmed(typed: str, name: str) -> str:
+    """The name of what is to be deleted, if that was typed. Raises `Malformed`."""
+    if typed.strip() == name:
+        return name
+    raise Malformed([FieldProblem(field="confirm", problem="it is not its name", remedy=f"type {name} to delete it")])

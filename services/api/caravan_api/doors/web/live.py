@@ -1,8 +1,9 @@
 """The stream that says what has changed: one a page (server-sent events, WHATWG HTML, section 9.2).
 
 It carries topics and no contents: `clusters`, and `cluster:<id>` for each one concerned; of what people ask for beside
-them `pools`, `leases` and the like (`_KINDS`), and `audit` for all of it. The page fetches again what shows them,
-through the same routes and the same guard as the first time. What changes within a moment is told together.
+them `pools`, `leases` and the like (`_KINDS`), and `audit` for all of it. Admins, who alone may see them, hear as well
+of dead letters, and when work on machines began or ended (`murmurs`). The page fetches again what shows them, through
+the same routes and the same guard as the first time. What changes within a moment is told together.
 A browser that comes back after a break says what it heard last (Last-Event-ID); one that missed too much is told `all`.
 """
 
@@ -52,14 +53,17 @@ async def _changes(page: Page, team: str | None, heard: int | None) -> AsyncIter
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + feed.stream_max_s
     told = await feed.last_change() if heard is None else min(heard, await feed.last_change())
-    audited = await feed.last_audited()
+    audited, murmured = await feed.last_audited(), page.api.murmurs.heard
     yield f"retry: {_COME_BACK_MS}\nid: {told}\nevent: open\ndata: \n\n"
     while loop.time() < ends_at and not feed.ended:
         changed = feed.changed
         clusters, told = await feed.changed_clusters(scope, told)
         kinds, audited = await feed.changed_kinds(team, audited, of_all=page.caller.is_admin)
-        if clusters or kinds:
-            yield f"id: {told}\nevent: changed\ndata: {json.dumps(_topics(clusters, kinds))}\n\n"
+        heard_now = page.api.murmurs.heard
+        news = set(heard_now - murmured) if page.caller.is_admin else set()
+        murmured = heard_now
+        if clusters or kinds or news:
+            yield f"id: {told}\nevent: changed\ndata: {json.dumps(_topics(clusters, kinds, news))}\n\n"
             await asyncio.sleep(_TOGETHER_S)
         elif not await is_set_within(changed, feed.heartbeat_s):
             if not await _is_still_open(page):
@@ -67,12 +71,12 @@ async def _changes(page: Page, team: str | None, heard: int | None) -> AsyncIter
             yield ": heartbeat\n\n"
 
 
-def _topics(clusters: Set[UUID], kinds: Set[str]) -> list[str]:
+def _topics(clusters: Set[UUID], kinds: Set[str], news: Set[str]) -> list[str]:
     if len(clusters) > _MOST_TOPICS:
         return ["all"]
     of_clusters = ["clusters", *(f"cluster:{cluster}" for cluster in clusters)] if clusters else []
-    of_others = [*sorted(_KINDS[kind] for kind in kinds if kind in _KINDS), "audit"] if kinds else []
-    return of_clusters + of_others
+    of_others = sorted(_KINDS[kind] for kind in kinds | news if kind in _KINDS)
+    return [*of_clusters, *of_others, *(["audit"] if kinds else [])]
 
 
 async def _is_still_open(page: Page) -> bool:

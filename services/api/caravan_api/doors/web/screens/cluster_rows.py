@@ -4,25 +4,46 @@ Written here and not by a template: a page may hold 1,000 of them, and a templat
 four times as long. Whatever somebody chose is escaped; all else is numbers and our own words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from markupsafe import Markup
 
 from caravan_api.doors.web.drawing import sparkline
 from caravan_api.doors.web.words import ago, colour, left
-from caravan_api.store import Cluster
 from caravan_shared.contracts.states import Verdict
+
+
+class Shown(NamedTuple):
+    """What is read of a cluster, named as its columns: no more than is shown."""
+
+    id: UUID
+    name: str
+    team: str
+    phase: str
+    verdict: str | None
+    verdicts: Sequence[Mapping[str, Any]]
+    version: str
+    cloud: str
+    nodes_wanted: int
+    node_sets: Sequence[Mapping[str, Any]]
+    pool_id: UUID | None
+    accessed_at: datetime | None
+    accessed_by: str | None
+    expires_at: datetime | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A cluster as the list shows it."""
 
-    cluster: Cluster
+    cluster: Shown
     ready: int
     failed: int
     ends_at: datetime | None
@@ -57,7 +78,7 @@ def _belongs(row: Row) -> str:
     return "<small>spare</small>" if row.cluster.pool_id else ""
 
 
-def _access(cluster: Cluster, now: datetime) -> str:
+def _access(cluster: Shown, now: datetime) -> str:
     if cluster.accessed_at is None:
         return "<i>nobody yet</i>"
     return f"{escape(cluster.accessed_by or '')}<small>{_moment(cluster.accessed_at, now)}</small>"

@@ -14,10 +14,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.doors.rest.context import After, Word
 from caravan_api.doors.web.fields import searched, unless_blank
 from caravan_api.doors.web.page import ViewerPage
-from caravan_api.doors.web.screens.cluster_rows import Row, drawn
-from caravan_api.listing import Filters, Sort, page_of
+from caravan_api.doors.web.screens.cluster_rows import Row, Shown, drawn
+from caravan_api.listing import Filters, Sort, columns_of
 from caravan_api.pools.store import Lease
-from caravan_api.readmodel import node_counts
 from caravan_api.store import Cluster
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
@@ -29,25 +28,7 @@ _MOST = 1000
 """Rows that a page may hold after somebody had it show more and more."""
 
 
-_SHOWN = (
-    Cluster.id,
-    Cluster.name,
-    Cluster.team,
-    Cluster.phase,
-    Cluster.verdict,
-    Cluster.verdicts,
-    Cluster.version,
-    Cluster.cloud,
-    Cluster.nodes_wanted,
-    Cluster.node_sets,
-    Cluster.simulated,
-    Cluster.pool_id,
-    Cluster.accessed_at,
-    Cluster.accessed_by,
-    Cluster.expires_at,
-    Cluster.created_at,
-)
-"""No more of a cluster is read than is shown: a page may have 1,000 of them."""
+_COLUMNS = tuple(getattr(Cluster, name) for name in Shown._fields)
 
 
 @router.get("")
@@ -65,8 +46,8 @@ async def list_clusters(
     """A page of them."""
     filters = Filters(page.team, phase, health, version, cloud, q)
     async with page.api.db.reading() as session:
-        listed = await page_of(session, filters, sort, limit, after, only=_SHOWN)
-        rows = await _rows(session, listed.clusters)
+        listed = await columns_of(session, _COLUMNS, filters, sort, limit, after)
+        rows = await _rows(session, [Shown._make(each) for each in listed.clusters])
         choices = await _choices(session, page.team)
     return page.show(
         "clusters/list.html",
@@ -102,7 +83,7 @@ def _by_number(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-async def _rows(session: AsyncSession, clusters: Sequence[Cluster]) -> list[Row]:
+async def _rows(session: AsyncSession, clusters: Sequence[Shown]) -> list[Row]:
     leases = await _leases_of(session, [cluster.id for cluster in clusters if cluster.pool_id])
     return [_row(cluster, leases.get(cluster.id)) for cluster in clusters]
 
@@ -115,7 +96,7 @@ async def _leases_of(session: AsyncSession, clusters: Sequence[UUID]) -> dict[UU
     return {lease.cluster_id: lease for lease in (await session.exec(statement)).all() if lease.cluster_id}
 
 
-def _row(cluster: Cluster, lease: Lease | None) -> Row:
-    counts = node_counts(cluster)
+def _row(cluster: Shown, lease: Lease | None) -> Row:
+    ready, failed = (sum([each.get(name, 0) for each in cluster.node_sets]) for name in ("ready", "failed"))
     ends = [moment for moment in (cluster.expires_at, lease and lease.ends_at) if moment]
-    return Row(cluster, counts.ready, counts.failed, min(ends, default=None), lease.holder if lease else None)
+    return Row(cluster, ready, failed, min(ends, default=None), lease.holder if lease else None)

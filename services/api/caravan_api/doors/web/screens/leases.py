@@ -11,7 +11,7 @@ from caravan_api.doors.rest.bodies import ExtendLease
 from caravan_api.doors.rest.context import After
 from caravan_api.doors.web.fields import body, unless_blank
 from caravan_api.doors.web.page import DeveloperPage, ViewerPage
-from caravan_api.doors.web.screens.pools import lasting
+from caravan_api.doors.web.screens.pools.page import lasting
 from caravan_api.pools.spec import PoolName, PoolSpec
 from caravan_api.pools.store import Pool
 from caravan_shared.contracts.states import LeaseState

@@ -8,5 +8,6 @@ import "./toasts.js";
 
 Idiomorph.defaults.ignoreActiveValue = true; // what somebody is typing stays
 Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element, change) => !(name === "open" && change === "remove" && element.tagName === "DETAILS"); // and what they opened
+Idiomorph.defaults.callbacks.beforeNodeMorphed = (element) => !element.hasAttribute?.("data-own"); // and what was fetched into a part by itself
 
 if (document.body.dataset.live) listen(document.body.dataset.live);

@@ -8,10 +8,8 @@ from fastapi.responses import Response
 from caravan_api.doors.rest import clusters, node_sets, nodes
 from caravan_api.doors.rest.bodies import ChangeCluster, LimitLifetime, ReplaceNode, ScaleNodeSet
 from caravan_api.doors.rest.context import find_cluster
-from caravan_api.doors.web.fields import unless_blank
+from caravan_api.doors.web.fields import confirmed, unless_blank
 from caravan_api.doors.web.page import DeveloperPage, Page
-from caravan_api.errors import Malformed
-from caravan_shared.contracts.facts import FieldProblem
 
 router = APIRouter(prefix="/clusters/{cluster}", tags=["clusters"])
 
@@ -95,11 +93,7 @@ async def limit_lifetime(
 async def delete(page: DeveloperPage, cluster: str, confirm: Annotated[str, Form(max_length=64)]) -> Response:
     """Let it go, once its name was typed."""
     async with page.api.db.reading() as session:
-        name = (await find_cluster(session, page.caller, cluster, page.named_team)).name
-    if confirm.strip() != name:
-        raise Malformed(
-            [FieldProblem(field="confirm", problem="it is not its name", remedy=f"type {name} to delete it")]
-        )
+        name = confirmed(confirm, (await find_cluster(session, page.caller, cluster, page.named_team)).name)
     await clusters.delete(cluster, page.request, page.caller, page.api, team=page.named_team)
     return page.done(f"{name} is being deleted.")
 

@@ -29,6 +29,8 @@ class Step:
     begins: float
     """Where in the whole it begins, and how much of it it is: 0 to 1."""
     share: float
+    shows_log_of: str | None = None
+    """The run whose log belongs here: at its first step, and where it failed."""
 
     @property
     def is_end(self) -> bool:
@@ -44,6 +46,7 @@ def steps_of(newest_first: Sequence[TimelineEntry], now: datetime, *, is_working
     origin, end = entries[0].at, now if is_working else entries[-1].at
     whole = max((end - origin).total_seconds(), 0.001)
     moments = [*(entry.at for entry in entries), end]
+    logs = _logs(entries)
     return [
         Step(
             entry.id,
@@ -54,9 +57,22 @@ def steps_of(newest_first: Sequence[TimelineEntry], now: datetime, *, is_working
             is_running=is_working and entry is entries[-1],
             begins=(since - origin).total_seconds() / whole,
             share=(until - since).total_seconds() / whole,
+            shows_log_of=logs.get(entry.id),
         )
         for entry, (since, until) in zip(entries, pairwise(moments), strict=True)
     ]
+
+
+def _logs(entries: Sequence[TimelineEntry]) -> dict[int, str]:
+    """Entry → run. The first step stays where it is while further ones come, and so does what somebody reads there."""
+    first: dict[str, int] = {}
+    for entry in entries:
+        if run := entry.data.get("run_id"):
+            first.setdefault(run, entry.id)
+    failed = {
+        entry.id: entry.data["run_id"] for entry in entries if entry.kind == "failure" and entry.data.get("run_id")
+    }
+    return {entry_id: run for run, entry_id in first.items()} | failed
 
 
 def _latest_work(newest_first: Sequence[TimelineEntry]) -> list[TimelineEntry]:

@@ -3,6 +3,7 @@ of the spec and a problem that admission finds have one name; nothing is judged 
 
     page.py   the routes: the form with its plan, and asking for what it says
     wish.py   what the form says, as a request; rows added and removed; what clouds offer. Pure
+    offered.py  versions, clouds and their machines, as they are offered now; pools' form offers the same
     told.py   the same request as YAML, and as a command. Pure
 """
 

@@ -1,6 +1,5 @@
 """Ask for a cluster: a form that plans while it is filled in."""
 
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -13,12 +12,10 @@ from caravan_api.doors.rest.clusters import create
 from caravan_api.doors.rest.context import Word
 from caravan_api.doors.rest.plans import make_plan
 from caravan_api.doors.web.page import DeveloperPage, Page
-from caravan_api.doors.web.screens.create import told, wish
+from caravan_api.doors.web.screens.create import offered, told, wish
 from caravan_api.doors.web.screens.create.wish import Wish
-from caravan_api.offers import offered_clouds, offered_versions
 from caravan_api.plan import Plan
-from caravan_shared.contracts.events import CloudOffered
-from caravan_shared.contracts.facts import FieldProblem, OfferedMachineType
+from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import ClusterSpec, Cni
 from caravan_shared.contracts.tuning import KubeProxyMode, Tuning
 
@@ -32,18 +29,18 @@ _WHOLE = "whole"
 async def form(
     page: DeveloperPage,
     add: Word = None,
-    remove: Annotated[int | None, Query(ge=0, le=99)] = None,
+    remove: Annotated[str | None, Query(pattern=r"^workers\.\d{1,2}$")] = None,
 ) -> HTMLResponse:
     """The form, as far as it is filled in, with what would come of it."""
-    versions, offers = await _offered(page)
+    choices = await offered.of(page)
     asked = wish.read(page.request.query_params.multi_items())
     if not asked.fields:
-        asked = wish.first(versions, offers)
+        asked = wish.first(choices.versions, choices.clouds)
     if add:
-        asked = wish.with_row(asked, offers)
-    if remove is not None:
-        asked = wish.without_row(asked, remove)
-    return await _form(page, wish.settled(asked, offers), versions, offers)
+        asked = wish.with_row(asked, choices.clouds)
+    if remove:
+        asked = wish.without_row(asked, int(remove.removeprefix("workers.")))
+    return await _form(page, wish.settled(asked, choices.clouds), choices)
 
 
 @router.post("")
@@ -60,15 +57,13 @@ async def ask(page: DeveloperPage) -> Response:
             problems = error.problems
         else:
             return page.goto(made.headers["Location"].removeprefix("/v1"), f"{asked.name} is being made.")
-    versions, offers = await _offered(page)
-    return await _form(page, asked, versions, offers, problems)
+    return await _form(page, asked, await offered.of(page), problems)
 
 
 async def _form(
     page: Page,
     asked: Wish,
-    versions: tuple[str, ...],
-    offers: Mapping[str, CloudOffered],
+    choices: offered.Choices,
     problems: tuple[FieldProblem, ...] = (),
 ) -> HTMLResponse:
     plan, found = await _planned(page, asked)
@@ -78,11 +73,11 @@ async def _form(
         "create/create.html",
         title="New cluster",
         wish=asked,
-        versions=_same(versions),
-        clouds={name: f"{name}, simulated" if offer.simulated else name for name, offer in offers.items()},
-        machines=lambda cloud: {each.name: _machine(each) for each in wish.machines_of(cloud, offers)},
-        networks=_same(Cni),
-        proxies=_same(KubeProxyMode),
+        versions=choices.version_names,
+        clouds=choices.cloud_names,
+        machines=choices.machines,
+        networks=offered.same(Cni),
+        proxies=offered.same(KubeProxyMode),
         tuned=[(name, label, _hint(name)) for name, label in wish.TUNED.items()],
         plan=plan,
         lasts=timedelta(seconds=plan.estimate_s) if plan else None,
@@ -92,11 +87,6 @@ async def _form(
         yaml=told.as_yaml(asked.name, spec),
         command=told.as_command(asked.name, spec, asked["lifetime_h"].strip()),
     )
-
-
-async def _offered(page: Page) -> tuple[tuple[str, ...], dict[str, CloudOffered]]:
-    async with page.api.db.reading() as session:
-        return await offered_versions(session), await offered_clouds(session)
 
 
 async def _planned(page: Page, asked: Wish) -> tuple[Plan | None, tuple[FieldProblem, ...]]:
@@ -131,17 +121,8 @@ def _by_field(problems: list[FieldProblem], asked: Wish) -> dict[str, list[Field
     return placed
 
 
-def _machine(offered: OfferedMachineType) -> str:
-    return f"{offered.name}: {offered.cpus} CPU, {offered.memory_mib / 1024:g} GiB"
-
-
 def _hint(tuned: str) -> str:
     return (Tuning.model_fields[tuned].description or "").replace("`", "")
-
-
-def _same(values: Iterable[str]) -> dict[str, str]:
-    """Choices that are called what they are."""
-    return {str(value): str(value) for value in values}
 
 
 def _tidy(spec: dict[str, Any]) -> dict[str, Any]:

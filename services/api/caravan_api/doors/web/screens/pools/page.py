@@ -45,6 +45,7 @@ async def show_pool(page: ViewerPage, pool: str) -> HTMLResponse:
         title=view.name,
         pool=view,
         is_own=is_own,
+        may_change=is_own and page.may("developer") and not view.deleting,
         clusters=clusters,
         queue=queue[:_MOST],
         held=held,
