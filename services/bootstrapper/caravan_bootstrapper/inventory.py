@@ -240,7 +240,7 @@ def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any
             **registration(node_set),
         }
     if node.role and work.artifacts and work.play in INSTALLING:
-        variables["caravan_node_state_file"] = str(work.secrets_dir / node_state_file(node.role))
+        variables["caravan_node_state_file"] = str(work.secrets_dir.parent / node_state_file(node.role))
     return variables
 
 

@@ -43,6 +43,8 @@ class Order:
     variables: dict[str, str | int] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """File name → content, below `secrets_dir`."""
+    files: dict[str, str] = field(default_factory=dict, repr=False)
+    """File name → content that is no secret, below the folder that `secrets_dir` is in."""
     within_s: float | None = None
     """Seconds after which it is ended; None: the runner's own limit."""
 
@@ -113,7 +115,8 @@ class Runner:
         _make_private(self._root)
         for made in (directory, directory / "secrets", directory / "tmp"):
             made.mkdir(mode=0o700)
-        _write_private(directory / "hosts.yml", order.inventory)
+        for name, content in {"hosts.yml": order.inventory, **order.files}.items():
+            _write_private(directory / name, content)
         for name, content in order.secrets.items():
             _write_private(directory / "secrets" / name, content)
 

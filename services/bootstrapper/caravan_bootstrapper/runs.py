@@ -167,8 +167,9 @@ class Runs:
             secrets[inventory.CILIUM_ETCD] = (await self._ask_certificate(asked)).model_dump_json()
         spec = spec.model_copy(update={"version": run.version})
         artifacts = await self._artifacts_for(spec, chosen)
+        files = {}
         if artifacts and run.play in inventory.INSTALLING:
-            secrets |= self._node_states(spec, chosen, artifacts, zone=endpoint.rpartition(":")[0])
+            files = self._node_states(spec, chosen, artifacts, zone=endpoint.rpartition(":")[0])
         work = inventory.Work(
             play=Play(run.play),
             cluster=cluster.name,
@@ -191,7 +192,7 @@ class Runs:
             "caravan_upgrades_in_flight": self._settings.upgrades_in_flight,
             "caravan_renew_below_days": upkeep.renew_below_days(self._settings.renew_after_days),
         }
-        return Order(run.id, Play(run.play), inventory.to_yaml(inventory.build(work)), variables, secrets)
+        return Order(run.id, Play(run.play), inventory.to_yaml(inventory.build(work)), variables, secrets, files)
 
     async def _artifacts_for(self, spec: ClusterSpec, nodes: list[NodeView]) -> dict[str, Any]:
         """What real machines install; simulated ones install nothing."""

@@ -96,8 +96,8 @@ def test_only_control_planes_that_come_carry_the_virtual_ip() -> None:
 @pytest.mark.parametrize("play", inventory.INSTALLING)
 def test_every_machine_that_installs_something_is_told_where_its_state_is(play: Play) -> None:
     hosts = build(replace(WORK, play=play, artifacts={"worker": {}}))["all"]["hosts"]
-    assert hosts["gpu-1"]["caravan_node_state_file"] == "/run/secrets/node-state-worker.json"
-    assert hosts["etcd-1"]["caravan_node_state_file"] == "/run/secrets/node-state-etcd.json"
+    assert hosts["gpu-1"]["caravan_node_state_file"] == "/run/node-state-worker.json"
+    assert hosts["etcd-1"]["caravan_node_state_file"] == "/run/node-state-etcd.json"
 
 
 def test_every_group_exists_even_when_empty() -> None:
