@@ -17,6 +17,8 @@ WINDOW = timedelta(hours=24)
 """What a sparkline shows."""
 
 _WIDTH, _HEIGHT = 96, 20
+_WINDOW_S = WINDOW.total_seconds()
+_A_SECOND = _WIDTH / _WINDOW_S
 _NARROWEST = 2.0  # else a short outage would not show
 _NARROWEST_PERCENT = 0.6
 _DEPTHS = {Verdict.HEALTHY: 5, Verdict.DEGRADED: 11, Verdict.UNREACHABLE: 20, Verdict.UNKNOWN: 5}
@@ -32,16 +34,11 @@ def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
 
     `verdicts` hold `verdict` and `since` (ISO 8601), oldest first.
     """
-    history = [(each["verdict"], datetime.fromisoformat(each["since"])) for each in verdicts]
-    bars = "".join(
-        [
-            f'<path class="{look}" d="M{x:.4g} {_HEIGHT}h{wide:.4g}v-{depth}h-{wide:.4g}"/>'
-            for (look, depth), x, wide in _bars(history, now)
-        ]
-    )
+    history = [(each["verdict"], datetime.fromisoformat(each["since"]).timestamp()) for each in verdicts]
+    moment = now.timestamp()
     return Markup(  # noqa: S704  # numbers and our own words
-        f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(history, now)}</title>'
-        f"{bars}</svg>"
+        f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(history, moment)}</title>'
+        f"{_bars(history, moment)}</svg>"
     )
 
 
@@ -69,27 +66,30 @@ def stretch(begins: float, share: float, its_colour: str) -> Markup:
     )
 
 
-def _bars(history: Sequence[tuple[str, datetime]], now: datetime) -> list[tuple[tuple[str, int], float, float]]:
-    """Look, left edge and width of each verdict's bar within the window."""
-    end, whole = now.timestamp(), WINDOW.total_seconds()
-    origin, a_second = end - whole, _WIDTH / whole
+def _bars(history: Sequence[tuple[str, float]], now: float) -> str:
+    """A bar for each verdict within the window; moments are seconds since 1970."""
+    end, origin = now, now - _WINDOW_S
     bars = []
-    for verdict, since in reversed(history):
-        begin = since.timestamp()
+    for verdict, begin in reversed(history):
         if end > begin:
-            x = max(begin - origin, 0.0) * a_second
-            width = max((end - origin) * a_second - x, _NARROWEST)
-            bars.append((_LOOKS[verdict], min(x, _WIDTH - width), width))
+            x = (begin - origin) * _A_SECOND if begin > origin else 0.0
+            width = (end - origin) * _A_SECOND - x
+            if width < _NARROWEST:
+                width = _NARROWEST
+            if x > _WIDTH - width:
+                x = _WIDTH - width
+            look, depth = _LOOKS[verdict]
+            bars.append(f'<path class="{look}" d="M{x:.4g} {_HEIGHT}h{width:.4g}v-{depth}h-{width:.4g}"/>')
+            end = begin
         if begin <= origin:
             break
-        end = min(begin, end)
-    return bars[::-1]
+    return "".join(bars[::-1])
 
 
-def _told(history: Sequence[tuple[str, datetime]], now: datetime) -> str:
+def _told(history: Sequence[tuple[str, float]], now: float) -> str:
     if not history:
         return "Nothing is known of its health yet"
     verdict, since = history[-1]
-    begins = now - WINDOW
-    changes = sum([at > begins for _, at in history])
-    return f"{verdict} for {span(now - since)}; {changes} change{'' if changes == 1 else 's'} in 24 h"
+    changes = sum([begin > now - _WINDOW_S for _, begin in history])
+    lasting = span(timedelta(seconds=now - since))
+    return f"{verdict} for {lasting}; {changes} change{'' if changes == 1 else 's'} in 24 h"
