@@ -38,8 +38,8 @@ from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
 from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.serving import AsgiApp
 from caravan_shared.plumbing.streams import Kept
-from caravan_shared.plumbing.vitals import AsgiApp
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 

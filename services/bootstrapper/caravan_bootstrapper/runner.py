@@ -5,6 +5,7 @@ our user can read. It is removed whatever happens. ansible-runner blocks, so it 
 """
 
 import asyncio
+import contextvars
 import hashlib
 import os
 import shutil
@@ -19,12 +20,15 @@ from uuid import UUID
 
 import ansible_runner
 import psutil
+from opentelemetry.trace import SpanKind
 
 from caravan_bootstrapper import processes
 from caravan_bootstrapper.events import EventReader, last_line
 from caravan_bootstrapper.progress import OnStep
 from caravan_bootstrapper.records import Outcome
+from caravan_bootstrapper.task_spans import TaskSpans
 from caravan_bootstrapper.views import Play, RunState
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.log import get_logger
 
 LOOK_EVERY_S = 1  # seconds between ansible-runner's looks at cancel and timeout while Ansible is silent
@@ -62,10 +66,19 @@ class Runner:
 
         Cancelling the task that waits here ends the run, within seconds and with everything it started.
         """
+        about = {"caravan.run.id": str(order.run_id), "ansible.playbook": order.play.value}
+        with tracing.step(f"run {order.play}", SpanKind.INTERNAL, about):
+            outcome = await self._in_thread(order, on_step)
+            if outcome.state is RunState.FAILED:
+                tracing.fail(outcome.failure or "")
+            return outcome
+
+    async def _in_thread(self, order: Order, on_step: OnStep) -> Outcome:
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
         reader = EventReader(lambda step, number: loop.call_soon_threadsafe(on_step, step, number))
-        work = loop.run_in_executor(self._threads, self._execute, order, reader, cancelled)
+        in_trace = contextvars.copy_context()
+        work = loop.run_in_executor(self._threads, in_trace.run, self._execute, order, reader, cancelled)
         cancellation: asyncio.CancelledError | None = None
         while not work.done():
             try:
@@ -113,10 +126,11 @@ class Runner:
 
     def _ansible(self, directory: Path, order: Order, reader: EventReader, cancelled: threading.Event) -> Outcome:
         limit_s = order.within_s or self._timeout_s
-        watch = _Watch(directory, cancelled, limit_s)
+        watch, tasks = _Watch(directory, cancelled, limit_s), TaskSpans()
 
         def handle(event: dict[str, Any]) -> bool:
             reader.read(event)
+            tasks.read(event)
             return False  # True would keep every event in a file
 
         result = ansible_runner.run(
@@ -130,6 +144,7 @@ class Runner:
             cancel_callback=watch.must_end,
             quiet=True,
         )
+        tasks.end()
         watch.end_survivors()
         if cancelled.is_set() and result.status != "successful":
             return Outcome(RunState.CANCELLED, "cancelled")

@@ -16,16 +16,20 @@ from uuid import uuid4
 from prometheus_client import Counter, Gauge
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing import traces, tracing
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
 from caravan_shared.plumbing.leases import Lease, acquire, fence, release
 from caravan_shared.plumbing.log import bound, get_logger
+from caravan_shared.plumbing.tracing import Carrier
 from caravan_shared.plumbing.waiting import is_set_within
 
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 60.0
 _MOST_DOUBLINGS = 10  # beyond the longest back-off already; a float overflows at a thousand
+
+CLUSTER = "cluster"
 
 _TURNS = Counter("caravan_turns_total", "Turns of the reconciler by how they ended.", ["result"])
 _QUEUED = Gauge("caravan_keys_queued", "Keys that wait for a turn, due or not.")
@@ -129,7 +133,7 @@ class Reconciler:
     async def _take_turn(self, key: str) -> None:
         after: float | None = None
         try:
-            with bound(key=key):
+            with bound(key=key, **({"cluster": key} if kind_of(key) == CLUSTER else {})):
                 after = await self._outcome(key)
         finally:
             self._running.discard(key)
@@ -145,12 +149,8 @@ class Reconciler:
             turn = await self._begin(key)
             if turn is None:
                 return self._lasts.total_seconds() * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
-            try:
-                after = await self._reconcile(turn)
-            except GiveUp as error:
-                log.error("gave up", reason=error.reason, who_can_fix=error.who_can_fix)
-                await self._give_up(turn, error)
-                after = None
+            with tracing.turn(f"reconcile {kind_of(key)}", await self._trace(key), {"caravan.key": key}):
+                after = await self._step(turn)
         except Retry as error:
             log.info("will try again", reason=error.reason, after_s=error.after)
             _TURNS.labels("retry").inc()
@@ -169,6 +169,23 @@ class Reconciler:
         self._failures.pop(key, None)
         _TURNS.labels("done").inc()
         return after
+
+    async def _step(self, turn: Turn) -> float | None:
+        try:
+            return await self._reconcile(turn)
+        except GiveUp as error:
+            log.error("gave up", reason=error.reason, who_can_fix=error.who_can_fix)
+            tracing.fail(error.reason)
+            await self._give_up(turn, error)
+            return None
+
+    async def _trace(self, key: str) -> Carrier:
+        """The trace of whatever the key is about."""
+        if not tracing.is_on():
+            return {}
+        async with self._db.reading() as session:
+            found = await traces.of(session, [key.rpartition("/")[2]], self._clock.now())
+        return next(iter(found.values()), {})
 
     async def _begin(self, key: str) -> Turn | None:
         """Keep a lease that has half of its time left (each transaction renews it), else take it anew."""
@@ -196,6 +213,11 @@ class Reconciler:
             for lease in self._leases.values():
                 await release(tx, lease, self._clock.now())
         self._leases.clear()
+
+
+def kind_of(key: str) -> str:
+    """What a key stands for: `pool/7f…` for a pool, a bare id for a cluster."""
+    return key.rpartition("/")[0] or CLUSTER
 
 
 def back_off_s(failures: int) -> float:

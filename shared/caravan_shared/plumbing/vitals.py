@@ -15,11 +15,7 @@ from sqlalchemy import text
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.database import Database
-
-Scope = dict[str, Any]
-AsgiReceive = Callable[[], Awaitable[dict[str, Any]]]
-AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
+from caravan_shared.plumbing.serving import AsgiApp, AsgiReceive, AsgiSend, Scope, serve
 
 _JSON, _TEXT, _HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
 
@@ -43,6 +39,8 @@ class Vitals:
         route = self._routes.get(scope.get("path", "")) if scope["type"] == "http" else None
         if route is not None:
             await _respond(send, *await route())
+        elif self.doors is not None and scope["type"] == "http":
+            await serve(self.doors, scope, receive, send)
         elif self.doors is not None:
             await self.doors(scope, receive, send)
         elif scope["type"] == "http":

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from caravan_provisioner.metrics import CLOUD_CALLS
+from caravan_provisioner.metrics import cloud_call
 
 ASKS_FOR_PEACE = frozenset({413, 429, 503})  # 413 is what Nova and Swift said before 429 was known
 _REPEATABLE = frozenset({"GET", "HEAD", "DELETE"})
@@ -101,8 +101,8 @@ class PacedAdapter(HTTPAdapter):
         with self._pace:
             with self._counting:
                 self.calls[f"{method} {path}"] += 1
-            CLOUD_CALLS.labels(self._cloud, method, path).inc()
-            return super().send(request, *args, **kwargs)
+            with cloud_call(self._cloud, method, path):
+                return super().send(request, *args, **kwargs)
 
 
 def path_of(url: str) -> str:
