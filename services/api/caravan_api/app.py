@@ -11,6 +11,7 @@ from caravan_api import offers, reconcile
 from caravan_api.access import Access, Sessions
 from caravan_api.admission import Limits
 from caravan_api.audit import recording
+from caravan_api.census import Census
 from caravan_api.decide.announce import Pauses
 from caravan_api.decide.notifications import Pace
 from caravan_api.desired import Desired
@@ -93,6 +94,7 @@ def build(settings: Settings) -> Service:
     service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
+    service.alongside("census", Census(db, service.bus, clock).run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s).run)
     outgoing = Outgoing(settings.chat_hosts, clock)
     replies = Replies(db, clock, service.keys, outgoing, settings.chat)

@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanKind
 
 from caravan_bootstrapper import processes
 from caravan_bootstrapper.events import EventReader, last_line
+from caravan_bootstrapper.metrics import RUN_SECONDS, RUNS, RUNS_IN_FLIGHT, RUNS_MOST
 from caravan_bootstrapper.progress import OnStep
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.task_spans import TaskSpans
@@ -56,6 +57,7 @@ class Runner:
     def __init__(self, playbooks_dir: Path, root: Path, *, max_runs: int, timeout_s: float) -> None:
         self._playbooks, self._root, self._timeout_s = playbooks_dir, root, timeout_s
         self._threads = ThreadPoolExecutor(max_workers=max_runs, thread_name_prefix="run")
+        RUNS_MOST.set(max_runs)
 
     def secrets_dir(self, run_id: UUID) -> Path:
         """Where the secrets of a run will be."""
@@ -68,7 +70,9 @@ class Runner:
         """
         about = {"caravan.run.id": str(order.run_id), "ansible.playbook": order.play.value}
         with tracing.step(f"run {order.play}", SpanKind.INTERNAL, about):
-            outcome = await self._in_thread(order, on_step)
+            with RUNS_IN_FLIGHT.labels(order.play).track_inprogress(), RUN_SECONDS.labels(order.play).time():
+                outcome = await self._in_thread(order, on_step)
+            RUNS.labels(order.play, outcome.state.lower()).inc()
             if outcome.state is RunState.FAILED:
                 tracing.fail(outcome.failure or "")
             return outcome

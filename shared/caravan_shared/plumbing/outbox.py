@@ -35,7 +35,8 @@ _LOOK_AGAIN_S = 5.0  # for rows another replica left behind
 _NOTE_AFTER_S = 0.5  # quiet time before published rows are noted as such
 
 _PUBLISHED = Counter("caravan_events_published_total", "Events stored by the bus.", ["subject"])
-_UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, as of the last look.")
+_UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, up to a batch of 200.")
+_OLDEST = Gauge("caravan_outbox_oldest_seconds", "For how long the oldest of them has waited; 0: none waits.")
 
 log = get_logger(__name__)
 
@@ -119,6 +120,7 @@ class Relay:
             waiting = (await session.exec(_waiting(epoch, _BATCH + len(self._published)))).all()
         rows = [row for row in waiting if self._published.get(row.id) != epoch][:_BATCH]
         _UNSENT.set(len(rows))
+        _OLDEST.set((self._clock.now() - rows[0].said_at).total_seconds() if rows else 0)
         if not rows:
             return 0
         stored = await asyncio.gather(*(self._publish(row) for row in rows))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import nats.errors
 from faststream.nats.annotations import NatsMessage
 from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.requests import Reply, Request
@@ -19,6 +20,14 @@ from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.sealing import KeyRing
+
+_ANSWERS = Counter("caravan_answers_total", "Requests answered, by what was answered.", ["subject", "result"])
+_SECONDS = Histogram(
+    "caravan_answer_seconds",
+    "Seconds until a request was answered.",
+    ["subject"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 
 log = get_logger(__name__)
 
@@ -32,6 +41,13 @@ def answer(bus: Bus, keys: KeyRing, request_type: type[Q], handler: Callable[[Q]
     about = {"messaging.system": "nats", "messaging.destination.name": request_type.subject}
 
     async def respond(request: Any, message: NatsMessage) -> dict[str, Any]:
+        with _SECONDS.labels(request_type.subject).time():
+            answered = await outcome(request, message)
+        [result] = answered
+        _ANSWERS.labels(request_type.subject, result).inc()
+        return answered
+
+    async def outcome(request: Q, message: NatsMessage) -> dict[str, Any]:
         try:
             with tracing.continuing(
                 f"answer {request_type.subject}", message.raw_message.headers or {}, SpanKind.SERVER, about

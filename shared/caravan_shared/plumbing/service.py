@@ -30,6 +30,7 @@ from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, 
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.serving import AsgiApp
 from caravan_shared.plumbing.settings import ServiceSettings
+from caravan_shared.plumbing.strain import Strain
 from caravan_shared.plumbing.streams import FACTS, Kept
 from caravan_shared.plumbing.vitals import Vitals
 
@@ -74,6 +75,7 @@ class Service:
             "outbox": self._relay.run,
             "backlog": self._backlog.run,
             "pruning": self._prune,
+            "strain": Strain(self.db).run,
         }
 
     # --- wiring, before the start ---

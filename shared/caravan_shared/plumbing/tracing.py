@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -20,6 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from caravan_shared.plumbing.errors import Retry
+from caravan_shared.plumbing.versions import version_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -70,7 +70,7 @@ def start_with(exporter: "SpanExporter", service: str, instance: str) -> None:
     about: dict[str, str | int] = {
         "service.name": f"caravan-{service}",
         "service.instance.id": instance,
-        "service.version": _version(service),
+        "service.version": version_of(service),
         "process.pid": os.getpid(),  # tells a replica's lives apart
     }
     _provider = TracerProvider(resource=Resource.create(about), shutdown_on_exit=False)
@@ -213,10 +213,3 @@ def began_at(carrier: Carrier) -> datetime:
     """When the trace in a carrier of ours began, to the millisecond."""
     context = trace.get_current_span(_W3C.extract(dict(carrier))).get_span_context()
     return datetime.fromtimestamp(int(context.trace_state[_BEGAN]) / 1000, UTC)
-
-
-def _version(service: str) -> str:
-    try:
-        return version(f"caravan-{service}")
-    except PackageNotFoundError:  # a test's service
-        return "unknown"
