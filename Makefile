@@ -7,7 +7,7 @@ SHELL := /bin/bash -eu -o pipefail
 UV_VERSION := 0.13.9
 PACKAGES := shared services/api services/provisioner services/bootstrapper services/health services/dns sandbox cli
 NAMES := $(addprefix caravan-,$(notdir $(PACKAGES)))
-CODE := $(PACKAGES) tests bench docs
+CODE := $(PACKAGES) tests bench docs deploy/observability
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -111,6 +111,12 @@ artifacts: install ## Fill a mirror of all that clusters need: make artifacts [F
 docs: install ## Draw the reference pages from the code
 	@$(BIN)/python docs/generate.py
 
+dashboards: install ## Draw Grafana's dashboards
+	@$(BIN)/python deploy/observability/draw.py
+
+promtool: install ## Build Prometheus' promtool, by which alerts are tested; minutes, once
+	@$(BIN)/python -c "from tests.support import promtool; print(promtool.build())"
+
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
@@ -123,4 +129,4 @@ clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots $(WEB)/node_modules
 
 .PHONY: help install demo demo-own demo-compose up lint format test test-ui pictures test-long test-real test-images test-openstack \
-	bench artifacts images node-image docs lock clean
+	bench artifacts images node-image docs dashboards promtool lock clean

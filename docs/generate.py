@@ -29,6 +29,7 @@ from caravan_shared.contracts.public import TOLD
 from caravan_shared.contracts.requests import Request
 from caravan_shared.contracts.tuning import FIXED_AT_CREATION, Tuning
 from caravan_shared.plumbing.settings import CaravanSettings, ServiceSettings
+from metrics_of_the_code import described
 
 DOCS = Path(__file__).resolve().parent
 MADE_FROM_CODE = "<!-- Made by `make docs` from the code. Edit the code, not this page. -->\n"
@@ -143,12 +144,33 @@ def large_clusters_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def metrics_page() -> str:
+    """Every metric of every service."""
+    parts = [
+        MADE_FROM_CODE,
+        "# Metrics\n",
+        "Every service serves these on `/metrics`, with those of its process (`process_*`, `python_*`). Labels have "
+        "few values, which the code or the configuration names: never an id, a user, a team or a cluster. Alerts and "
+        "dashboards made of them: [observability.md](observability.md).\n",
+    ]
+    for package, metrics in described().items():
+        title = "Every service" if package == "caravan_shared" else package.removeprefix("caravan_")
+        parts += [f"## {title}\n", "| metric | type | labels | |\n|---|---|---|---|"]
+        parts += [
+            f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.says} |"
+            for each in metrics
+        ]
+        parts += [""]
+    return "\n".join(parts)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "events.md": events_page,
     "asyncapi.yaml": asyncapi_page,
     "states.md": states_page,
     "configuration.md": configuration_page,
     "large-clusters.md": large_clusters_page,
+    "metrics.md": metrics_page,
 }
 
 

@@ -49,6 +49,9 @@ def write_secrets(
     sandbox: Annotated[
         bool, typer.Option("--sandbox/--no-sandbox", help="Run the SIMULATED cloud too, for trying out.")
     ] = True,
+    observability: Annotated[
+        bool, typer.Option("--observability/--no-observability", help="Run Prometheus, Grafana and Jaeger too.")
+    ] = False,
     nats_servers: Annotated[Literal["1", "3"], typer.Option(help="NATS servers; of three, one may be lost.")] = "1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of this machine where the API answers.")] = 8780,
 ) -> None:
@@ -74,7 +77,7 @@ def write_secrets(
         "CARAVAN_NATS_URL": ",".join(nats_url(accounts.OURS, nats.ours, f"{host}:4222") for host in _hosts(servers)),
         "CARAVAN_NATS_REPLICAS": str(servers),
         "CARAVAN_API_PUBLISHED_PORT": str(port),
-        "COMPOSE_PROFILES": ",".join(_profiles(sandbox, servers)),
+        "COMPOSE_PROFILES": ",".join(_profiles(sandbox, observability, servers)),
     }
     write_private(checkout / ".env", _HEAD + "".join(f"{name}={value}\n" for name, value in values.items()))
     write_private(folder / "nats" / "cluster.conf", _routes(servers, values["CARAVAN_NATS_ROUTES_PASSWORD"]))
@@ -94,13 +97,16 @@ def _passwords() -> Iterable[str]:
     yield "CARAVAN_SANDBOX_TOKEN"
     yield "CARAVAN_NATS_ROUTES_PASSWORD"
     yield "POSTGRES_PASSWORD"
+    yield "GRAFANA_PASSWORD"
     for service in SERVICES:
         yield f"POSTGRES_PASSWORD_{service.upper()}"
 
 
-def _profiles(sandbox: bool, servers: int) -> Iterable[str]:
+def _profiles(sandbox: bool, observability: bool, servers: int) -> Iterable[str]:
     if sandbox:
         yield "sandbox"
+    if observability:
+        yield "observability"
     if servers > 1:
         yield "nats-cluster"
 

@@ -71,6 +71,8 @@ def _facts(cluster: Cluster, now: datetime) -> Iterable[tuple[Cell, Cell]]:
             yield "Virtual IP", cluster.endpoint.virtual_ip
         yield "Addresses", ", ".join(cluster.endpoint.addresses) or "none yet"
     yield "Generation", str(cluster.generation)
+    if cluster.trace:
+        yield "Trace", cluster.trace.url or cluster.trace.id
     yield "Created", f"{age(cluster.created_at, now)} ago by {cluster.created_by or 'someone'}"
 
 

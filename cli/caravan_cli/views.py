@@ -83,6 +83,13 @@ class Step(View):
     at: datetime | None = None
 
 
+class Trace(View):
+    """What the last request set off in all services."""
+
+    id: str
+    url: str | None = None
+
+
 class Cluster(View):
     """A cluster: what is wanted and how far it is."""
 
@@ -99,6 +106,7 @@ class Cluster(View):
     nodes: NodeCounts = NodeCounts()
     node_sets: tuple[NodeSet, ...] = ()
     step: Step | None = None
+    trace: Trace | None = None
     asleep: bool = False
     replacing: tuple[str, ...] = ()
     simulated: bool = False

@@ -63,7 +63,7 @@ def test_no_service_runs_as_root(service: str) -> None:
     assert "\nUSER 10001:10001\n" in (CHECKOUT / "deploy/images/Dockerfile").read_text()
 
 
-@pytest.mark.parametrize("service", ["nats", "nats-2", "nats-3", "postgres", "zone"])
+@pytest.mark.parametrize("service", ["nats", "nats-2", "nats-3", "postgres", "zone", "prometheus", "grafana", "jaeger"])
 def test_an_image_of_others_is_pinned_by_its_digest(service: str) -> None:
     assert re.search(r"@sha256:[0-9a-f]{64}\}$", COMPOSE["services"][service]["image"])
 

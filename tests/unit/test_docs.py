@@ -18,6 +18,9 @@ def _generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["events.md", "asyncapi.yaml", "states.md", "configuration.md", "large-clusters.md"])
+PAGES = ["events.md", "asyncapi.yaml", "states.md", "configuration.md", "large-clusters.md", "metrics.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_page_is_what_make_docs_would_write(page: str) -> None:
     assert (DOCS / page).read_text() == _generator().PAGES[page](), "run `make docs`"

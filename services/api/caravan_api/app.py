@@ -11,6 +11,7 @@ from caravan_api import offers, reconcile
 from caravan_api.access import Access, Sessions
 from caravan_api.admission import Limits
 from caravan_api.audit import recording
+from caravan_api.census import Census
 from caravan_api.decide.announce import Pauses
 from caravan_api.decide.notifications import Pace
 from caravan_api.desired import Desired
@@ -39,8 +40,8 @@ from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
 from caravan_shared.plumbing.service import Service
+from caravan_shared.plumbing.serving import AsgiApp
 from caravan_shared.plumbing.streams import Kept
-from caravan_shared.plumbing.vitals import AsgiApp
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -96,6 +97,7 @@ def build(settings: Settings) -> Service:
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
     service.alongside("murmurs", murmurs.run)
+    service.alongside("census", Census(db, service.bus, clock).run)
     service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s).run)
     outgoing = Outgoing(settings.chat_hosts, clock)
     replies = Replies(db, clock, service.keys, outgoing, settings.chat)

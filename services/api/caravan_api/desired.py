@@ -22,6 +22,7 @@ from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterExp
 from caravan_shared.contracts.facts import ClusterEvent, FieldProblem, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import ClusterPhase
+from caravan_shared.plumbing import traces
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.outbox import say
@@ -95,6 +96,7 @@ class Desired:
             raise NotAdmitted((_taken_meanwhile(cluster, error),)) from error
         text = f"{user} asked for the cluster: {spec.node_count()} nodes with Kubernetes {spec.version}"
         await self._recorder.record(tx, cluster, SOURCE, Entry("requested", text, {"user": user}))
+        await traces.keep(tx, str(cluster.id))
         await say(tx, announcement(cluster))
         return cluster
 
@@ -209,6 +211,7 @@ class Desired:
         cluster.revision += 1
         cluster.unanswered = 0
         await self._recorder.record(tx, cluster, SOURCE, entry)
+        await traces.keep(tx, str(cluster.id))
         await self.announce(tx, cluster)
 
     async def announce(self, tx: AsyncSession, cluster: Cluster) -> None:

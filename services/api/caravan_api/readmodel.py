@@ -107,9 +107,19 @@ class ClusterView(BaseModel):
     etag: str
 
 
+class TraceView(BaseModel):
+    """What one request set off in all services, as OpenTelemetry keeps it."""
+
+    id: str = Field(description="The trace's id: 32 hexadecimal digits.")
+    url: str | None = Field(description="Where to look at it; null where `CARAVAN_API_TRACE_URL` is not set.")
+
+
 class ClusterDetail(ClusterView):
     """A cluster on a page of its own."""
 
+    trace: TraceView | None = Field(
+        description="Of what was last asked of it; null where that was not traced, or is long ago."
+    )
     effective_tuning: Tuning = Field(description="How its parts are set for its size, overrides included.")
 
 
@@ -212,10 +222,10 @@ def cluster_view(cluster: Cluster) -> ClusterView:
     )
 
 
-def cluster_detail(cluster: Cluster) -> ClusterDetail:
-    """A cluster's JSON with what follows from its spec."""
+def cluster_detail(cluster: Cluster, trace: TraceView | None) -> ClusterDetail:
+    """A cluster's JSON with what follows from its spec, and its trace."""
     view = cluster_view(cluster)
-    return ClusterDetail(**view.__dict__, effective_tuning=effective(view.spec))
+    return ClusterDetail(**view.__dict__, trace=trace, effective_tuning=effective(view.spec))
 
 
 def node_view(node: Node, *, simulated: bool) -> NodeView:

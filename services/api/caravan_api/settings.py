@@ -57,6 +57,12 @@ class Settings(ServiceSettings):
         description="Whether whoever opens the UI on this machine is let in as the first admin. `caravan up` sets it "
         "where all that runs is simulated.",
     )
+    trace_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^{}]+\{trace_id\}[^{}]*$",
+        description="Address of a trace in your trace viewer, for links from a cluster to what was last asked of it: "
+        "`https://jaeger.example.org/trace/{trace_id}`. Unset: the trace's id is shown without a link.",
+    )
     progress_kept_s: float = Field(
         86400, gt=0, description="Seconds for which the bus keeps what teams were told; whoever asks later asks REST."
     )

@@ -6,6 +6,7 @@ ansible-runner blocks, so it has threads of its own here.
 """
 
 import asyncio
+import contextvars
 import hashlib
 import os
 import shutil
@@ -20,12 +21,16 @@ from uuid import UUID
 
 import ansible_runner
 import psutil
+from opentelemetry.trace import SpanKind
 
 from caravan_bootstrapper import inventory, logs, processes
 from caravan_bootstrapper.events import EventReader, last_line
+from caravan_bootstrapper.metrics import RUN_SECONDS, RUNS, RUNS_IN_FLIGHT, RUNS_MOST
 from caravan_bootstrapper.progress import OnPrint, OnStep
 from caravan_bootstrapper.records import Outcome
+from caravan_bootstrapper.task_spans import TaskSpans
 from caravan_bootstrapper.views import Play, RunState
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.log import get_logger
 
 LOOK_EVERY_S = 1  # seconds between ansible-runner's looks at cancel and timeout while Ansible is silent
@@ -55,6 +60,7 @@ class Runner:
     def __init__(self, playbooks_dir: Path, root: Path, *, max_runs: int, timeout_s: float) -> None:
         self._playbooks, self._root, self._timeout_s = playbooks_dir, root, timeout_s
         self._threads = ThreadPoolExecutor(max_workers=max_runs, thread_name_prefix="run")
+        RUNS_MOST.set(max_runs)
 
     def secrets_dir(self, run_id: UUID) -> Path:
         """Where the secrets of a run will be."""
@@ -65,6 +71,16 @@ class Runner:
 
         Cancelling the task that waits here ends the run, within seconds and with everything it started.
         """
+        about = {"caravan.run.id": str(order.run_id), "ansible.playbook": order.play.value}
+        with tracing.step(f"run {order.play}", SpanKind.INTERNAL, about):
+            with RUNS_IN_FLIGHT.labels(order.play).track_inprogress(), RUN_SECONDS.labels(order.play).time():
+                outcome = await self._in_thread(order, on_step, on_print)
+            RUNS.labels(order.play, outcome.state.lower()).inc()
+            if outcome.state is RunState.FAILED:
+                tracing.fail(outcome.failure or "")
+            return outcome
+
+    async def _in_thread(self, order: Order, on_step: OnStep, on_print: OnPrint) -> Outcome:
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
         reader = EventReader(lambda step, number: loop.call_soon_threadsafe(on_step, step, number))
@@ -73,7 +89,8 @@ class Runner:
         def printed(output: str) -> None:
             loop.call_soon_threadsafe(on_print, logs.without_secrets(logs.plain(output), words))
 
-        work = loop.run_in_executor(self._threads, self._execute, order, reader, printed, cancelled)
+        in_trace = contextvars.copy_context()
+        work = loop.run_in_executor(self._threads, in_trace.run, self._execute, order, reader, printed, cancelled)
         cancellation: asyncio.CancelledError | None = None
         while not work.done():
             try:
@@ -124,10 +141,11 @@ class Runner:
         self, directory: Path, order: Order, reader: EventReader, printed: OnPrint, cancelled: threading.Event
     ) -> Outcome:
         limit_s = order.within_s or self._timeout_s
-        watch = _Watch(directory, cancelled, limit_s)
+        watch, tasks = _Watch(directory, cancelled, limit_s), TaskSpans()
 
         def handle(event: dict[str, Any]) -> bool:
             reader.read(event)
+            tasks.read(event)
             if output := event.get("stdout"):
                 printed(f"{output}\n")
             return False  # True would keep every event in a file
@@ -143,6 +161,7 @@ class Runner:
             cancel_callback=watch.must_end,
             quiet=True,
         )
+        tasks.end()
         watch.end_survivors()
         if cancelled.is_set() and result.status != "successful":
             return Outcome(RunState.CANCELLED, "cancelled")

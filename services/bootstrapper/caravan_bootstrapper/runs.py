@@ -24,6 +24,7 @@ from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.requests import AskClientCertificate, AskClusterPki, ClientCertificate, ClusterPki
 from caravan_shared.contracts.spec import ClusterSpec, Role
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import CaravanError, Retry
@@ -89,6 +90,7 @@ class Runs:
 
     def launch(self, run: Run) -> None:
         """Start a stored run."""
+        tracing.busy()  # the turn may end before the run's own span begins
         task = asyncio.create_task(self._drive(run), name=f"run-{run.id}")
         self._tasks[run.id] = task
         task.add_done_callback(lambda _: self._ended(run))

@@ -21,6 +21,8 @@ class Site:
 def make_sites(clouds: Iterable[Cloud], clock: Clock, *, concurrency: int, rate_per_s: float) -> Mapping[str, Site]:
     """A site for every cloud, by the cloud's name."""
     return {
-        cloud.name: Site(cloud, Inventory(cloud, clock), Limiter(concurrency=concurrency, rate_per_s=rate_per_s))
+        cloud.name: Site(
+            cloud, Inventory(cloud, clock), Limiter(cloud.name, concurrency=concurrency, rate_per_s=rate_per_s)
+        )
         for cloud in clouds
     }

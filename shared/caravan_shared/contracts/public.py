@@ -45,6 +45,12 @@ def intake_subject(team: str) -> str:
     return ClusterWanted.subject.format(team=team)
 
 
+def without_team(subject: str) -> str:
+    """A subject for counting by: there may be thousands of teams, and each has an intake of its own."""
+    first, *rest = subject.split(".")
+    return ".".join([INTAKE, *rest[1:]]) if first == INTAKE else subject
+
+
 def progress_subjects(team: str) -> str:
     """All that a team is told."""
     return f"{PROGRESS}.{team}.>"

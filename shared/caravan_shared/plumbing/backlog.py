@@ -1,15 +1,21 @@
 """Notice a subscriber that sleeps while messages wait for it: the connection may look well and deliver nothing."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 import nats.errors
 from nats.js.errors import NotFoundError
+from prometheus_client import Gauge
 
+from caravan_shared.contracts.public import without_team
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 
 _LOOK_EVERY_S = 10.0
+
+_WAITING = Gauge("caravan_events_waiting", "Events that wait to be handled, or to be tried again.", ["subject"])
+_STUCK = Gauge("caravan_subscriptions_stuck", "Subscriptions whose backlog does not move.")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Backlog:
     async def look(self) -> None:
         """Compare each consumer with where it was; an unreachable server is not a stuck backlog."""
         stuck = []
+        waiting: Counter[str] = Counter()
         for subscription in self._bus.subscriptions:
             try:
                 info = await self._bus.js.consumer_info(subscription.stream, subscription.durable)
@@ -53,9 +60,13 @@ class Backlog:
             # Deliveries, not acknowledgements: one message that was put off holds up nothing behind it.
             delivered = info.delivered.consumer_seq if info.delivered else 0
             waits = bool(info.num_pending)
+            waiting[without_team(subscription.subject)] += (info.num_pending or 0) + (info.num_ack_pending or 0)
             if self._stands_still(subscription.durable, delivered, waits=waits):
                 stuck.append(subscription.durable)
         self._stuck = stuck
+        for subject, messages in waiting.items():
+            _WAITING.labels(subject).set(messages)
+        _STUCK.set(len(stuck))
 
     def _stands_still(self, durable: str, delivered: int, *, waits: bool) -> bool:
         now = self._clock.now().timestamp()

@@ -7,6 +7,7 @@ in `streams`, and its own stream declaration stays off: it would widen a stream 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import nats.errors
@@ -17,8 +18,10 @@ from faststream.nats.annotations import NatsMessage
 from faststream.nats.subscriber.usecases.stream_pull_subscriber import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind
 
 from caravan_shared.contracts.facts import Event
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.delivery import Delivery, Patience
 from caravan_shared.plumbing.envelope import Heard, heard
 from caravan_shared.plumbing.errors import Retry
@@ -93,7 +96,9 @@ class Bus:
         self.subscriptions.append(subscription)
 
         async def consume(event: Any, message: NatsMessage) -> None:
-            await receive(heard(event, message.raw_message))
+            got = heard(event, message.raw_message)
+            with _hearing(got, event_type.subject, message.raw_message.headers or {}, from_outside=read is not None):
+                await receive(got)
 
         async def decode(message: NatsMessage) -> Event:
             assert read is not None
@@ -200,6 +205,22 @@ class Bus:
 
     async def _on_error(self, error: Exception) -> None:
         log.debug("NATS client", reason=str(error) or type(error).__name__)
+
+
+def _hearing(
+    got: Heard[Any], name: str, headers: dict[str, str], *, from_outside: bool
+) -> AbstractContextManager[object]:
+    """The span of a delivery: in its sender's trace; what comes from outside without one begins its own."""
+    about = {
+        "messaging.system": "nats",
+        "messaging.destination.name": got.subject,
+        "messaging.message.id": got.id,
+        "caravan.source": got.source,
+        "caravan.about": str(getattr(got.event, "cluster_id", "")),
+    }
+    if from_outside:
+        return tracing.door(f"process {name}", headers, about)
+    return tracing.continuing(f"process {name}", headers, SpanKind.CONSUMER, about)
 
 
 async def _insist(step: Callable[[], Awaitable[T]]) -> T:

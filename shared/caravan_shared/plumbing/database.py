@@ -6,10 +6,12 @@ the bus; on SQLite those that come together share one sync (`group_commit`).
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, event
+from prometheus_client import Histogram
+from sqlalchemy import MetaData, QueuePool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -32,12 +34,27 @@ _NAMING = {
 _PARAMETERS_A_STATEMENT = 30_000  # PostgreSQL takes 32,767, SQLite 32,766
 _AFTER_COMMIT = "after_commit"
 
+_TRANSACTION_SECONDS = Histogram(
+    "caravan_store_transaction_seconds",
+    "Seconds of a write transaction, from the wish for it to its commit on disk.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+
 
 def service_metadata() -> MetaData:
     """A fresh MetaData for one service's tables, with the plumbing's own tables already in it."""
     metadata = MetaData(naming_convention=_NAMING)
     plumbing_tables(metadata)
     return metadata
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much of what the store can take is taken."""
+
+    connections: int
+    most_connections: int
+    writers_waiting: int
 
 
 class Database:
@@ -71,8 +88,9 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One write transaction: committed at the end, rolled back on any error."""
-        async with self._writing() as session:
-            yield session
+        with _TRANSACTION_SECONDS.time():
+            async with self._writing() as session:
+                yield session
         if session.info.get("said"):
             self.after_say()
         for call in session.info.get(_AFTER_COMMIT, ()):
@@ -83,6 +101,15 @@ class Database:
         """A session to read with; whatever it changes is discarded."""
         async with self._sessions() as session:
             yield session
+
+    def load(self) -> Load:
+        """What is in use at this moment."""
+        pool = self._engine.pool if self._engine else None
+        if not isinstance(pool, QueuePool):
+            return Load(0, 0, 0)
+        return Load(
+            pool.checkedout(), pool.size() + max(pool._max_overflow, 0), self._writer.waiting if self._writer else 0
+        )
 
     def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         return self._writer.transaction() if self._writer else self._sessions.begin()

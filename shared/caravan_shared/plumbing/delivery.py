@@ -19,9 +19,10 @@ from fast_depends.exceptions import ValidationError as DoesNotFitHandler
 from faststream import BaseMiddleware
 from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
+from caravan_shared.contracts.public import without_team
 from caravan_shared.plumbing.envelope import EVENT_ID, MESSAGE_ID, event_id
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
@@ -37,6 +38,12 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _BAD_PAYLOAD = (ValidationError, DoesNotFitHandler, JSONDecodeError, UnicodeDecodeError)
 
 _DELIVERIES = Counter("caravan_deliveries_total", "Deliveries by what became of them.", ["subject", "result"])
+_SECONDS = Histogram(
+    "caravan_delivery_seconds",
+    "Seconds that a delivered event's handler took.",
+    ["subject"],
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
 
 log = get_logger(__name__)
 
@@ -88,7 +95,8 @@ class _Settle(BaseMiddleware[Any, Any]):
         if not isinstance(msg, NatsMessage) or not _from_jetstream(msg.raw_message):
             return await call_next(msg)
         try:
-            await call_next(msg)
+            with _SECONDS.labels(without_team(msg.raw_message.subject)).time():
+                await call_next(msg)
         except Retry as error:
             await self._later(msg, error.after, error)
         except (GiveUp, *_BAD_PAYLOAD) as error:
@@ -102,13 +110,13 @@ class _Settle(BaseMiddleware[Any, Any]):
                 await self._later(msg, self._patience.delay_s(tries), error)
         else:
             await msg.ack()
-            _DELIVERIES.labels(msg.raw_message.subject, "handled").inc()
+            _DELIVERIES.labels(without_team(msg.raw_message.subject), "handled").inc()
         return None
 
     async def _later(self, msg: NatsMessage, after_s: float, error: Exception) -> None:
         log.info("delivery put off", subject=msg.raw_message.subject, after_s=round(after_s, 2), reason=str(error))
         await msg.nack(delay=after_s)
-        _DELIVERIES.labels(msg.raw_message.subject, "put_off").inc()
+        _DELIVERIES.labels(without_team(msg.raw_message.subject), "put_off").inc()
 
     async def _bury(self, msg: NatsMessage, error: Exception) -> None:
         raw = msg.raw_message
@@ -128,7 +136,7 @@ class _Settle(BaseMiddleware[Any, Any]):
             await self._later(msg, publish_error.after, publish_error)
             return
         await msg.reject()
-        _DELIVERIES.labels(raw.subject, "dead").inc()
+        _DELIVERIES.labels(without_team(raw.subject), "dead").inc()
         log.error("dead letter", subject=raw.subject, reason=_one_line(error))
 
 

@@ -44,6 +44,11 @@ class GroupCommit:
         self._group: _Group | None = None
         self._committing: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Transactions that wait for their turn."""
+        return self._waiting
+
     async def close(self) -> None:
         """Wait for the commit under way and close the connection."""
         async with self._turn:

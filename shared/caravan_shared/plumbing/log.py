@@ -1,6 +1,7 @@
 """Structured logs: one event a line with the ids it concerns, JSON for machines or plain text for people.
 
-Every line of work on behalf of a cluster carries `cluster=`; `bound(cluster=…)` adds ids to all lines below it.
+Every line of work on behalf of a cluster carries `cluster=`; `bound(cluster=…)` adds ids to all lines below it. Where
+tracing is on, `trace_id=` names the trace that the work belongs to.
 """
 
 import logging
@@ -10,11 +11,14 @@ from typing import Any, cast
 
 import structlog
 
+from caravan_shared.plumbing import tracing
+
 
 def configure_logging(service: str, level: str, style: str) -> None:
     """Send all logs, ours and the libraries', to stderr. `style`: `json` or `text`."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -42,6 +46,12 @@ def configure_logging(service: str, level: str, style: str) -> None:
     for noisy in ("aiosqlite", "alembic", "caravan.faststream", "nats", "uvicorn.access", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _add_trace(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    if trace_id := tracing.trace_id():
+        event["trace_id"] = trace_id
+    return event
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

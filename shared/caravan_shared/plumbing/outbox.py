@@ -7,14 +7,17 @@ and receivers that had them already ignore them. So the broker's store is never 
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.contracts.facts import Event, kind_of
+from caravan_shared.plumbing import traces, tracing
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
@@ -23,6 +26,7 @@ from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.streams import KEPT_FOR_S, MAX_EVENT_BYTES
 from caravan_shared.plumbing.tables import OUTBOX
+from caravan_shared.plumbing.tracing import Carrier
 from caravan_shared.plumbing.waiting import is_set_within
 
 _BATCH = 200  # events in flight to the server at once
@@ -31,7 +35,8 @@ _LOOK_AGAIN_S = 5.0  # for rows another replica left behind
 _NOTE_AFTER_S = 0.5  # quiet time before published rows are noted as such
 
 _PUBLISHED = Counter("caravan_events_published_total", "Events stored by the bus.", ["subject"])
-_UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, as of the last look.")
+_UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, up to a batch of 200.")
+_OLDEST = Gauge("caravan_outbox_oldest_seconds", "For how long the oldest of them has waited; 0: none waits.")
 
 log = get_logger(__name__)
 
@@ -40,20 +45,39 @@ async def say(tx: AsyncSession, *events: Event) -> None:
     """Write events into the outbox within `tx`; they are published after it commits, and only then."""
     if not events:
         return
+    tracing.busy()
     now = datetime.now(UTC)
+    carrier_of = await _traces(tx, events, now)
     rows = [
         {
             "event_id": str(uuid4()),
             "subject": event.published_on(),
             "body": _body(event),
-            "about": str(getattr(event, "cluster_id", "")),
+            "about": _about(event),
             "schema_version": event.schema_version,
             "said_at": now,
+            "traceparent": carrier_of(event).get(tracing.TRACEPARENT),
+            "tracestate": carrier_of(event).get(tracing.TRACESTATE),
         }
         for event in events
     ]
     await tx.exec(insert(OUTBOX), params=rows)
     tx.info["said"] = True
+
+
+async def _traces(tx: AsyncSession, events: Sequence[Event], now: datetime) -> Callable[[Event], Carrier]:
+    """Which trace each event belongs to: the present one; what is said outside of any, to its cluster's."""
+    if not tracing.is_on():
+        return lambda _event: {}
+    if present := tracing.current():
+        return lambda _event: present
+    found = await traces.of(tx, {_about(event) for event in events}, now)
+    return lambda event: found.get(_about(event), {})
+
+
+def _about(event: Event) -> str:
+    """The id of the cluster that it is about, or empty."""
+    return str(getattr(event, "cluster_id", ""))
 
 
 def _body(event: Event) -> bytes:
@@ -96,6 +120,7 @@ class Relay:
             waiting = (await session.exec(_waiting(epoch, _BATCH + len(self._published)))).all()
         rows = [row for row in waiting if self._published.get(row.id) != epoch][:_BATCH]
         _UNSENT.set(len(rows))
+        _OLDEST.set((self._clock.now() - rows[0].said_at).total_seconds() if rows else 0)
         if not rows:
             return 0
         stored = await asyncio.gather(*(self._publish(row) for row in rows))
@@ -105,21 +130,23 @@ class Relay:
         return len(rows)
 
     async def _publish(self, row: "Row[tuple[int, ...]]") -> bool:
+        subject = kind_of(row.subject)
         headers = headers_of(
             event_id=row.event_id,
             sequence=row.id,
             source=self._service,
-            subject=kind_of(row.subject),
+            subject=subject,
             about=row.about,
             schema_version=row.schema_version,
             at=row.said_at,
         )
         try:
-            await self._bus.publish(row.subject, row.body, headers)
+            with tracing.continuing(f"publish {subject}", _carrier(row), SpanKind.PRODUCER, _attributes(row)):
+                await self._bus.publish(row.subject, row.body, headers | tracing.current())
         except Retry as error:
             log.warning("event not stored yet", event_id=row.event_id, subject=row.subject, reason=error.reason)
             return False
-        _PUBLISHED.labels(kind_of(row.subject)).inc()
+        _PUBLISHED.labels(subject).inc()
         return True
 
     async def _note_published(self) -> None:
@@ -136,6 +163,22 @@ class Relay:
         oldest = self._clock.now() - timedelta(seconds=KEPT_FOR_S)
         async with self._db.transaction() as tx:
             await tx.exec(delete(OUTBOX).where(OUTBOX.c.said_at < oldest, OUTBOX.c.stream_epoch.is_not(None)))
+
+
+def _carrier(row: "Row[tuple[int, ...]]") -> dict[str, str]:
+    """The trace that the event was said in: the relay itself may be another process, a day later."""
+    if row.traceparent is None:
+        return {}
+    return {tracing.TRACEPARENT: row.traceparent, tracing.TRACESTATE: row.tracestate}
+
+
+def _attributes(row: "Row[tuple[int, ...]]") -> dict[str, str]:
+    return {
+        "messaging.system": "nats",
+        "messaging.destination.name": row.subject,
+        "messaging.message.id": row.event_id,
+        "caravan.about": row.about,
+    }
 
 
 def _waiting(epoch: str, most: int):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select of a Core table has no useful type

@@ -13,22 +13,39 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing import traces, tracing
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
 from caravan_shared.plumbing.leases import Lease, acquire, fence, release
 from caravan_shared.plumbing.log import bound, get_logger
+from caravan_shared.plumbing.tracing import Carrier
 from caravan_shared.plumbing.waiting import is_set_within
 
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 60.0
 _MOST_DOUBLINGS = 10  # beyond the longest back-off already; a float overflows at a thousand
 
-_TURNS = Counter("caravan_turns_total", "Turns of the reconciler by how they ended.", ["result"])
+CLUSTER = "cluster"
+
+_TURNS = Counter("caravan_turns_total", "Turns of the reconciler by how they ended.", ["kind", "result"])
+_SECONDS = Histogram(
+    "caravan_turn_seconds",
+    "Seconds of a turn of the reconciler.",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+)
+_LATE = Histogram(
+    "caravan_turn_late_seconds",
+    "From the time a turn was due to its start: all workers were busy.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+)
 _QUEUED = Gauge("caravan_keys_queued", "Keys that wait for a turn, due or not.")
+_RUNNING = Gauge("caravan_turns_running", "Turns under way.")
+_WORKERS = Gauge("caravan_turns_most", "Turns that there may be side by side.")
 
 log = get_logger(__name__)
 
@@ -101,6 +118,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Take turns until cancelled."""
+        _WORKERS.set(self._workers)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._resync())
@@ -122,6 +140,7 @@ class Reconciler:
                     del self._due[key]
                     self._running.add(key)
                     _QUEUED.set(len(self._due))
+                    _LATE.observe(loop.time() - due)
                     return key
             wait = self._heap[0][0] - loop.time() if self._heap else None
             await is_set_within(self._woken, wait)
@@ -129,8 +148,14 @@ class Reconciler:
     async def _take_turn(self, key: str) -> None:
         after: float | None = None
         try:
-            with bound(key=key):
-                after = await self._outcome(key)
+            kind = kind_of(key)
+            with (
+                bound(key=key, **({"cluster": key} if kind == CLUSTER else {})),
+                _RUNNING.track_inprogress(),
+                _SECONDS.labels(kind).time(),
+            ):
+                after, result = await self._outcome(key)
+            _TURNS.labels(kind, result).inc()
         finally:
             self._running.discard(key)
             again = self._again.pop(key, None)
@@ -139,36 +164,45 @@ class Reconciler:
             if after is not None:
                 self.wake(key, after)
 
-    async def _outcome(self, key: str) -> float | None:
-        """Take the turn and say in how many seconds to look again."""
+    async def _outcome(self, key: str) -> tuple[float | None, str]:
+        """Take the turn; say in how many seconds to look again, and how it ended."""
         try:
             turn = await self._begin(key)
             if turn is None:
-                return self._lasts.total_seconds() * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
-            try:
-                after = await self._reconcile(turn)
-            except GiveUp as error:
-                log.error("gave up", reason=error.reason, who_can_fix=error.who_can_fix)
-                await self._give_up(turn, error)
-                after = None
+                return self._lasts.total_seconds() * random.uniform(0.5, 1.0), "held"  # noqa: S311 (jitter)
+            with tracing.turn(f"reconcile {kind_of(key)}", await self._trace(key), {"caravan.key": key}):
+                after = await self._step(turn)
         except Retry as error:
             log.info("will try again", reason=error.reason, after_s=error.after)
-            _TURNS.labels("retry").inc()
-            return error.after * random.uniform(1.0, 1.2)  # noqa: S311 (jitter)
+            return error.after * random.uniform(1.0, 1.2), "retry"  # noqa: S311 (jitter)
         except StaleLease as error:
             log.warning("lost the lease; dropping this turn", reason=error.reason)
             self._leases.pop(key, None)
-            _TURNS.labels("stale").inc()
-            return self._lasts.total_seconds()
+            return self._lasts.total_seconds(), "stale"
         except Exception:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = back_off_s(failures)
             log.exception("turn failed; backing off", failures=failures, after_s=round(delay, 1))
-            _TURNS.labels("error").inc()
-            return delay
+            return delay, "error"
         self._failures.pop(key, None)
-        _TURNS.labels("done").inc()
-        return after
+        return after, "done"
+
+    async def _step(self, turn: Turn) -> float | None:
+        try:
+            return await self._reconcile(turn)
+        except GiveUp as error:
+            log.error("gave up", reason=error.reason, who_can_fix=error.who_can_fix)
+            tracing.fail(error.reason)
+            await self._give_up(turn, error)
+            return None
+
+    async def _trace(self, key: str) -> Carrier:
+        """The trace of whatever the key is about."""
+        if not tracing.is_on():
+            return {}
+        async with self._db.reading() as session:
+            found = await traces.of(session, [key.rpartition("/")[2]], self._clock.now())
+        return next(iter(found.values()), {})
 
     async def _begin(self, key: str) -> Turn | None:
         """Keep a lease that has half of its time left (each transaction renews it), else take it anew."""
@@ -196,6 +230,11 @@ class Reconciler:
             for lease in self._leases.values():
                 await release(tx, lease, self._clock.now())
         self._leases.clear()
+
+
+def kind_of(key: str) -> str:
+    """What a key stands for: `pool/7f…` for a pool, a bare id for a cluster."""
+    return key.rpartition("/")[0] or CLUSTER
 
 
 def back_off_s(failures: int) -> float:

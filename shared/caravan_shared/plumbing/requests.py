@@ -9,13 +9,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import nats.errors
+from faststream.nats.annotations import NatsMessage
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.requests import Reply, Request
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.sealing import KeyRing
+
+_ANSWERS = Counter("caravan_answers_total", "Requests answered, by what was answered.", ["subject", "result"])
+_SECONDS = Histogram(
+    "caravan_answer_seconds",
+    "Seconds until a request was answered.",
+    ["subject"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 
 log = get_logger(__name__)
 
@@ -26,9 +38,21 @@ R = TypeVar("R", bound=Reply)
 def answer(bus: Bus, keys: KeyRing, request_type: type[Q], handler: Callable[[Q], Awaitable[Reply]]) -> None:
     """Answer every request of a type with `handler`; one of the service's replicas gets each."""
 
-    async def respond(request: Any) -> dict[str, Any]:
+    about = {"messaging.system": "nats", "messaging.destination.name": request_type.subject}
+
+    async def respond(request: Any, message: NatsMessage) -> dict[str, Any]:
+        with _SECONDS.labels(request_type.subject).time():
+            answered = await outcome(request, message)
+        [result] = answered
+        _ANSWERS.labels(request_type.subject, result).inc()
+        return answered
+
+    async def outcome(request: Q, message: NatsMessage) -> dict[str, Any]:
         try:
-            reply = await handler(request)
+            with tracing.continuing(
+                f"answer {request_type.subject}", message.raw_message.headers or {}, SpanKind.SERVER, about
+            ):
+                reply = await handler(request)
         except Retry as error:
             return {"retry": {"reason": error.reason, "after": error.after}}
         except GiveUp as error:
@@ -51,18 +75,27 @@ def answer(bus: Bus, keys: KeyRing, request_type: type[Q], handler: Callable[[Q]
 
 async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) -> R:
     """Ask the service that owns the answer; raises what it raised, or `Retry` if it does not answer."""
+    with tracing.step(f"ask {request.subject}", SpanKind.CLIENT, {"messaging.system": "nats"}):
+        body = await _answer_to(bus, request)
+        if problem := body.get("retry"):
+            raise Retry(problem["reason"], after=problem["after"])
+        if problem := body.get("give_up"):
+            raise GiveUp(problem["reason"], who_can_fix=WhoCanFix(problem["who_can_fix"]))
+        return reply_type.model_validate_json(keys.open(body["sealed"], request.subject))
+
+
+async def _answer_to(bus: Bus, request: Request) -> dict[str, Any]:
     owner = request.subject.split(".")[1]
     try:
         message = await bus.client.request(
-            request.subject, request.model_dump_json().encode(), timeout=request.timeout_s
+            request.subject,
+            request.model_dump_json().encode(),
+            timeout=request.timeout_s,
+            headers=tracing.current() or None,
         )
     except nats.errors.NoRespondersError as error:
         raise Retry(f"{owner} is not there to answer") from error
     except (nats.errors.Error, TimeoutError) as error:
         raise Retry(f"{owner} did not answer: {error or type(error).__name__}") from error
-    body = json.loads(message.data)
-    if problem := body.get("retry"):
-        raise Retry(problem["reason"], after=problem["after"])
-    if problem := body.get("give_up"):
-        raise GiveUp(problem["reason"], who_can_fix=WhoCanFix(problem["who_can_fix"]))
-    return reply_type.model_validate_json(keys.open(body["sealed"], request.subject))
+    body: dict[str, Any] = json.loads(message.data)
+    return body

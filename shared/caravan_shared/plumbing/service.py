@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.contracts.facts import ClusterEvent, Event
 from caravan_shared.contracts.requests import Reply, Request
-from caravan_shared.plumbing import inbox, requests
+from caravan_shared.plumbing import inbox, requests, traces, tracing
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus, Heard
 from caravan_shared.plumbing.clock import Clock, SystemClock
@@ -28,9 +28,11 @@ from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
 from caravan_shared.plumbing.sealing import KeyRing
+from caravan_shared.plumbing.serving import AsgiApp
 from caravan_shared.plumbing.settings import ServiceSettings
+from caravan_shared.plumbing.strain import Strain
 from caravan_shared.plumbing.streams import FACTS, Kept
-from caravan_shared.plumbing.vitals import AsgiApp, Vitals
+from caravan_shared.plumbing.vitals import Vitals
 
 _PRUNE_EVERY_S = 3600.0
 _KEEP_ALIVE_S = 75  # longer than clients and balancers keep idle connections: no request meets a closing one
@@ -72,7 +74,8 @@ class Service:
         self._alongside: dict[str, Callable[[], Awaitable[None]]] = {
             "outbox": self._relay.run,
             "backlog": self._backlog.run,
-            "inbox": self._prune_inbox,
+            "pruning": self._prune,
+            "strain": Strain(self.db).run,
         }
 
     # --- wiring, before the start ---
@@ -87,6 +90,8 @@ class Service:
             with bound(event=heard.subject, event_id=heard.id, **({"cluster": about} if about else {})):
                 async with self.db.transaction() as tx:
                     if await inbox.first_time(tx, heard.id, self.clock.now()):
+                        if about:
+                            await traces.keep(tx, about)
                         await handler(heard, tx)
             if about:
                 self.wake(about)
@@ -175,21 +180,26 @@ class Service:
             server.should_exit = True
             await asyncio.wait([*tasks, serving])
 
-    async def _prune_inbox(self) -> None:
+    async def _prune(self) -> None:
         while True:
             async with self.db.transaction() as tx:
                 await inbox.prune(tx, self.clock.now())
+                await traces.prune(tx, self.clock.now())
             await asyncio.sleep(_PRUNE_EVERY_S)
 
 
 def run(service: Service) -> None:
     """Run until SIGTERM or SIGINT; exit with 1 when a part of the service fails or the bus closes for good."""
-    configure_logging(service.name, service.settings.log_level, service.settings.log_format)
+    settings = service.settings
+    configure_logging(service.name, settings.log_level, settings.log_format)
+    tracing.start(service.name, settings.instance, settings.otlp_endpoint)
     try:
         asyncio.run(_run(service))
     except BaseExceptionGroup as failures:
         log.critical("the service failed", exc_info=failures)
         sys.exit(1)
+    finally:
+        tracing.stop()
 
 
 async def _run(service: Service) -> None:

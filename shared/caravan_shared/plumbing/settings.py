@@ -63,6 +63,12 @@ class ServiceSettings(CaravanSettings):
     lease_s: float = Field(
         15.0, gt=0, description="Seconds after which another replica may take over a key whose holder went silent."
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^?#]+$",
+        description="Base URL of an OpenTelemetry collector that takes OTLP over HTTP, `http://collector:4318`: traces "
+        "are sent there. Unset: to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; without that either, tracing is off.",
+    )
     stuck_after_s: float = Field(
         60.0, gt=0, description="Seconds a backlog may stand still before the service calls itself dead."
     )

@@ -1,4 +1,4 @@
-"""The tables that the plumbing keeps in every service's store: outbox, inbox and leases."""
+"""The tables that the plumbing keeps in every service's store: outbox, inbox, leases and traces."""
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
@@ -19,6 +19,8 @@ OUTBOX = Table(
     Column("schema_version", Integer, nullable=False),
     Column("said_at", UtcDateTime, nullable=False),
     Column("stream_epoch", String, nullable=True, doc="Which life of the stream stored it; null: none yet."),
+    Column("traceparent", String, nullable=True, doc="The W3C trace context that it was said in; null: none."),
+    Column("tracestate", String, nullable=True),
     Index("ix_outbox_stream_epoch", "stream_epoch", "id"),
     sqlite_autoincrement=True,
 )
@@ -41,6 +43,17 @@ LEASES = Table(
     Column("until", UtcDateTime, nullable=False),
 )
 """Who may work on which key, until when; the epoch rises with every change of hands."""
+
+TRACES = Table(
+    "traces",
+    _OWN,
+    Column("key", String, primary_key=True),
+    Column("trace_id", String(32), nullable=False),
+    Column("traceparent", String, nullable=False),
+    Column("tracestate", String, nullable=False),
+    Column("began_at", UtcDateTime, nullable=False, index=True),
+)
+"""The trace of the newest request about each key."""
 
 
 def plumbing_tables(metadata: MetaData) -> None:

@@ -9,19 +9,19 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy import text
 
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.database import Database
-
-Scope = dict[str, Any]
-AsgiReceive = Callable[[], Awaitable[dict[str, Any]]]
-AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
+from caravan_shared.plumbing.serving import AsgiApp, AsgiReceive, AsgiSend, Scope, serve
+from caravan_shared.plumbing.versions import version_of
 
 _JSON, _TEXT, _HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
+
+
+_BUILD = Gauge("caravan_build_info", "1 for the version that runs.", ["service", "version"])
 
 
 class Vitals:
@@ -30,6 +30,7 @@ class Vitals:
     def __init__(self, service: str, db: Database, bus: Bus, backlog: Backlog) -> None:
         self._service, self._db, self._bus, self._backlog = service, db, bus, backlog
         self.doors: AsgiApp | None = None
+        _BUILD.labels(service, version_of(service)).set(1)
         self._routes: dict[str, Callable[[], Awaitable[tuple[int, str, bytes]]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
@@ -43,6 +44,8 @@ class Vitals:
         route = self._routes.get(scope.get("path", "")) if scope["type"] == "http" else None
         if route is not None:
             await _respond(send, *await route())
+        elif self.doors is not None and scope["type"] == "http":
+            await serve(self.doors, scope, receive, send)
         elif self.doors is not None:
             await self.doors(scope, receive, send)
         elif scope["type"] == "http":

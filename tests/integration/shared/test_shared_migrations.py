@@ -88,7 +88,7 @@ async def test_first_migration_makes_the_services_tables_and_the_plumbings(packa
     await write_next("caravan_boats", "initial")
     async with opened(_database(database_url, package)):
         tables = await _columns(database_url)
-    assert set(tables) == {"alembic_version", "boat", "inbox", "leases", "outbox"}
+    assert set(tables) == {"alembic_version", "boat", "inbox", "leases", "outbox", "traces"}
     assert tables["boat"] == {"name", "launched_at"}
     assert [path.name for path in (package / "migrations" / "versions").glob("*.py")] == ["0001_initial.py"]
 

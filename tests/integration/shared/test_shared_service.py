@@ -121,7 +121,13 @@ async def test_routes_of_every_service(example: Example) -> None:
         await eventually(example.numbers)
         status, metrics = await get(example, "/metrics")
         assert status == 200
-        assert 'caravan_deliveries_total{result="handled",subject="bootstrap.done"}' in metrics
+        for measured in (
+            'caravan_deliveries_total{result="handled",subject="bootstrap.done"}',
+            'caravan_delivery_seconds_count{subject="bootstrap.done"}',
+            "caravan_store_transaction_seconds_count",
+            'caravan_build_info{service="example",version="unknown"} 1.0',
+        ):
+            assert measured in metrics
         assert (await get(example, "/nothing"))[0] == 404
 
 

@@ -93,7 +93,7 @@ def test_only_control_planes_that_come_carry_the_virtual_ip() -> None:
     assert "carriers" not in groups(replace(WORK, spec=spec, play=Play.UPGRADE))
 
 
-@pytest.mark.parametrize("play", inventory.INSTALLING)
+@pytest.mark.parametrize("play", sorted(inventory.INSTALLING))
 def test_every_machine_that_installs_something_is_told_where_its_state_is(play: Play) -> None:
     hosts = build(replace(WORK, play=play, artifacts={"worker": {}}))["all"]["hosts"]
     assert hosts["gpu-1"]["caravan_node_state_file"] == "/run/node-state-worker.json"

@@ -188,7 +188,8 @@ def test_text_of_the_api_is_never_markup(caravan: Caravan) -> None:
 
 def test_describe_shows_sets_nodes_failure_and_what_happened(caravan: Caravan) -> None:
     failure = {"reason": "quota exceeded", "who_can_fix": "operator", "retry_helps": True}
-    found = cluster(phase="Failed", failure=failure)
+    trace = {"id": "7f" * 16, "url": "https://traces.example.org/7f"}
+    found = cluster(phase="Failed", failure=failure, trace=trace)
     caravan.api.on("GET /v1/clusters/demo", found)
     caravan.api.on(f"GET /v1/clusters/{found['id']}/nodes", {"items": [NODE], "next": None})
     caravan.api.on(f"GET /v1/clusters/{found['id']}/timeline", {"items": [entry(1, "Machines run")], "next": None})
@@ -201,6 +202,7 @@ def test_describe_shows_sets_nodes_failure_and_what_happened(caravan: Caravan) -
         "kubelet is silent",
         "Machines run",
         "(simulated)",
+        "https://traces.example.org/7f",
     ):
         assert text in out
 

@@ -215,6 +215,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
 
 def test_equal_requests_count_as_one_kind() -> None:
     assert path_of(f"http://nova/v2.1/servers/{UUID(int=3)}/action?x=1") == "/v2.1/servers/{id}/action"
+    assert path_of("http://nova/v2.1/os-keypairs/of-a-user") == "/v2.1/os-keypairs/{id}"
 
 
 def test_near_names_come_first() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 
 
@@ -35,6 +37,19 @@ def test_json_lines_carry_the_service_and_the_bound_ids(capsys: pytest.CaptureFi
     assert first["event"] == "endpoint issued"
     assert (first["service"], first["cluster"], first["node"], first["level"]) == ("dns", "c-1", "n-1", "info")
     assert "cluster" not in second
+
+
+def test_line_names_the_trace_that_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("dns", "INFO", "json")
+    tracing.start_with(InMemorySpanExporter(), "dns", "one")
+    with tracing.door("POST /", {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, {}):
+        get_logger("a").info("inside")
+        logging.getLogger("somebody").warning("inside, too")
+    get_logger("a").info("outside")
+    tracing.stop()
+    inside, theirs, outside = lines(capsys)
+    assert inside["trace_id"] == theirs["trace_id"] == "a" * 32
+    assert "trace_id" not in outside
 
 
 def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from pydantic_asyncapi.v3 import AsyncAPI
 from caravan_shared.contracts.asyncapi import document
 from caravan_shared.contracts.events import ClusterEndpointIssued
 from caravan_shared.contracts.facts import Event
-from caravan_shared.contracts.public import TOLD, ClusterWanted
+from caravan_shared.contracts.public import TOLD, ClusterWanted, intake_subject, without_team
 
 HERE = Path(__file__).parent
 FULL, LEAST = HERE / "golden", HERE / "golden_least"
@@ -140,3 +140,8 @@ def test_payload_schemas_hold_for_every_example_and_for_no_empty_object() -> Non
         Draft7Validator.check_schema(DOCUMENT["components"]["schemas"][message["name"]])
         Draft7Validator(schema).validate(message["examples"][0]["payload"])
         assert not Draft7Validator(schema).is_valid({})
+
+
+def test_subject_for_counting_names_no_team() -> None:
+    assert without_team(intake_subject("red")) == without_team(intake_subject("blue")) == "intake.cluster.requested"
+    assert without_team("cluster.requested") == "cluster.requested"

@@ -17,7 +17,7 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
 from caravan_provisioner.clouds.base import INSTALLATION, CloudRefused, CloudUnavailable
-from caravan_provisioner.metrics import CLOUD_CALLS
+from caravan_provisioner.metrics import cloud_call
 
 NOT_FOUND, CONFLICT = 404, 409
 _SHUTS_DOWN_WITHIN_S = 30  # a node's systemd ends its containers first
@@ -153,14 +153,14 @@ class Engine:
     @contextmanager
     def _asking(self, method: str, path: str, fine: tuple[int, ...] = ()) -> Iterator[None]:
         self.calls[f"{method} {path}"] += 1
-        CLOUD_CALLS.labels(self._cloud, method, path).inc()
-        try:
-            yield
-        except DockerError as error:
-            if error.status not in fine:
-                raise self._translated(error) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unanswered(method, path, error) from error
+        with cloud_call(self._cloud, method, path):
+            try:
+                yield
+            except DockerError as error:
+                if error.status not in fine:
+                    raise self._translated(error) from error
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise self._unanswered(method, path, error) from error
 
     def _translated(self, error: DockerError) -> CloudUnavailable | EngineRefused:
         if error.status == _NO_CONNECTION:

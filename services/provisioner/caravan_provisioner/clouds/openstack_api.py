@@ -5,6 +5,7 @@ may or may not have been carried out is `CloudUnavailable`, and so is whatever t
 """
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections import Counter
@@ -121,7 +122,8 @@ class Api:
 
     async def _in_thread(self, work: Callable[[], R]) -> R:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            in_trace = contextvars.copy_context()
+            return await asyncio.get_running_loop().run_in_executor(self._threads, in_trace.run, work)
         except (keystone.ClientException, openstack.exceptions.SDKException, requests.RequestException) as error:
             raise self._told(error) from error
 

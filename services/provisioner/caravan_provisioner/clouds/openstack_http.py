@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from caravan_provisioner.metrics import CLOUD_CALLS
+from caravan_provisioner.metrics import CLOUD_WAIT_SECONDS, cloud_call
 
 ASKS_FOR_PEACE = frozenset({413, 429, 503})  # 413 is what Nova and Swift said before 429 was known
 _REPEATABLE = frozenset({"GET", "HEAD", "DELETE"})
@@ -26,7 +27,7 @@ _TROUBLE = frozenset({429, 500, 502, 503, 504})
 _TRIES = 3
 _PAUSE_S = 1.0  # before the first repetition where the cloud names no time; doubled for the next
 _LONGEST_PEACE_S = 60.0  # a longer wait is the caller's: it comes again later and holds no thread meanwhile
-_IDS = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_IDS = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=/os-keypairs/)[^/]+")
 
 
 class Pace:
@@ -98,11 +99,13 @@ class PacedAdapter(HTTPAdapter):
 
     def _send_once(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         method, path = str(request.method), path_of(str(request.url))
-        with self._pace:
+        with ExitStack() as turn:
+            with CLOUD_WAIT_SECONDS.labels(self._cloud).time():
+                turn.enter_context(self._pace)
             with self._counting:
                 self.calls[f"{method} {path}"] += 1
-            CLOUD_CALLS.labels(self._cloud, method, path).inc()
-            return super().send(request, *args, **kwargs)
+            with cloud_call(self._cloud, method, path):
+                return super().send(request, *args, **kwargs)
 
 
 def path_of(url: str) -> str:

@@ -25,7 +25,7 @@ from caravan_provisioner.clouds.base import (
     QuotaExceeded,
     UnknownMachineType,
 )
-from caravan_provisioner.metrics import CLOUD_CALLS
+from caravan_provisioner.metrics import cloud_call
 from caravan_shared.contracts.facts import CloudQuota, Connection, OfferedMachineType
 
 PAGE = 1000  # machines; what the sandbox returns at most in one page
@@ -108,15 +108,18 @@ class SandboxCloud:
 
     async def _call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         self.calls[f"{method} {path}"] += 1
-        CLOUD_CALLS.labels(self.name, method, path).inc()
-        try:
-            async with self._opened().request(method, self._config.url + path, **request) as response:
-                body: dict[str, Any] = await response.json() if response.content_type == "application/json" else {}
-                if response.status >= 400:
-                    raise self._error(response, body.get("error") or {}, request)
-                return body
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise CloudUnavailable(f"cloud {self.name!r} did not answer {method} {path}: {error!r}") from error
+        with cloud_call(self.name, method, path):
+            try:
+                return await self._answer(method, path, **request)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise CloudUnavailable(f"cloud {self.name!r} did not answer {method} {path}: {error!r}") from error
+
+    async def _answer(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        async with self._opened().request(method, self._config.url + path, **request) as response:
+            body: dict[str, Any] = await response.json() if response.content_type == "application/json" else {}
+            if response.status >= 400:
+                raise self._error(response, body.get("error") or {}, request)
+            return body
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

@@ -31,6 +31,7 @@ from caravan_api.idempotency import Answer
 from caravan_api.listing import PART_OF_NAME, Filters, Sort, page_of
 from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of
 from caravan_api.store import Cluster
+from caravan_api.tracelinks import trace_of
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
@@ -92,8 +93,9 @@ async def get(cluster: str, response: Response, caller: Viewer, api: Parts, team
     """One cluster, by id or name."""
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
+        trace = await trace_of(session, found.id, api.settings.trace_url)
     response.headers["ETag"] = etag_of(found)
-    return cluster_detail(found)
+    return cluster_detail(found, trace)
 
 
 @router.patch(

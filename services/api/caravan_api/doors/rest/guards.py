@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from caravan_api.access.guard import is_signed
 from caravan_api.doors.rest.problems import refusal, unknown_parameters
 from caravan_api.errors import TooLarge
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.log import bound
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -25,9 +26,9 @@ class Guards:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace_id = secrets.token_hex(16)
+        trace_id = tracing.trace_id() or secrets.token_hex(16)
         scope.setdefault("state", {})["trace_id"] = trace_id
-        with bound(trace=trace_id):
+        with bound(trace_id=trace_id):
             try:
                 replayed = await self._body(receive) if scope["method"] in _WITH_BODY else receive
             except TooLarge as error:

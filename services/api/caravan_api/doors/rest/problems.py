@@ -77,7 +77,7 @@ async def _defect(request: Request, error: Exception) -> Response:
 
 def defect_of(request: Request, error: Exception) -> Problem:
     """An error that nobody expected, as its sender is told it; the log is told the rest."""
-    log.error("request failed", path=request.url.path, trace=trace_of(request), exc_info=error)
+    log.error("request failed", path=request.url.path, trace_id=trace_of(request), exc_info=error)
     return Problem(
         title="Something is wrong with Caravan",
         status=500,

@@ -28,6 +28,7 @@ from caravan_api.fleet import IN_THE_MAKING
 from caravan_api.offers import NothingOfferedYet, offered_clouds, offered_versions
 from caravan_api.readmodel import ClusterView, cluster_view
 from caravan_api.store import Cluster, Node, TimelineEntry
+from caravan_api.tracelinks import trace_of
 from caravan_shared.contracts.spec import CONTROL_PLANE_SET, ETCD_SET, NodeSetName
 from caravan_shared.contracts.states import ClusterPhase
 
@@ -71,6 +72,7 @@ async def show_cluster(
         told = await _entries(session, found, _CHARTED, kind="health")
         members = await _members(session, found)
         controls = await _controls(session, page, found)
+        trace = await trace_of(session, found.id, page.api.settings.trace_url)
     view, ref = cluster_view(found), str(found.id)
     asked = (page.caller, page.api, page.named_team)
     is_working = view.phase in IN_THE_MAKING
@@ -78,6 +80,7 @@ async def show_cluster(
         "cluster/cluster.html",
         title=found.name,
         cluster=view,
+        trace=trace,
         is_gone=found.deleted_at is not None,
         is_working=is_working,
         controls=controls,
