@@ -19,8 +19,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -29,15 +27,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import aiohttp
-import psutil
+from asked import api_on, cpu_s
 from tests.support import spares
-from tests.support.api_process import TOKEN, ApiProcess
-from tests.support.nats import NatsServer
 from tests.support.postgres import postgres
 
 TAKERS = 100
 POOLS = 10
-_IDLE_S = 0.1  # of CPU in a second: what an api takes that nobody asks for anything
 OFFERED_A_SECOND = 50  # half of what two busy cores carry: a queue that grows for ever has no median
 
 
@@ -52,10 +47,9 @@ class Taken:
 async def measure(takes: int, folder: Path, url: str) -> dict[str, Any]:
     """`takes` at a steady rate, then as many as fast as possible."""
     pools = await spares.seed(url, pools=POOLS, spares=2 * takes // POOLS)
-    async with _api(folder, url) as (api, session):
+    async with api_on(folder, url, TAKERS) as (api, session):
         take = _Taker(session, pools)
-        await _settled(api)
-        before = _cpu_s(api)
+        before = cpu_s(api)
         began = time.perf_counter()
         steady = Taken()
         async with asyncio.TaskGroup() as group:
@@ -63,7 +57,7 @@ async def measure(takes: int, folder: Path, url: str) -> dict[str, Any]:
                 due = began + number / OFFERED_A_SECOND
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 group.create_task(take(steady))
-        cpu_s = _cpu_s(api) - before
+        spent_s = cpu_s(api) - before
         rushed, began = Taken(), time.perf_counter()
         left = iter(range(takes))
 
@@ -82,7 +76,7 @@ async def measure(takes: int, folder: Path, url: str) -> dict[str, Any]:
         "leases_a_second": round(takes / rushed_s, 1),
         "rushed_p50_ms": round(statistics.median(rushed.ms), 1),
         "doubles": sum(count - 1 for count in together.values()),
-        "api_cpu_ms": round(1000 * cpu_s / takes, 2),
+        "api_cpu_ms": round(1000 * spent_s / takes, 2),
     }
 
 
@@ -100,37 +94,6 @@ class _Taker:
         into.ms.append((time.perf_counter() - began) * 1000)
         assert lease["state"] == "Held", lease
         into.clusters[lease["cluster_id"]] += 1
-
-
-@asynccontextmanager
-async def _api(folder: Path, url: str) -> AsyncIterator[tuple[psutil.Process, aiohttp.ClientSession]]:
-    nats = NatsServer(folder / "nats")
-    nats.start()
-    api = ApiProcess(folder, nats, url)
-    await api.start()
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    connector = aiohttp.TCPConnector(limit=TAKERS)
-    try:
-        async with aiohttp.ClientSession(api.url, headers=headers, connector=connector) as session:
-            yield psutil.Process(api.pid), session
-    finally:
-        await api.kill()
-        await api.http.aclose()
-        nats.stop()
-
-
-async def _settled(api: psutil.Process) -> None:
-    """Until its first look at all that is in the store is over: that is a restart's cost, not a take's."""
-    while True:
-        before = _cpu_s(api)
-        await asyncio.sleep(1)
-        if _cpu_s(api) - before < _IDLE_S:
-            return
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    cpu = process.cpu_times()
-    return float(cpu.user + cpu.system)
 
 
 def main() -> None:
