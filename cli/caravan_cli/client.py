@@ -348,6 +348,10 @@ class Client:
         """Whether a cloud is usable; looked at now."""
         return self._call("GET", f"/v1/clouds/{quote(name, safe='')}/check")
 
+    def doctor(self) -> Json:
+        """Whether the installation is well; looked at now."""
+        return self._call("GET", "/v1/doctor")
+
     def sweep(self, name: str) -> list[Json]:
         """What the sweep of a cloud saw and does about it."""
         return list(self._call("GET", f"/v1/clouds/{quote(name, safe='')}/sweep")["items"])

@@ -17,6 +17,7 @@ from caravan_cli import (
     compose,
     deadletters,
     demo,
+    doctor,
     grants,
     leases,
     machines,
@@ -118,6 +119,7 @@ app.command("audit")(audit.audit)
 app.add_typer(machines.app, name="machine")
 app.add_typer(cloud.app, name="cloud")
 app.add_typer(deadletters.app, name="dead-letters")
+app.command("doctor")(doctor.doctor)
 app.add_typer(nats.app, name="nats")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(compose.app, name="compose")

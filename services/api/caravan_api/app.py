@@ -15,6 +15,7 @@ from caravan_api.census import Census
 from caravan_api.decide.announce import Pauses
 from caravan_api.decide.notifications import Pace
 from caravan_api.desired import Desired
+from caravan_api.doctor import Doctor
 from caravan_api.doors.chatops.replies import Replies
 from caravan_api.doors.front import build_doors
 from caravan_api.doors.intake import Intake
@@ -125,6 +126,7 @@ def build(settings: Settings) -> Service:
         bells,
         outgoing,
         replies,
+        Doctor(db, service.bus, clock, service.ask, service.ask_all, settings.oidc_ca_file),
     )
     service.serves(cast("AsgiApp", build_doors(api)))  # the same protocol, with starlette's names for its types
     return service

@@ -12,3 +12,10 @@ class Ask(Protocol):
 
     async def __call__(self, request: requests.Request, reply_type: type[R]) -> R:
         """Return the answer."""
+
+
+class AskAll(Protocol):
+    """Asks every replica that listens; raises `Retry`."""
+
+    async def __call__(self, request: requests.Request, reply_type: type[R]) -> list[R]:
+        """Return what came in time."""

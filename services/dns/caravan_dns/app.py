@@ -5,7 +5,7 @@ from pathlib import Path
 import dns.name
 import dns.tsig
 
-from caravan_dns import handlers, store
+from caravan_dns import handlers, pki, store
 from caravan_dns.credentials import Credentials
 from caravan_dns.grants import Grants
 from caravan_dns.reconcile import Endpoints
@@ -26,6 +26,7 @@ from caravan_shared.contracts.events import (
     NodesReady,
     NodesRemoved,
 )
+from caravan_shared.contracts.facts import Finding
 from caravan_shared.contracts.requests import (
     AskClientCertificate,
     AskClusterPki,
@@ -62,6 +63,11 @@ def build(settings: Settings) -> Service:
     service.answers(AskRevoke, grants.revoke)
     service.answers(AskRevokeAll, grants.revoke_all)
 
+    async def authorities() -> list[Finding]:
+        async with service.db.reading() as session:
+            return await pki.expiring(session, service.clock.now())
+
+    service.looks_after(authorities)
     service.reconciles(endpoints.reconcile, give_up=endpoints.record_failure, live_keys=store.live_keys)
     return service
 

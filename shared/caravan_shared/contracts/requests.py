@@ -368,3 +368,29 @@ class AskSmokeTest(Request):
     timeout_s: ClassVar[float] = 20.0
     cluster_id: UUID
     nodes: int = Field(description="How many nodes it should have; etcd's own are none.")
+
+
+class Wellbeing(Reply):
+    """How one replica of a service is, as it sees itself."""
+
+    service: str
+    instance: str = Field(description="The replica's name.")
+    version: str
+    now: datetime = Field(description="Its clock.")
+    store_problem: str = Field("", description="Why its store cannot be used; empty: it can.")
+    migration: str = Field("", description="The newest migration that its store has had.")
+    newest_migration: str = Field("", description="The newest that this version knows.")
+    stuck: tuple[str, ...] = Field((), description="Subscriptions whose backlog does not move.")
+    unsent_for_s: float = Field(0, description="Seconds for which the oldest event that the bus has not stored waits.")
+    disk_free_bytes: int = Field(description="Where it keeps its state.")
+    disk_total_bytes: int
+    findings: tuple[Finding, ...] = Field((), description="What else the service looks after.")
+
+
+class AskWellbeing(Request):
+    """api → every replica of every service: how are you? All answer."""
+
+    subject: ClassVar[str] = "rpc.everyone.wellbeing"
+    reply: ClassVar[type[Reply]] = Wellbeing
+    timeout_s: ClassVar[float] = 2.0
+    """Seconds for which answers are gathered: nobody knows how many there will be."""

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import Histogram
-from sqlalchemy import MetaData, QueuePool, event
+from sqlalchemy import MetaData, QueuePool, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
-from caravan_shared.plumbing.migrations import upgrade
+from caravan_shared.plumbing.migrations import newest, upgrade
 from caravan_shared.plumbing.postgresql import postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import COUNTED_ID, plumbing_tables
@@ -101,6 +101,16 @@ class Database:
         """A session to read with; whatever it changes is discarded."""
         async with self._sessions() as session:
             yield session
+
+    async def migration(self) -> str:
+        """The newest migration that the store has had; raises what the driver raises where it does not answer."""
+        async with self._sessions() as session:
+            found = await (await session.connection()).execute(text("SELECT version_num FROM alembic_version"))
+        return str(found.scalar() or "")
+
+    def newest_migration(self) -> str:
+        """The newest migration that this version knows."""
+        return newest(self._migrations)
 
     def load(self) -> Load:
         """What is in use at this moment."""

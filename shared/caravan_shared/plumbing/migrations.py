@@ -13,6 +13,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -26,6 +27,11 @@ async def upgrade(engine: AsyncEngine, metadata: MetaData, migrations: Path, rev
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         await connection.run_sync(lambda sync: command.upgrade(_config(sync, metadata, migrations), revision))
+
+
+def newest(migrations: Path) -> str:
+    """The newest migration there is; empty where there is none."""
+    return ScriptDirectory.from_config(_scripts(migrations)).get_current_head() or ""
 
 
 async def write_next(package: str, title: str) -> None:
@@ -56,12 +62,17 @@ def _import_all(package: str) -> None:
 
 
 def _config(connection: Connection, metadata: MetaData, migrations: Path) -> Config:
+    config = _scripts(migrations)
+    config.attributes.update(connection=connection, metadata=metadata)
+    return config
+
+
+def _scripts(migrations: Path) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_ENVIRONMENT))
     config.set_main_option("version_locations", str(migrations / "versions"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    config.attributes.update(connection=connection, metadata=metadata)
     return config
 
 

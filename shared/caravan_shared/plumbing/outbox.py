@@ -95,6 +95,8 @@ class Relay:
         self._wanted = asyncio.Event()
         self._published: dict[int, str] = {}
         """Rows that the bus stored, with the epoch it did so in, not yet noted in the outbox."""
+        self.unsent_for_s = 0.0
+        """For how long the oldest event waits that the bus has not stored, as of the last look."""
         db.after_say = self._wanted.set
         bus.after_new_epoch = self._wanted.set
 
@@ -120,7 +122,8 @@ class Relay:
             waiting = (await session.exec(_waiting(epoch, _BATCH + len(self._published)))).all()
         rows = [row for row in waiting if self._published.get(row.id) != epoch][:_BATCH]
         _UNSENT.set(len(rows))
-        _OLDEST.set((self._clock.now() - rows[0].said_at).total_seconds() if rows else 0)
+        self.unsent_for_s = (self._clock.now() - rows[0].said_at).total_seconds() if rows else 0.0
+        _OLDEST.set(self.unsent_for_s)
         if not rows:
             return 0
         stored = await asyncio.gather(*(self._publish(row) for row in rows))

@@ -4,12 +4,14 @@ A reply travels sealed, because it may carry a secret and the server may be watc
 here as the same error: `Retry` or `GiveUp`. No answer is a `Retry` too: whoever asks is a reconciler and comes again.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import nats.errors
 from faststream.nats.annotations import NatsMessage
+from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
@@ -35,8 +37,15 @@ Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Reply)
 
 
-def answer(bus: Bus, keys: KeyRing, request_type: type[Q], handler: Callable[[Q], Awaitable[Reply]]) -> None:
-    """Answer every request of a type with `handler`; one of the service's replicas gets each."""
+def answer(
+    bus: Bus,
+    keys: KeyRing,
+    request_type: type[Q],
+    handler: Callable[[Q], Awaitable[Reply]],
+    *,
+    by_every_replica: bool = False,
+) -> None:
+    """Answer every request of a type with `handler`; one of the service's replicas gets each, or all do."""
 
     about = {"messaging.system": "nats", "messaging.destination.name": request_type.subject}
 
@@ -65,7 +74,7 @@ def answer(bus: Bus, keys: KeyRing, request_type: type[Q], handler: Callable[[Q]
     respond.__annotations__["request"] = request_type
     subscriber = bus.broker.subscriber(
         request_type.subject,
-        queue=bus.service,
+        queue="" if by_every_replica else bus.service,
         max_workers=32,
         title=request_type.subject,
         description=request_type.__doc__,
@@ -82,6 +91,29 @@ async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) ->
         if problem := body.get("give_up"):
             raise GiveUp(problem["reason"], who_can_fix=WhoCanFix(problem["who_can_fix"]))
         return reply_type.model_validate_json(keys.open(body["sealed"], request.subject))
+
+
+async def ask_all(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) -> list[R]:
+    """Ask everybody who listens, and gather for `request.timeout_s` what they answer; raises `Retry` without NATS.
+
+    Who fails to answer is left out, as who is not there.
+    """
+    answers: list[R] = []
+
+    async def take(message: Msg) -> None:
+        body = json.loads(message.data)
+        if "sealed" in body:
+            answers.append(reply_type.model_validate_json(keys.open(body["sealed"], request.subject)))
+
+    try:
+        inbox = bus.client.new_inbox()
+        subscription = await bus.client.subscribe(inbox, cb=take)
+        await bus.client.publish(request.subject, request.model_dump_json().encode(), reply=inbox)
+        await asyncio.sleep(request.timeout_s)
+        await subscription.unsubscribe()
+    except (nats.errors.Error, TimeoutError) as error:
+        raise Retry(f"nobody could be asked: {error or type(error).__name__}") from error
+    return answers
 
 
 async def _answer_to(bus: Bus, request: Request) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sqlalchemy import MetaData
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.contracts.facts import ClusterEvent, Event
-from caravan_shared.contracts.requests import Reply, Request
+from caravan_shared.contracts.requests import AskWellbeing, Reply, Request
 from caravan_shared.plumbing import inbox, requests, traces, tracing
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus, Heard
@@ -33,6 +33,7 @@ from caravan_shared.plumbing.settings import ServiceSettings
 from caravan_shared.plumbing.strain import Strain
 from caravan_shared.plumbing.streams import FACTS, Kept
 from caravan_shared.plumbing.vitals import Vitals
+from caravan_shared.plumbing.wellbeing import Look, SelfExamination
 
 _PRUNE_EVERY_S = 3600.0
 _KEEP_ALIVE_S = 75  # longer than clients and balancers keep idle connections: no request meets a closing one
@@ -68,6 +69,8 @@ class Service:
         self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience, progress)
         self._backlog = Backlog(self.bus, self.clock, settings.stuck_after_s)
         self._relay = Relay(self.db, self.bus, name, self.clock)
+        self._self = SelfExamination(name, settings, self.db, self._backlog, self._relay, self.clock)
+        requests.answer(self.bus, self.keys, AskWellbeing, self._self.answer, by_every_replica=True)
         self._vitals = Vitals(name, self.db, self.bus, self._backlog)
         self._reconciler: Reconciler | None = None
         self._before_hearing: list[Callable[[], Awaitable[Any]]] = []
@@ -102,6 +105,10 @@ class Service:
         """Answer requests of a type."""
         requests.answer(self.bus, self.keys, request_type, handler)
 
+    def looks_after(self, look: Look) -> None:
+        """Have `look` say what it finds whenever somebody asks how this service is; it has a moment."""
+        self._self.looks.append(look)
+
     def reconciles(self, reconcile: Reconcile, *, give_up: RecordFailure, live_keys: LiveKeys) -> None:
         """Set what is done when a key is woken."""
         self._reconciler = Reconciler(
@@ -134,6 +141,10 @@ class Service:
     async def ask(self, request: Request, reply_type: type[R]) -> R:
         """Ask another service; raises what it raised, or `Retry` if it does not answer."""
         return await requests.ask(self.bus, self.keys, request, reply_type)
+
+    async def ask_all(self, request: Request, reply_type: type[R]) -> list[R]:
+        """Ask every replica that listens; raises `Retry` without NATS."""
+        return await requests.ask_all(self.bus, self.keys, request, reply_type)
 
     def wake(self, key: str, after: float = 0.0) -> None:
         """Have the reconciler look at `key` in `after` seconds."""

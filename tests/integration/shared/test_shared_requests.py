@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 from tests.support.nats import NatsServer
+from tests.support.service import Example
 
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.requests import AskKubeconfig, Kubeconfig
+from caravan_shared.contracts.requests import AskKubeconfig, AskWellbeing, Kubeconfig, Wellbeing
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.requests import answer, ask
@@ -139,3 +140,16 @@ async def test_replicas_share_the_questions(two: Two, nats_server: NatsServer) -
         await two.ask()
     await replica.stop()
     assert len(asked) == 10
+
+
+async def test_every_replica_is_asked_and_those_that_answer_in_time_are_heard(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    replicas = [
+        Example(tmp_path / name, nats_server.url, instance=name, key_ring=tmp_path / "keys.json") for name in "ab"
+    ]
+    async with replicas[0].running(), replicas[1].running():
+        answers = await replicas[0].service.ask_all(AskWellbeing(), Wellbeing)
+    assert sorted((each.service, each.instance) for each in answers) == [("example", "a"), ("example", "b")]
+    assert not any(each.store_problem for each in answers)
+    assert all(each.disk_free_bytes > 0 for each in answers)

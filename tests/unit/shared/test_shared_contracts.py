@@ -75,7 +75,7 @@ def test_every_request_names_its_owner_and_its_reply() -> None:
     for request in ours:
         rpc, owner, _ = request.subject.split(".")
         assert rpc == "rpc"
-        assert owner in {"dns", "bootstrapper", "provisioner", "health"}
+        assert owner in {"dns", "bootstrapper", "provisioner", "health", "everyone"}
         assert issubclass(request.reply, Reply)
 
 

@@ -16,6 +16,7 @@ from caravan_api.access import Access, Caller, Sessions
 from caravan_api.admission import Limits
 from caravan_api.ask import Ask
 from caravan_api.desired import Desired
+from caravan_api.doctor import Doctor
 from caravan_api.doors.chatops.replies import Replies
 from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
@@ -64,6 +65,7 @@ class Api:
     bells: Bells
     outgoing: Outgoing
     replies: Replies
+    doctor: Doctor
 
 
 def _api(request: Request) -> Api:
