@@ -182,6 +182,11 @@ def etag_of(cluster: Cluster) -> str:
     return f'"{cluster.generation}.{cluster.revision}"'
 
 
+def validator_of(cluster: Cluster) -> str:
+    """Names all that is shown of a cluster: what is wanted, and the newest of what was observed."""
+    return f'{etag_of(cluster)[:-1]}-{cluster.change}"'
+
+
 def node_counts(cluster: Cluster) -> NodeCounts:
     """The sums over a cluster's node sets. Nodes of sets that are no longer wanted count until they are gone."""
     summed = {

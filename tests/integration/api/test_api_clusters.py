@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from nats.js.errors import NotFoundError
 from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
@@ -223,6 +225,28 @@ async def test_a_plan_answers_without_doing_anything(stack: Stack) -> None:
     wrong = await stack.http.post("/v1/plans", json={"action": "create", "spec": {"version": "9.9.9"}})
     assert (wrong.status_code, wrong.json()["problems"][0]["field"]) == (422, "spec.version")
     assert (await stack.http.post("/v1/plans", json={"action": "delete"})).status_code == 422
+
+
+async def test_who_asks_again_gets_a_cluster_only_when_something_of_it_changed(stack: Stack) -> None:
+    cluster = await stack.make_ready(await stack.create())
+    path = f"/v1/clusters/{cluster['id']}"
+    first = await stack.http.get(path)
+    known = {"If-None-Match": first.headers["ETag"]}
+    again = await stack.http.get(path, headers=known)
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+
+    ill = {"verdict": "Unreachable", "reason": "no answer", "since": datetime.now(UTC)}
+    await stack.tell(e.HealthChanged.model_validate({**e.HealthChanged.example, "cluster_id": cluster["id"], **ill}))
+
+    async def told() -> httpx.Response | None:
+        answer = await stack.http.get(path, headers=known)
+        return answer if answer.status_code == 200 else None
+
+    changed = await eventually(told)
+    assert changed
+    assert changed.json()["health"]["verdict"] == "Unreachable"
+    patch = {"spec": {"workers": [{"name": "workers", "count": 3}]}}
+    assert (await stack.http.patch(path, json=patch, headers={"If-Match": first.headers["ETag"]})).status_code == 202
 
 
 async def test_a_virtual_ip_is_had_once_on_a_cloud_however_many_ask_at_once_and_is_free_again(stack: Stack) -> None:

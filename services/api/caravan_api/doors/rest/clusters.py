@@ -1,5 +1,6 @@
 """Clusters: ask for them, look at them, change them, let them go."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from caravan_api.doors.rest.context import (
     After,
     IdempotencyKeyHeader,
     IfMatch,
+    IfNoneMatch,
     Limit,
     Page,
     Parts,
@@ -29,13 +31,16 @@ from caravan_api.doors.rest.context import (
 from caravan_api.errors import NoPrecondition
 from caravan_api.idempotency import Answer
 from caravan_api.listing import PART_OF_NAME, Filters, Sort, page_of
-from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of
+from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of, validator_of
 from caravan_api.store import Cluster
 from caravan_api.tracelinks import trace_of
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
 router = APIRouter(prefix="/v1/clusters", tags=["clusters"])
+
+_OBSERVED = re.compile(r'-\d+"')
+"""What a validator adds to an etag."""
 
 
 class ClusterPage(Page):
@@ -88,13 +93,20 @@ async def list_clusters(
     return ClusterPage(items=[cluster_view(row) for row in page.clusters], next=page.next)
 
 
-@router.get("/{cluster}")
-async def get(cluster: str, response: Response, caller: Viewer, api: Parts, team: Team = None) -> ClusterDetail:
-    """One cluster, by id or name."""
+@router.get(
+    "/{cluster}", response_model=ClusterDetail, responses={304: {"description": "As the client has it", "content": {}}}
+)
+async def get(
+    cluster: str, response: Response, caller: Viewer, api: Parts, if_none_match: IfNoneMatch = None, team: Team = None
+) -> ClusterDetail | Response:
+    """One cluster, by id or name. If-None-Match spares who asks again what has not changed since."""
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
+        tag = validator_of(found)
+        if if_none_match and tag in if_none_match:
+            return Response(status_code=304, headers={"ETag": tag})
         trace = await trace_of(session, found.id, api.settings.trace_url)
-    response.headers["ETag"] = etag_of(found)
+    response.headers["ETag"] = tag
     return cluster_detail(found, trace)
 
 
@@ -215,8 +227,9 @@ async def limit_lifetime(
 
 
 def check_etag(cluster: Cluster, if_match: str | None) -> None:
-    """Raise `Stale` if the cluster is not in a state that If-Match names."""
-    must_match(if_match, etag_of(cluster), f"the cluster {cluster.name}")
+    """Raise `Stale` if what is wanted of the cluster is not what If-Match names; what was observed may be another."""
+    wanted = _OBSERVED.sub('"', if_match) if if_match else None
+    must_match(wanted, etag_of(cluster), f"the cluster {cluster.name}")
 
 
 async def _switched(

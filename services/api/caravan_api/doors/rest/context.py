@@ -92,6 +92,9 @@ IdempotencyKeyHeader = Annotated[
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="The etag of the state that the change is meant for.")
 ]
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="The ETag of what the client has: 304 if that is still so.")
+]
 
 WORD = r"[A-Za-z0-9._-]{1,64}"
 """What names of clouds and machine types are made of."""
