@@ -18,7 +18,7 @@ from caravan_api.doors.chatops.replies import Replies
 from caravan_api.doors.front import build_doors
 from caravan_api.doors.intake import Intake
 from caravan_api.doors.rest.context import Api
-from caravan_api.feed import Feed
+from caravan_api.feed import Feed, number_on_far_above
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
 from caravan_api.notifications import watch as notifications
@@ -90,6 +90,7 @@ def build(settings: Settings) -> Service:
     service.hears(CloudOffered, offers.cloud_offered)
     service.hears(KubernetesOffered, offers.kubernetes_offered)
     service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=_live_keys)
+    service.when_restored(number_on_far_above)
     service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -26,6 +28,17 @@ async def upgrade(engine: AsyncEngine, metadata: MetaData, migrations: Path, rev
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         await connection.run_sync(lambda sync: command.upgrade(_config(sync, metadata, migrations), revision))
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The migration that the store behind `connection` is at; None before the first."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest_revision(migrations: Path) -> str:
+    """The last migration in a folder."""
+    (newest,) = ScriptDirectory(str(_ENVIRONMENT), version_locations=[str(migrations / "versions")]).get_heads()
+    return newest
 
 
 async def write_next(package: str, title: str) -> None:
