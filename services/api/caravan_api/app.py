@@ -34,6 +34,7 @@ from caravan_api.pools.leases import Leases
 from caravan_api.pools.reconcile import PoolReconciler
 from caravan_api.pools.spares import SpareReconciler
 from caravan_api.recorder import Recorder
+from caravan_api.retention import Retention
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
@@ -94,7 +95,9 @@ def build(settings: Settings) -> Service:
     service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
-    service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s).run)
+    retention = Retention(settings.timeline_kept_days, settings.deleted_clusters_kept_days)
+    housekeeping = Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s, retention)
+    service.alongside("housekeeping", housekeeping.run)
     outgoing = Outgoing(settings.chat_hosts, clock)
     replies = Replies(db, clock, service.keys, outgoing, settings.chat)
     service.alongside("chat replies", replies.run)
