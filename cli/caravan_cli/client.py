@@ -356,6 +356,10 @@ class Client:
         """What the sweep of a cloud saw and does about it."""
         return list(self._call("GET", f"/v1/clouds/{quote(name, safe='')}/sweep")["items"])
 
+    def release_sweep(self) -> Json:
+        """Have the sweeps go on after a restore."""
+        return self._call("POST", "/v1/sweep/release")
+
     def dead_letters(self) -> list[Json]:
         """The messages that no service could handle."""
         return list(self._pages("/v1/dead-letters", {}))

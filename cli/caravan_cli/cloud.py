@@ -1,4 +1,4 @@
-"""`caravan cloud`: for those who run clouds: whether one is usable, and what the sweep has in mind there."""
+"""`caravan cloud`: whether a cloud is usable, and what the sweep has in mind there and when it may go on."""
 
 from operator import itemgetter
 from typing import Annotated
@@ -48,3 +48,14 @@ def sweep(ctx: typer.Context, name: Cloud, output: options.OutputForm = Output.T
         found = api.sweep(name)
     row = itemgetter("name", "machine_id", "cluster_id", "last_seen_at", "reason", "verdict")
     listing(found, output, ("NAME", "MACHINE", "CLUSTER", "SEEN", "WHY", "WHAT HAPPENS"), row)
+
+
+@app.command("release-sweep")
+def release_sweep(ctx: typer.Context) -> None:
+    """After a restore: let the sweep delete machines of clusters that Caravan does not know, on every cloud.
+
+    Clusters made after the backup are unknown and alive. Look at each cloud's `caravan cloud sweep NAME` first.
+    """
+    with client(ctx) as api:
+        was_held = api.release_sweep()["was_held"]
+    say(stdout(), "The sweep goes on." if was_held else "The sweep was not held.")

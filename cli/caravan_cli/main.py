@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from caravan_cli import (
     access,
     audit,
+    backup,
     catalogue,
     chat,
     cloud,
@@ -19,6 +20,7 @@ from caravan_cli import (
     demo,
     doctor,
     grants,
+    keys,
     leases,
     machines,
     maintenance,
@@ -124,6 +126,9 @@ app.add_typer(nats.app, name="nats")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(compose.app, name="compose")
 app.command("up")(up.command.up)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.add_typer(keys.app, name="keys")
 app.command("demo")(demo.demo)
 
 

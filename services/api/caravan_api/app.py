@@ -20,7 +20,7 @@ from caravan_api.doors.chatops.replies import Replies
 from caravan_api.doors.front import build_doors
 from caravan_api.doors.intake import Intake
 from caravan_api.doors.rest.context import Api
-from caravan_api.feed import Feed
+from caravan_api.feed import Feed, number_on_far_above
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
 from caravan_api.murmurs import Murmurs
@@ -37,6 +37,7 @@ from caravan_api.pools.leases import Leases
 from caravan_api.pools.reconcile import PoolReconciler
 from caravan_api.pools.spares import SpareReconciler
 from caravan_api.recorder import Recorder
+from caravan_api.retention import Retention
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
@@ -94,12 +95,15 @@ def build(settings: Settings) -> Service:
     service.hears(CloudOffered, offers.cloud_offered)
     service.hears(KubernetesOffered, offers.kubernetes_offered)
     service.reconciles(reconciler.reconcile, give_up=reconciler.give_up, live_keys=_live_keys)
+    service.when_restored(number_on_far_above)
     service.before_hearing(intake.subscribe)
     service.alongside("intake", intake.run)
     service.alongside("feed", feed.run)
     service.alongside("murmurs", murmurs.run)
     service.alongside("census", Census(db, service.bus, clock).run)
-    service.alongside("housekeeping", Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s).run)
+    retention = Retention(settings.timeline_kept_days, settings.deleted_clusters_kept_days)
+    housekeeping = Housekeeping(db, clock, settings.remember_keys_s, settings.remember_chat_s, retention)
+    service.alongside("housekeeping", housekeeping.run)
     outgoing = Outgoing(settings.chat_hosts, clock)
     replies = Replies(db, clock, service.keys, outgoing, settings.chat)
     service.alongside("chat replies", replies.run)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_
+from sqlalchemy import func, or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,6 +19,7 @@ from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, timeline_view
 from caravan_api.recorder import CHANGES
 from caravan_api.store import Cluster, Counter, TimelineEntry
+from caravan_shared.plumbing.backup import JUMP
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.waiting import is_set_within
 
@@ -133,6 +134,11 @@ class Feed:
         numbered += [(cluster.change, _cluster_event(cluster)) for cluster in clusters]
         numbered.sort()
         return "".join(text for _, text in numbered), numbered[-1][0] if numbered else since
+
+
+async def number_on_far_above(tx: AsyncSession) -> None:
+    """Number the changes of a restored store far above those that clients have seen since the backup."""
+    await tx.exec(update(Counter).where(col(Counter.name) == CHANGES).values(value=Counter.value + JUMP))
 
 
 async def _last_change(session: AsyncSession) -> int:

@@ -1,4 +1,6 @@
-"""Tidy up now and then: Idempotency-Keys that no one will repeat, sessions that are over, what chats are done with."""
+"""Tidy up now and then: Idempotency-Keys that no one will repeat, sessions that are over, what chats are done with,
+what happened long ago.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from caravan_api.doors.chatops.conversation import forget_heard
 from caravan_api.doors.chatops.replies import forget_replies
 from caravan_api.idempotency import forget_keys
 from caravan_api.notifications.deliver import forget_targets
+from caravan_api.retention import Retention
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 
@@ -24,6 +27,7 @@ class Housekeeping:
     clock: Clock
     remember_keys_s: float
     remember_chat_s: float
+    retention: Retention
 
     async def run(self) -> None:
         """Tidy up for ever."""
@@ -35,4 +39,5 @@ class Housekeeping:
                 await forget_replies(tx, now)
                 await forget_sessions(tx, now)
                 await forget_targets(tx, now - _TARGET_KEPT)
+                await self.retention.forget(tx, now)
             await asyncio.sleep(_EVERY_S)

@@ -99,6 +99,15 @@ class Settings(ServiceSettings):
     forget_nodes_s: float = Field(
         7 * 86400, gt=0, description="Seconds for which a removed node is kept, so that a late fact cannot revive it."
     )
+    timeline_kept_days: float = Field(
+        400, ge=0, description="Days for which a cluster's timeline is kept: a year and a month. 0: for ever."
+    )
+    deleted_clusters_kept_days: float = Field(
+        400,
+        ge=0,
+        description="Days for which a deleted cluster is still shown, with its timeline and grants. 0: for ever. What "
+        "was done to it stays in the audit.",
+    )
     chat: dict[IntegrationName, Integration] = Field(
         {},
         description="Chats with `/caravan`, as a JSON object by name, which is the last part of the URL that each "

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_bootstrapper.errors import OperatorKeyUnreadable
-from caravan_bootstrapper.store import OperatorKey, SshKey
+from caravan_bootstrapper.store import OperatorKey, SshKey, operator_key_context, ssh_key_context
 from caravan_bootstrapper.views import NodeView
 from caravan_shared.plumbing.database import upsert
 from caravan_shared.plumbing.sealing import KeyRing
@@ -50,12 +50,11 @@ async def key_pair(tx: AsyncSession, keys: KeyRing, cluster_id: UUID) -> SshKeyP
     kept = await tx.get(SshKey, cluster_id)
     if kept is None:
         made = make_ssh_key_pair(COMMENT)
-        row = SshKey(
-            cluster_id=cluster_id, public=made.public, sealed_private=keys.seal(made.private, _context(cluster_id))
-        )
+        sealed = keys.seal(made.private, ssh_key_context(cluster_id))
+        row = SshKey(cluster_id=cluster_id, public=made.public, sealed_private=sealed)
         await upsert(tx, SshKey, [row.model_dump()], key=("cluster_id",), update=())
         kept = await tx.get_one(SshKey, cluster_id)
-    return SshKeyPair(kept.public, keys.open(kept.sealed_private, _context(cluster_id)))
+    return SshKeyPair(kept.public, keys.open(kept.sealed_private, ssh_key_context(cluster_id)))
 
 
 async def operator_key(tx: AsyncSession, keys: KeyRing, cloud: str, file: Path | None) -> SshKeyPair:
@@ -68,11 +67,11 @@ async def operator_key(tx: AsyncSession, keys: KeyRing, cloud: str, file: Path |
     kept = await tx.get(OperatorKey, cloud)
     if kept is None:
         made = make_ssh_key_pair(OPERATOR_COMMENT)
-        sealed = keys.seal(made.private, _operator_context(cloud))
+        sealed = keys.seal(made.private, operator_key_context(cloud))
         row = OperatorKey(cloud=cloud, public=made.public, sealed_private=sealed)
         await upsert(tx, OperatorKey, [row.model_dump()], key=("cloud",), update=())
         kept = await tx.get_one(OperatorKey, cloud)
-    return SshKeyPair(kept.public, keys.open(kept.sealed_private, _operator_context(cloud)))
+    return SshKeyPair(kept.public, keys.open(kept.sealed_private, operator_key_context(cloud)))
 
 
 def known_hosts(machines: Iterable[Reached]) -> str:
@@ -119,11 +118,3 @@ async def _greets(machine: Reached) -> bool:
     finally:
         if writer is not None:
             writer.close()
-
-
-def _context(cluster_id: UUID) -> str:
-    return f"{cluster_id}/ssh-key"
-
-
-def _operator_context(cloud: str) -> str:
-    return f"{cloud}/operator-key"

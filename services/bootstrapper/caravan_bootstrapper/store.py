@@ -14,6 +14,7 @@ from caravan_shared.contracts.facts import Connection, WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import MembershipState, Verdict
 from caravan_shared.plumbing.database import UtcDateTime, service_metadata
+from caravan_shared.plumbing.sealed_columns import sealed
 
 
 class Table(SQLModel):
@@ -55,7 +56,7 @@ class Cluster(Table, table=True):
     given_up: bool = False
     backed_up_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
-    endpoint_sequence: int = 0
+    endpoint_sequence: int = Field(default=0, sa_type=BigInteger)
     endpoint_host: str = ""
     endpoint_port: int = 0
     endpoint_addresses: list[str] = Field(default_factory=list, sa_type=JSON)
@@ -137,6 +138,21 @@ class LogPiece(Table, table=True):
     text: str
 
 
+def join_token_context(cluster_id: UUID) -> str:
+    """What a cluster's join tokens are sealed for."""
+    return f"{cluster_id}/join-token"
+
+
+def ssh_key_context(cluster_id: UUID) -> str:
+    """What a cluster's SSH key is sealed for."""
+    return f"{cluster_id}/ssh-key"
+
+
+def operator_key_context(cloud: str) -> str:
+    """What the SSH key of an inventory's operator is sealed for."""
+    return f"{cloud}/operator-key"
+
+
 class JoinToken(Table, table=True):
     """A kubeadm bootstrap token of one node set. The newest of a set is in use; older ones live until they expire."""
 
@@ -145,7 +161,7 @@ class JoinToken(Table, table=True):
     token_id: str = Field(primary_key=True, max_length=6)
     cluster_id: UUID = Field(index=True)
     node_set: str
-    sealed: str
+    sealed: str = Field(sa_column_kwargs=sealed(lambda row: join_token_context(row.cluster_id)))
     expires_at: datetime = Field(sa_type=UtcDateTime)
     ensured: bool = False
     """The running cluster knows it."""
@@ -158,7 +174,7 @@ class SshKey(Table, table=True):
 
     cluster_id: UUID = Field(primary_key=True)
     public: str
-    sealed_private: str
+    sealed_private: str = Field(sa_column_kwargs=sealed(lambda row: ssh_key_context(row.cluster_id)))
 
 
 class OperatorKey(Table, table=True):
@@ -168,7 +184,7 @@ class OperatorKey(Table, table=True):
 
     cloud: str = Field(primary_key=True)
     public: str
-    sealed_private: str
+    sealed_private: str = Field(sa_column_kwargs=sealed(lambda row: operator_key_context(row.cloud)))
 
 
 IsAlive = Callable[[Run], bool]

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlmodel import delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_bootstrapper.store import JoinToken
+from caravan_bootstrapper.store import JoinToken, join_token_context
 from caravan_shared.plumbing.sealing import KeyRing
 
 LIFETIME = timedelta(hours=24)  # kubeadm's own default
@@ -34,14 +34,14 @@ async def current(tx: AsyncSession, keys: KeyRing, cluster_id: UUID, node_set: s
     of_set = select(JoinToken).where(table.cluster_id == cluster_id, table.node_set == node_set)
     newest = (await tx.exec(of_set.order_by(table.expires_at.desc()).limit(1))).first()
     if newest and newest.expires_at - now > RENEWED_BEFORE:
-        return keys.open(newest.sealed, _context(cluster_id))
+        return keys.open(newest.sealed, join_token_context(cluster_id))
     await tx.exec(delete(JoinToken).where(table.cluster_id == cluster_id, table.expires_at < now))
     token = mint()
     row = JoinToken(
         token_id=token.split(".")[0],
         cluster_id=cluster_id,
         node_set=node_set,
-        sealed=keys.seal(token, _context(cluster_id)),
+        sealed=keys.seal(token, join_token_context(cluster_id)),
         expires_at=now + LIFETIME,
     )
     tx.add(row)
@@ -52,14 +52,14 @@ async def all_of(session: AsyncSession, keys: KeyRing, cluster_id: UUID) -> list
     """Every token of the cluster with its end of life."""
     table: Any = JoinToken
     found = await session.exec(select(JoinToken).where(table.cluster_id == cluster_id).order_by(table.token_id))
-    return [(keys.open(row.sealed, _context(cluster_id)), row.expires_at) for row in found]
+    return [(keys.open(row.sealed, join_token_context(cluster_id)), row.expires_at) for row in found]
 
 
 async def not_ensured(session: AsyncSession, keys: KeyRing, cluster_id: UUID) -> list[tuple[str, datetime]]:
     """The tokens that the running cluster has not been told of."""
     table: Any = JoinToken
     found = await session.exec(select(JoinToken).where(table.cluster_id == cluster_id, ~table.ensured))
-    return [(keys.open(row.sealed, _context(cluster_id)), row.expires_at) for row in found]
+    return [(keys.open(row.sealed, join_token_context(cluster_id)), row.expires_at) for row in found]
 
 
 async def mark_ensured(tx: AsyncSession, told: list[str]) -> None:
@@ -102,10 +102,6 @@ def secret(token: str, expires_at: datetime) -> dict[str, Any]:
         "type": "bootstrap.kubernetes.io/token",
         "data": {name: base64.b64encode(value.encode()).decode() for name, value in values.items()},
     }
-
-
-def _context(cluster_id: UUID) -> str:
-    return f"{cluster_id}/join-token"
 
 
 def _rfc3339(moment: datetime) -> str:

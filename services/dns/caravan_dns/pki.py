@@ -9,7 +9,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_dns.authority import KeyPair, Pki
-from caravan_dns.store import PkiPart
+from caravan_dns.store import PkiPart, pki_context
 from caravan_shared.contracts.facts import Finding, FindingLevel
 from caravan_shared.plumbing.sealing import KeyRing
 
@@ -20,14 +20,14 @@ ENDS_SOON = timedelta(days=183)
 async def keep(tx: AsyncSession, keys: KeyRing, cluster_id: UUID, pki: Pki) -> None:
     """Store a new authority. The primary key refuses a second one for the same cluster."""
     for purpose, pair in asdict(pki).items():
-        sealed = keys.seal(pair["key"], _context(cluster_id, purpose))
+        sealed = keys.seal(pair["key"], pki_context(cluster_id, purpose))
         tx.add(PkiPart(cluster_id=cluster_id, purpose=purpose, public=pair["public"], sealed_key=sealed))
 
 
 async def opened(session: AsyncSession, keys: KeyRing, cluster_id: UUID) -> Pki:
     """The cluster's authority, keys opened. Raises KeyError if there is none, CannotOpen if a key won't open."""
     parts = {
-        part.purpose: KeyPair(part.public, keys.open(part.sealed_key, _context(cluster_id, part.purpose)))
+        part.purpose: KeyPair(part.public, keys.open(part.sealed_key, pki_context(cluster_id, part.purpose)))
         for part in (await session.exec(select(PkiPart).where(PkiPart.cluster_id == cluster_id))).all()
     }
     return Pki(**{field.name: parts[field.name] for field in fields(Pki)})
@@ -52,7 +52,3 @@ async def expiring(session: AsyncSession, now: datetime) -> list[Finding]:
         for cluster_id, end in ends.items()
         if end < now + ENDS_SOON
     ]
-
-
-def _context(cluster_id: UUID, purpose: str) -> str:
-    return f"{cluster_id}/{purpose}"

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.database import UtcDateTime, service_metadata, upsert
+from caravan_shared.plumbing.sealed_columns import sealed
 
 
 class Table(SQLModel):
@@ -80,6 +81,11 @@ class Node(Table, table=True):
     """Of the `nodes.health_changed` that brought the verdict."""
 
 
+def pki_context(cluster_id: UUID, purpose: str) -> str:
+    """What a private key of a cluster's authority is sealed for."""
+    return f"{cluster_id}/{purpose}"
+
+
 class PkiPart(Table, table=True):
     """One key pair of a cluster's authority; the private key is sealed."""
 
@@ -88,7 +94,7 @@ class PkiPart(Table, table=True):
     cluster_id: UUID = Field(primary_key=True)
     purpose: str = Field(primary_key=True)
     public: str
-    sealed_key: str
+    sealed_key: str = Field(sa_column_kwargs=sealed(lambda row: pki_context(row.cluster_id, row.purpose)))
 
 
 class GrantState(StrEnum):

@@ -31,6 +31,7 @@ from caravan_shared.contracts.requests import (
     AskMachineRelease,
     AskMachineRemoval,
     AskMachines,
+    AskSweepRelease,
     AskSweepReport,
     AskUserData,
     UserData,
@@ -79,6 +80,8 @@ def build(settings: Settings) -> Service:
     service.answers(AskMachineRelease, desk.release)
     service.answers(AskCloudCheck, cloud_desk.check)
     service.answers(AskSweepReport, cloud_desk.sweep_report)
+    service.answers(AskSweepRelease, cloud_desk.release_sweep)
+    service.when_restored(lambda tx: store.hold_sweep(tx, service.clock.now()))
     service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
     service.alongside("offers", crier.run)
     service.alongside("custody", Custody(service.db, service.clock, settings.ask_again_s).run)

@@ -1,15 +1,24 @@
-"""What an operator asks about clouds: is this one usable, and what does the sweep have in mind there?"""
+"""What an operator asks about clouds: is this one usable, what does the sweep have in mind there, may it go on?"""
 
 from collections.abc import Mapping, Sequence
 
 from sqlmodel import col, select
 
+from caravan_provisioner import store
 from caravan_provisioner.clouds.base import Checkable, Cloud
 from caravan_provisioner.errors import UnknownCloud
 from caravan_provisioner.site import Site
 from caravan_provisioner.store import SweepSighting
 from caravan_shared.contracts.facts import Finding, FindingLevel
-from caravan_shared.contracts.requests import AskCloudCheck, AskSweepReport, CloudCheck, SweepReport, SweepSighted
+from caravan_shared.contracts.requests import (
+    AskCloudCheck,
+    AskSweepRelease,
+    AskSweepReport,
+    CloudCheck,
+    SweepReleased,
+    SweepReport,
+    SweepSighted,
+)
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry
 
@@ -17,7 +26,7 @@ _SIGHTINGS = 1000  # in one report; more leaks than that are a story of their ow
 
 
 class CloudDesk:
-    """Answers `AskCloudCheck` and `AskSweepReport`."""
+    """Answers `AskCloudCheck`, `AskSweepReport` and `AskSweepRelease`."""
 
     def __init__(self, sites: Mapping[str, Site], db: Database) -> None:
         self._sites, self._db = sites, db
@@ -40,6 +49,13 @@ class CloudDesk:
         async with self._db.reading() as session:
             rows = (await session.exec(statement)).all()
         return SweepReport(items=tuple(SweepSighted.model_validate(row.model_dump()) for row in rows))
+
+    async def release_sweep(self, _question: AskSweepRelease) -> SweepReleased:
+        """Let the sweep take machines of unknown clusters for leaks again, on every cloud."""
+        async with self._db.transaction() as tx:
+            was_held = await store.sweep_is_held(tx)
+            await store.release_sweep(tx)
+        return SweepReleased(was_held=was_held)
 
     def _cloud(self, name: str) -> Cloud:
         if name not in self._sites:

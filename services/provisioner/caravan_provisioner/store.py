@@ -165,6 +165,15 @@ class SweepSighting(Table, table=True):
     last_seen_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class SweepHold(Table, table=True):
+    """While its row is there, machines of clusters that the store does not know are kept: the store is an old copy."""
+
+    __tablename__ = "sweep_hold"
+
+    row: int = Field(default=1, primary_key=True)
+    since: datetime = Field(sa_type=UtcDateTime)
+
+
 _NODES: SqlTable = cast("Any", NodeRow).__table__
 _NEWS: SqlTable = cast("Any", NodeNews).__table__
 _SETS: SqlTable = cast("Any", SetRow).__table__
@@ -271,6 +280,21 @@ async def clusters_known(session: AsyncSession) -> tuple[set[UUID], set[UUID]]:
     for cluster_id, deleted_at in await session.exec(select(Cluster.cluster_id, Cluster.deleted_at)):
         (deleted if deleted_at else live).add(cluster_id)
     return live, deleted
+
+
+async def hold_sweep(tx: AsyncSession, now: datetime) -> None:
+    """Keep machines of unknown clusters until `release_sweep`."""
+    await upsert(tx, SweepHold, [{"row": 1, "since": now}], key=("row",), update=())
+
+
+async def release_sweep(tx: AsyncSession) -> None:
+    """Let the sweep delete machines of unknown clusters again."""
+    await tx.exec(delete(SweepHold))
+
+
+async def sweep_is_held(session: AsyncSession) -> bool:
+    """Whether machines of unknown clusters are kept."""
+    return (await session.exec(select(SweepHold))).first() is not None
 
 
 def _node(row: Mapping[str, Any]) -> Node:

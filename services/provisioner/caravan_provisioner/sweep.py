@@ -5,6 +5,8 @@
 * a machine of a cluster that we remember as deleted is a leak; one of a cluster that we never heard of is either a leak
   or a sign that our store is an old copy, so it is kept while the store knows nothing or while such machines are the
   most part of all;
+* after a restore from a backup, clusters made since are unknown and alive: machines of unknown clusters are kept until
+  an operator releases the sweep;
 * nothing is deleted on one sighting, and never more than a tenth of what is listed at once (one at least);
 * machines of live clusters are the reconciler's, which adopts or deletes them; other installations' are nobody's here.
 """
@@ -43,6 +45,7 @@ class Verdict(StrEnum):
     DELETE = "deleted"
     NEXT_TIME = "deleted at a later sweep: a tenth of all machines is the most at once"
     DOUBT = "kept: the store may be an old copy (see the setting sweep_trusts_store)"
+    HELD = "kept: the store was restored from a backup, which may be older (see `caravan cloud release-sweep`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,13 @@ def decide_sweep(
     *,
     confirm_s: float,
     trust_store: bool,
+    held: bool = False,
 ) -> list[Sighting]:
-    """What to do about each machine that no live cluster owns; `first_seen` maps machine ids to earlier sightings."""
+    """What to do about each machine that no live cluster owns.
+
+    `first_seen` maps machine ids to earlier sightings; `held` says that the store is a restored one and nobody has
+    released the sweep since.
+    """
     ours = [machine for machine in machines if machine.owner and machine.owner.installation == installation]
     orphans = [
         (machine, machine.owner.cluster_id)
@@ -89,7 +97,9 @@ def decide_sweep(
     for machine, cluster_id in orphans:
         first = first_seen.get(machine.id, now)
         is_deleted = cluster_id in known.deleted
-        if doubtful and not is_deleted:
+        if held and not is_deleted:
+            verdict = Verdict.HELD
+        elif doubtful and not is_deleted:
             verdict = Verdict.DOUBT
         elif first > confirmed_if_before:
             verdict = Verdict.WAIT
@@ -136,6 +146,7 @@ class Sweeper:
         listing = await site.inventory.listing(installation, not_older_than=now)
         async with self._db.reading() as session:
             live, deleted = await store.clusters_known(session)
+            held = await store.sweep_is_held(session)
             rows = await session.exec(
                 select(SweepSighting.machine_id, SweepSighting.first_seen_at).where(
                     SweepSighting.cloud == site.cloud.name
@@ -150,6 +161,7 @@ class Sweeper:
             now,
             confirm_s=self._settings.sweep_confirm_s,
             trust_store=self._settings.sweep_trusts_store,
+            held=held,
         )
         await self._note(site.cloud.name, sightings, now)
         await self._delete(site, sightings)

@@ -354,6 +354,19 @@ class AskSweepReport(Request):
     cloud: str
 
 
+class SweepReleased(Reply):
+    """The sweep takes machines of unknown clusters for leaks again."""
+
+    was_held: bool
+
+
+class AskSweepRelease(Request):
+    """api → provisioner: an operator has seen to the machines that a restored store does not know."""
+
+    subject: ClassVar[str] = "rpc.provisioner.sweep_release"
+    reply: ClassVar[type[Reply]] = SweepReleased
+
+
 class SmokeTest(Reply):
     """What keeps a cluster from being handed to somebody, in sentences; none: it is fit."""
 

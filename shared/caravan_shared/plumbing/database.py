@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import Histogram
-from sqlalchemy import MetaData, QueuePool, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy import MetaData, QueuePool, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
-from caravan_shared.plumbing.migrations import newest, upgrade
+from caravan_shared.plumbing.migrations import current_revision, newest_revision, upgrade
 from caravan_shared.plumbing.postgresql import postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import COUNTED_ID, plumbing_tables
@@ -69,14 +69,32 @@ class Database:
 
     async def start(self) -> None:
         """Open the store and bring its tables to the newest version."""
+        self.open()
+        await self.migrate()
+
+    def open(self) -> None:
+        """Open the store as it is."""
         if self.is_sqlite:
             self._engine = sqlite_engine(self.url)
             self._writer = GroupCommit(self._engine)
         else:
             self._engine = postgresql_engine(self.url)
-        # The write lock from the start: of services that start together on SQLite, each waits for the one before.
-        await upgrade(self._engine.execution_options(**{WRITES: True}), self.metadata, self._migrations)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
+
+    async def migrate(self) -> None:
+        """Bring the tables of the open store to the newest version."""
+        # The write lock from the start: of services that start together on SQLite, each waits for the one before.
+        engine = self._opened().execution_options(**{WRITES: True})
+        await upgrade(engine, self.metadata, self._migrations)
+
+    async def revision(self) -> str:
+        """The version of the open store's tables; empty before it has any."""
+        async with self._opened().connect() as connection:
+            return await connection.run_sync(current_revision)
+
+    def newest_revision(self) -> str:
+        """The version of the tables that this release works with."""
+        return newest_revision(self._migrations)
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -102,16 +120,6 @@ class Database:
         async with self._sessions() as session:
             yield session
 
-    async def migration(self) -> str:
-        """The newest migration that the store has had; raises what the driver raises where it does not answer."""
-        async with self._sessions() as session:
-            found = await (await session.connection()).execute(text("SELECT version_num FROM alembic_version"))
-        return str(found.scalar() or "")
-
-    def newest_migration(self) -> str:
-        """The newest migration that this version knows."""
-        return newest(self._migrations)
-
     def load(self) -> Load:
         """What is in use at this moment."""
         pool = self._engine.pool if self._engine else None
@@ -120,6 +128,18 @@ class Database:
         return Load(
             pool.checkedout(), pool.size() + max(pool._max_overflow, 0), self._writer.waiting if self._writer else 0
         )
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees the store as it is at one moment, whatever is written meanwhile; for reading only."""
+        async with self._opened().connect() as connection:
+            if not self.is_sqlite:  # SQLite's readers see one moment by themselves
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    def _opened(self) -> AsyncEngine:
+        assert self._engine, "the store is not open"
+        return self._engine
 
     def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         return self._writer.transaction() if self._writer else self._sessions.begin()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -29,7 +30,12 @@ async def upgrade(engine: AsyncEngine, metadata: MetaData, migrations: Path, rev
         await connection.run_sync(lambda sync: command.upgrade(_config(sync, metadata, migrations), revision))
 
 
-def newest(migrations: Path) -> str:
+def current_revision(connection: Connection) -> str:
+    """The migration that the store behind `connection` is at; empty before the first."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def newest_revision(migrations: Path) -> str:
     """The newest migration there is; empty where there is none."""
     return ScriptDirectory.from_config(_scripts(migrations)).get_current_head() or ""
 

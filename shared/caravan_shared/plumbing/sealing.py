@@ -2,7 +2,8 @@
 
 Each text gets a data key of its own (AES-256-GCM); the ring's current key wraps it. The context (such as
 `<cluster id>/ca`) is authenticated with both, so that a sealed text cannot be moved to another place and still open.
-Rotation adds a key and makes it current: old texts still open, new ones use the new key.
+Rotation adds a key and makes it current: old texts still open, new ones use the new key. Services read the ring again
+now and then and bring what they keep under the new key (`sealed_columns`); then the old ones can be dropped.
 """
 
 import base64
@@ -10,7 +11,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,12 +45,32 @@ class KeyRing:
             _create(path)
         return cls(*_read(path), path)
 
+    @property
+    def names(self) -> set[str]:
+        """Of all its keys."""
+        return set(self._keys)
+
+    @property
+    def current(self) -> str:
+        """The name of the key that seals now."""
+        return self._current
+
+    @property
+    def prefix(self) -> str:
+        """What every text begins with that is sealed now."""
+        return f"{_VERSION}.{self._current}."
+
+    def reload(self) -> None:
+        """Read the ring's file again: somebody may have turned it."""
+        if self._path:
+            self._keys, self._current = _read(self._path)
+
     def seal(self, text: str, context: str) -> str:
         """Encrypt `text` for `context`; the result is printable."""
         data_key = AESGCM.generate_key(256)
         body = _encrypt(data_key, text.encode(), context)
         wrapped = _encrypt(self._keys[self._current], data_key, context)
-        return f"{_VERSION}.{self._current}.{_printable(wrapped)}.{_printable(body)}"
+        return f"{self.prefix}{_printable(wrapped)}.{_printable(body)}"
 
     def open(self, sealed: str, context: str) -> str:
         """Decrypt what `seal` made for the same context; raises `CannotOpen`."""
@@ -59,7 +80,9 @@ class KeyRing:
             raise CannotOpen(context, "it is no sealed text") from error
         if version != _VERSION:
             raise CannotOpen(context, f"its format is {version!r}, not {_VERSION!r}")
-        key = self._keys.get(name) or self._read_again().get(name)
+        if name not in self._keys:
+            self.reload()
+        key = self._keys.get(name)
         if key is None:
             raise CannotOpen(context, f"its key {name!r} is not on the ring")
         try:
@@ -68,15 +91,14 @@ class KeyRing:
         except (InvalidTag, ValueError) as error:
             raise CannotOpen(context, "it was altered, or sealed for another place") from error
 
-    def _read_again(self) -> dict[str, bytes]:
-        """A key we do not have may be a new one: somebody rotated the ring since we read it."""
-        if self._path:
-            self._keys, self._current = _read(self._path)
-        return self._keys
+
+def key_of(sealed: str) -> str:
+    """The name of the key that a sealed text needs."""
+    return sealed.split(".")[1]
 
 
 def rotate(path: Path) -> str:
-    """Add a new current key to the ring at `path`; return its name. Running services read it when they meet it."""
+    """Add a new current key to the ring at `path`; return its name."""
     with _alone(path.parent):
         document = json.loads(path.read_text())
         name = _new_name()
@@ -84,6 +106,16 @@ def rotate(path: Path) -> str:
         document["current"] = name
         _draft(path, document).replace(path)
     return name
+
+
+def drop(path: Path, names: Collection[str]) -> None:
+    """Take keys off the ring at `path`, never the current one. Texts under them do not open any more."""
+    with _alone(path.parent):
+        document = json.loads(path.read_text())
+        if document["current"] in names:
+            raise ValueError(f"{document['current']} is the current key")
+        document["keys"] = {name: key for name, key in document["keys"].items() if name not in names}
+        _draft(path, document).replace(path)
 
 
 @contextmanager

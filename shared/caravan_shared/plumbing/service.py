@@ -27,6 +27,7 @@ from caravan_shared.plumbing.delivery import Patience
 from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
+from caravan_shared.plumbing.sealed_columns import Resealing
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.serving import AsgiApp
 from caravan_shared.plumbing.settings import ServiceSettings
@@ -45,6 +46,7 @@ Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Reply)
 
 Handler = Callable[[Heard[E], AsyncSession], Awaitable[None]]
+RestoredStep = Callable[[AsyncSession], Awaitable[None]]
 
 
 class Service:
@@ -74,11 +76,13 @@ class Service:
         self._vitals = Vitals(name, self.db, self.bus, self._backlog)
         self._reconciler: Reconciler | None = None
         self._before_hearing: list[Callable[[], Awaitable[Any]]] = []
+        self.restored_steps: list[RestoredStep] = []
         self._alongside: dict[str, Callable[[], Awaitable[None]]] = {
             "outbox": self._relay.run,
             "backlog": self._backlog.run,
             "pruning": self._prune,
             "strain": Strain(self.db).run,
+            "sealing": Resealing(self.db, self.keys, settings.reseal_every_s).run,
         }
 
     # --- wiring, before the start ---
@@ -127,6 +131,10 @@ class Service:
     def before_hearing(self, step: Callable[[], Awaitable[Any]]) -> None:
         """Take a step at the start, with the store open and the bus not yet: to subscribe to what the store names."""
         self._before_hearing.append(step)
+
+    def when_restored(self, step: RestoredStep) -> None:
+        """Take a step in the transaction that brings the store back from a backup: for what an old copy must not do."""
+        self.restored_steps.append(step)
 
     def alongside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` for as long as the service runs; an error in it ends the process."""

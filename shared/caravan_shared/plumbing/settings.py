@@ -52,6 +52,12 @@ class ServiceSettings(CaravanSettings):
         "Default: an SQLite file of the service's own in `state_dir`.",
     )
     key_ring: Path | None = Field(None, description="File with the sealing keys. Default: `keys.json` in `state_dir`.")
+    reseal_every_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds between looks at the key ring: a new key is used, and what the store keeps under old ones "
+        "comes under it, within this time.",
+    )
     http_host: str = Field("127.0.0.1", description="Address of the HTTP listener (health, metrics; the api's doors).")
     http_port: int = Field(0, description="Port of the HTTP listener; 0 picks the service's usual one.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -36,7 +36,7 @@ class SelfExamination:
         problem, migration, findings = "", "", list[Finding]()
         try:
             async with asyncio.timeout(_STORE_ANSWERS_WITHIN_S):
-                migration = await self._db.migration()
+                migration = await self._db.revision()
                 for look in self.looks:
                     findings += await look()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
@@ -48,7 +48,7 @@ class SelfExamination:
             now=self._clock.now(),
             store_problem=problem,
             migration=migration,
-            newest_migration=self._db.newest_migration(),
+            newest_migration=self._db.newest_revision(),
             stuck=tuple(self._backlog.stuck()),
             unsent_for_s=self._relay.unsent_for_s,
             disk_free_bytes=disk.free,

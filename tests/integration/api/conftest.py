@@ -33,11 +33,13 @@ from caravan_shared.contracts.requests import (
     AskKubeconfig,
     AskRevoke,
     AskRevokeAll,
+    AskSweepRelease,
     AskSweepReport,
     CloudCheck,
     Kubeconfig,
     Revoked,
     RevokedAll,
+    SweepReleased,
     SweepReport,
     SweepSighted,
 )
@@ -393,9 +395,13 @@ async def provisioner(stack: Stack, api_nats: NatsServer) -> AsyncIterator[None]
             )
         )
 
+    async def release(_request: AskSweepRelease) -> SweepReleased:
+        return SweepReleased(was_held=True)
+
     bus = Bus(api_nats.url, "provisioner", 1)
     requests.answer(bus, stack.service.keys, AskCloudCheck, check)
     requests.answer(bus, stack.service.keys, AskSweepReport, sweep)
+    requests.answer(bus, stack.service.keys, AskSweepRelease, release)
     await bus.start()
     yield
     await bus.stop()

@@ -22,8 +22,8 @@ from caravan_api.doors.chatops.said import Said
 from caravan_api.doors.chatops.store import ChatReply, HeardRequest
 from caravan_api.errors import Unsigned
 from caravan_api.markup import Product
-from caravan_api.notifications.deliver import Deliverer, Terms, url_context
-from caravan_api.notifications.store import Notification, NotificationRule
+from caravan_api.notifications.deliver import Deliverer, Terms
+from caravan_api.notifications.store import Notification, NotificationRule, url_context
 from caravan_api.outgoing import Outgoing
 from caravan_api.store import Table
 from caravan_shared.plumbing.clock import SystemClock

@@ -24,6 +24,13 @@ async def test_sweep_lists_what_it_would_do(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("provisioner")
+async def test_release_of_the_sweep_is_on_record(stack: Stack) -> None:
+    assert (await stack.http.post("/v1/sweep/release")).json() == {"was_held": True}
+    newest = (await stack.http.get("/v1/audit", params={"limit": 1})).json()["items"][0]
+    assert (newest["kind"], newest["after"]) == ("sweep", {"released": True})
+
+
+@pytest.mark.usefixtures("provisioner")
 async def test_unknown_cloud_is_told_with_those_there_are(stack: Stack) -> None:
     answer = await stack.http.get("/v1/clouds/nowhere/check")
     assert (answer.status_code, answer.json()["detail"]) == (409, "there is no cloud 'nowhere'; configured: sandbox")

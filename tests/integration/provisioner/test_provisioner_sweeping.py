@@ -19,7 +19,7 @@ from caravan_provisioner.installation import Installation
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site, make_sites
 from caravan_provisioner.sweep import Sweeper, Verdict
-from caravan_shared.contracts.requests import AskCloudCheck, AskSweepReport
+from caravan_shared.contracts.requests import AskCloudCheck, AskSweepRelease, AskSweepReport
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.database import Database
 
@@ -107,6 +107,19 @@ async def test_leak_of_a_deleted_cluster_is_gone_after_two_sweeps_and_listed_mea
 
     await eventually(is_gone)
     assert await bench.left(live) == 9
+
+
+async def test_sweep_of_a_restored_store_keeps_unknown_clusters_until_it_is_released(bench: Bench) -> None:
+    live, unknown = uuid4(), uuid4()
+    await bench.know(live)
+    await bench.make(live, 3)
+    await bench.make(unknown, 1)
+    async with bench.db.transaction() as tx:
+        await store.hold_sweep(tx, bench.clock.now())
+    assert [await bench.sweep() for _ in range(3)] == [[Verdict.HELD]] * 3
+    assert (await bench.desk.release_sweep(AskSweepRelease())).was_held
+    assert not (await bench.desk.release_sweep(AskSweepRelease())).was_held
+    assert await bench.sweep() == [Verdict.DELETE]
 
 
 async def test_empty_store_and_foreign_installations_cost_no_machine(bench: Bench) -> None:

@@ -60,3 +60,10 @@ def test_sweep_lists_machines_and_what_happens_to_them() -> None:
     assert done.exit_code == 0, done.output
     assert "old-workers-k3x9-1" in done.stdout
     assert "its cluster was deleted" in done.stdout
+
+
+@pytest.mark.parametrize(("was_held", "said"), [(True, "The sweep goes on."), (False, "The sweep was not held.")])
+def test_release_of_the_sweep_says_whether_it_was_held(was_held: bool, said: str) -> None:
+    fake = FakeApi()
+    fake.on("POST /v1/sweep/release", {"was_held": was_held})
+    assert said in caravan(fake, "release-sweep").stdout

@@ -31,9 +31,10 @@ def sweep(
     seen_at: datetime = LONG_AGO,
     again: bool = True,
     trust_store: bool = False,
+    held: bool = False,
 ) -> dict[str, Verdict]:
     first_seen = {machine.id: seen_at for machine in listed} if again else {}
-    sightings = decide_sweep(listed, "ours", known, first_seen, NOW, confirm_s=60, trust_store=trust_store)
+    sightings = decide_sweep(listed, "ours", known, first_seen, NOW, confirm_s=60, trust_store=trust_store, held=held)
     return {sighting.machine.id: sighting.verdict for sighting in sightings}
 
 
@@ -55,6 +56,13 @@ def test_no_more_than_a_tenth_goes_at_once() -> None:
 
 def test_small_fleet_loses_its_leaks_one_by_one() -> None:
     assert list(sweep(machines(DELETED, 2)).values()) == [Verdict.DELETE, Verdict.NEXT_TIME]
+
+
+def test_restored_store_lets_only_machines_of_clusters_go_that_it_remembers_as_deleted() -> None:
+    listed = [*machines(LIVE, 20), *machines(DELETED, 1), *machines(UNKNOWN, 1)]
+    expected = {"2-0": Verdict.DELETE, "3-0": Verdict.HELD}
+    assert sweep(listed, held=True) == expected
+    assert sweep(listed, held=True, trust_store=True) == expected
 
 
 def test_machines_of_unknown_clusters_are_leaks_while_they_are_few() -> None:

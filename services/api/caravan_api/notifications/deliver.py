@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.decide.notifications import Bucket, News, Occasion, Pace, message, next_message, pause_s
 from caravan_api.markup import Product, escaped
-from caravan_api.notifications.store import Notification, NotificationRule, NotificationTarget
+from caravan_api.notifications.store import Notification, NotificationRule, NotificationTarget, url_context
 from caravan_api.outgoing import TIMEOUT_S, Outgoing, Undelivered
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, upsert
@@ -150,11 +150,6 @@ class Deliverer:
         await upsert(tx, NotificationTarget, [full], key=["sha256"], update=[])
         row = await tx.get_one(NotificationTarget, target, with_for_update=True)
         return Bucket(row.tokens, row.at, row.held_until)
-
-
-def url_context(team: str, name: str) -> str:
-    """What a rule's URL is sealed for."""
-    return f"notification/{team}/{name}"
 
 
 async def forget_targets(tx: AsyncSession, before: datetime) -> None:

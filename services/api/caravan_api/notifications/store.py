@@ -7,6 +7,12 @@ from sqlmodel import Field
 
 from caravan_api.store import Table
 from caravan_shared.plumbing.database import COUNTED_ID, UtcDateTime
+from caravan_shared.plumbing.sealed_columns import sealed
+
+
+def url_context(team: str, name: str) -> str:
+    """What a rule's URL is sealed for."""
+    return f"notification/{team}/{name}"
 
 
 class NotificationRule(Table, table=True):
@@ -15,7 +21,7 @@ class NotificationRule(Table, table=True):
     team: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
     product: str
-    url: str
+    url: str = Field(sa_column_kwargs=sealed(lambda row: url_context(row.team, row.name)))
     """The webhook's, sealed: whoever has it can write to the channel."""
     target: str
     """SHA-256 of the URL: rules with one target share its pace."""

@@ -17,12 +17,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_provisioner.clouds.base import MachineBatch, Owner, QuotaExceeded, UnknownMachineType
 from caravan_provisioner.store import Table
 from caravan_shared.contracts.events import MachinesChanged, MachinesHandedBack, MachinesHandedOver
-from caravan_shared.contracts.machines import MachineEntry, MachineNow, MachineToWork, MachineView, MachineWork
+from caravan_shared.contracts.machines import (
+    MachineEntry,
+    MachineNow,
+    MachineToWork,
+    MachineView,
+    MachineWork,
+    bmc_context,
+)
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import INVENTORY_MOVES, InventoryState, move
 from caravan_shared.plumbing.database import UtcDateTime
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.outbox import say
+from caravan_shared.plumbing.sealed_columns import sealed
 
 _TOLD_AT_ONCE = 200  # machines an event; keeps every message far below the bus's 1 MiB
 _WORK_IN = {
@@ -47,7 +55,7 @@ class InventoryMachine(Table, table=True):
     machine_type: str
     entry: dict[str, Any] = Field(sa_type=JSON)
     """The whole `MachineEntry`; the columns before it are copies that are searched by."""
-    sealed_bmc_password: str | None = None
+    sealed_bmc_password: str | None = Field(default=None, sa_column_kwargs=sealed(lambda row: bmc_context(row.name)))
     version: int = 1
 
     state: str

@@ -20,7 +20,7 @@ from caravan_api.doors.chatops.answers import Answer
 from caravan_api.doors.chatops.integrations import Integration, SlackApp
 from caravan_api.doors.chatops.said import Said
 from caravan_api.doors.chatops.serving import lease_line
-from caravan_api.doors.chatops.store import ChatReply
+from caravan_api.doors.chatops.store import ChatReply, url_context
 from caravan_api.outgoing import TIMEOUT_S, Outgoing, Undelivered
 from caravan_api.pools.store import Lease
 from caravan_shared.contracts.states import LeaseState
@@ -81,7 +81,7 @@ class Replies:
                 id=reply_id,
                 integration=said.integration,
                 chat_user=said.chat_user,
-                url=self._keys.seal(said.reply_url, _context(reply_id)),
+                url=self._keys.seal(said.reply_url, url_context(reply_id)),
                 lease_id=lease_id,
                 body=body,
                 created_at=now,
@@ -127,7 +127,7 @@ class Replies:
             return
         body = self._shown(reply.integration, _served(lease), reply.chat_user) if lease else reply.body
         try:
-            await self._outgoing.post_sealed(self._keys, reply.url, _context(reply.id), body)
+            await self._outgoing.post_sealed(self._keys, reply.url, url_context(reply.id), body)
         except Undelivered as error:
             await self._put_off(reply, error, now)
         else:
@@ -168,7 +168,3 @@ def _served(lease: Lease) -> Answer:
     if lease.state == LeaseState.ENDED:
         return Answer(f"Your lease of {lease.pool} is over before you got a cluster: {lease.end_reason}.")
     return Answer("It is your turn.", [lease_line(lease)])
-
-
-def _context(reply_id: UUID) -> str:
-    return f"chat-reply/{reply_id}"

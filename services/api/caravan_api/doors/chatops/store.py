@@ -9,6 +9,7 @@ from sqlmodel import Field
 
 from caravan_api.store import Table
 from caravan_shared.plumbing.database import UtcDateTime
+from caravan_shared.plumbing.sealed_columns import sealed
 
 _OPEN = text("ended_at IS NULL")
 
@@ -46,6 +47,11 @@ class HeardRequest(Table, table=True):
     heard_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
+def url_context(reply_id: UUID) -> str:
+    """What the URL for a reply is sealed for."""
+    return f"chat-reply/{reply_id}"
+
+
 class ChatReply(Table, table=True):
     """An answer that is sent when it can be: at once, or when a lease has left its queue."""
 
@@ -53,7 +59,7 @@ class ChatReply(Table, table=True):
     id: UUID = Field(primary_key=True)
     integration: str
     chat_user: str
-    url: str
+    url: str = Field(sa_column_kwargs=sealed(lambda row: url_context(row.id)))
     """Sealed: whoever has it can write to the chat."""
     lease_id: UUID | None = None
     """The lease that it waits for; None: `body` is ready."""

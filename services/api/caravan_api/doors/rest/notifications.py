@@ -16,8 +16,7 @@ from caravan_api.doors.rest.bodies import SetNotification
 from caravan_api.doors.rest.context import Page, Parts, Team, team_of
 from caravan_api.errors import Malformed, NotFound
 from caravan_api.markup import Product
-from caravan_api.notifications.deliver import url_context
-from caravan_api.notifications.store import Notification, NotificationRule
+from caravan_api.notifications.store import Notification, NotificationRule, url_context
 from caravan_api.teams.quotas import locked_team
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.spec import DNS_LABEL, TeamName

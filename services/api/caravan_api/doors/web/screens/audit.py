@@ -15,7 +15,7 @@ from caravan_api.doors.web.page import OwnerPage, Page
 
 router = APIRouter(prefix="/audit", tags=["teams"])
 
-KINDS = tuple(sorted({*(audited.kind for audited in AUDITED.values()), "machine", "dead letter"}))
+KINDS = tuple(sorted({*(audited.kind for audited in AUDITED.values()), "machine", "dead letter", "sweep"}))
 Text = Annotated[str | None, Query(max_length=200), unless_blank]
 
 
