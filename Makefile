@@ -81,7 +81,7 @@ test-ui: install ## The UI in Debian's Chromium; screenshots of every screen in 
 pictures: test-ui ## Draw the README's pictures anew, by the UI's tests
 	@for name in overview clusters cluster-making pool; do cp .screenshots/$$name-light-desk.png docs/pictures/$$name.png; done
 
-test-long: install ## What takes minutes: every service killed at every step, races of a hundred, long stories
+test-long: install ## What takes minutes: every service killed at every step, races of a hundred, a restore, long stories
 	$(BIN)/pytest -m long --timeout 600 --numprocesses 2 --dist loadfile
 
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]

@@ -56,6 +56,7 @@ async def rotate_and_drop(state_dir: Path) -> None:
     await eventually(is_dropped, within=120, every=0.5)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # two starts of the stack and twenty of a service's command
 async def test_restored_stack_takes_its_clusters_over_and_leaves_later_ones_alone(tmp_path: Path) -> None:
     state_dir, file = tmp_path / "stack", tmp_path / "backup.tar"
