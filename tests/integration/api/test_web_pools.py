@@ -26,7 +26,8 @@ FORM = {
 async def test_a_pool_is_asked_for_changed_and_let_go(stack: Stack) -> None:
     name = fresh("pool")
     async with browser(stack) as admin:
-        assert 'value="large"' in (await admin.get("/pools/new")).text, "the machines that the cloud offers"
+        form = await admin.get("/pools/new", params=FORM)
+        assert 'value="large"' in form.text, "the machines that the cloud offers"
         made = await admin.post("/pools/new", data={**FORM, "name": name}, headers=HTMX)
         assert made.status_code == 204, made.text
         path = made.headers["hx-redirect"]

@@ -198,7 +198,10 @@ async def test_run_of_a_killed_process_is_done_again_by_the_next(lonely_world: W
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    told = {f"CARAVAN_BOOTSTRAPPER_{name.upper()}": str(value) for name, value in settings.model_dump().items()}
+    told = {
+        f"CARAVAN_BOOTSTRAPPER_{name.upper()}": str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
     told["CARAVAN_BOOTSTRAPPER_SANDBOX_TOKEN"] = settings.sandbox_token.get_secret_value()
     return os.environ | told | {"CARAVAN_BOOTSTRAPPER_HTTP_PORT": str(free_port())}
 
