@@ -32,6 +32,7 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
         async with db.transaction() as tx:
             for cluster_id, gone_at in {LIVE: None, GONE: _ago(11), JUST_GONE: _ago(9), IN_POOL: _ago(11)}.items():
                 tx.add(_cluster(cluster_id, gone_at))
+                await tx.flush()  # the audit of a grant looks its cluster up
                 tx.add(Grant(grant_id=cluster_id, cluster_id=cluster_id, user="u"))
                 tx.add_all(_entry(cluster_id, days) for days in (21, 19))
             tx.add(PoolCluster(cluster_id=IN_POOL, pool_id=LIVE, template_revision=1, made_at=_ago(12)))

@@ -92,7 +92,7 @@ async def _is_answered(stack: Stack, team: str) -> bool:
     """Whether a request from a team's account is; not before nats-server has wholly taken that in."""
     try:
         client = await nats.connect(stack.accounts.team_url(team), allow_reconnect=False, error_cb=_ignore)
-    except nats.errors.Error:
+    except (nats.errors.Error, OSError):  # refused: politely, or by a closed connection
         return False
     try:
         answers = await client.subscribe(f"progress.{team}.cluster.*")
