@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 async def team(stack: Stack) -> AsyncIterator[Any]:
     """A team at its own account of the bus."""
-    client = await nats.connect(stack.layout.team_nats_url)
+    client = await nats.connect(stack.accounts.team_url("default"))
     yield client
     await client.close()
 
