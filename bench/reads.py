@@ -229,7 +229,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name, postgres() as url:
         figures = asyncio.run(measure(given.seconds, Path(name), url))
-    fleet = {"clusters": CLUSTERS, "nodes": CLUSTERS * NODES, "at_once": AT_ONCE}
+    fleet = {"clusters": CLUSTERS, "nodes_in_all": CLUSTERS * NODES, "at_once": AT_ONCE}
     sys.stdout.write(json.dumps({"bench": "reads", **fleet, **figures, "goal": GOALS}) + "\n")
 
 
