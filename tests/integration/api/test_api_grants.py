@@ -40,6 +40,27 @@ async def test_an_issued_kubeconfig_is_recorded_once_and_can_be_revoked(
     assert isinstance(dns[-1], AskRevoke)
 
 
+async def test_who_was_given_access_comes_page_by_page_newest_first(stack: Stack) -> None:
+    cluster = await stack.make_ready(await stack.create())
+    path, users = f"/v1/clusters/{cluster['id']}/grants", [f"user-{number}" for number in range(5)]
+    example = {**e.KubeconfigIssued.example, "cluster_id": cluster["id"]}
+    for user in users:
+        issued = {"user": user, "grant_id": str(uuid4())}
+        await stack.tell(e.KubeconfigIssued.model_validate({**example, **issued}))
+
+    async def listed() -> bool:
+        return len((await stack.http.get(path)).json()["items"]) == len(users)
+
+    await eventually(listed)
+    seen, after = [], None
+    for size in (2, 2, 1):
+        page = (await stack.http.get(path, params={"limit": 2, **({"after": after} if after else {})})).json()
+        assert len(page["items"]) == size
+        seen += [grant["user"] for grant in page["items"]]
+        after = page["next"]
+    assert (seen, after) == (users[::-1], None)
+
+
 @pytest.mark.usefixtures("dns")
 async def test_what_dns_refuses_is_told_as_it_told_it(stack: Stack) -> None:
     cluster = await stack.make_ready(await stack.create())

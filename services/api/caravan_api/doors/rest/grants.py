@@ -11,14 +11,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import func, or_
+from sqlalchemy import or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Developer, Role, Viewer, valid_tokens
 from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, team_listed
 from caravan_api.doors.rest.kubeconfigs import note_revoked
-from caravan_api.pages import decode_cursor, encode_cursor
+from caravan_api.grant_pages import cursor_of, newest_first
 from caravan_api.pools.reach import is_within_reach, leased_by
 from caravan_api.readmodel import ClustersGrantView, clusters_grant_view
 from caravan_api.store import Cluster, Grant, Token
@@ -27,9 +27,6 @@ from caravan_shared.plumbing.log import get_logger
 
 router = APIRouter(prefix="/v1/grants", tags=["access"])
 log = get_logger(__name__)
-
-first_heard = func.coalesce(col(Grant.issued_at), col(Grant.revoked_at))
-"""When a grant was first heard of: its end may be told before its beginning."""
 
 
 class GrantPage(Page):
@@ -81,18 +78,13 @@ async def list_grants(
         statement = statement.where(is_within_reach(whose, owner=Cluster.team, cluster=Cluster.id))
     if user is not None:
         statement = statement.where(Grant.user == user)
-    if after:
-        at, grant_id = decode_cursor(after, datetime, UUID)
-        statement = statement.where(or_(first_heard < at, (first_heard == at) & (col(Grant.grant_id) < grant_id)))
     size = limit or api.settings.page_size
     async with api.db.reading() as session:
-        newest = statement.order_by(first_heard.desc(), col(Grant.grant_id).desc())
-        rows = (await session.exec(newest.limit(size + 1))).all()
+        rows = (await session.exec(newest_first(statement, after).limit(size + 1))).all()
     now = api.clock.now()
-    last = rows[size - 1][0] if len(rows) > size else None
     return GrantPage(
         items=[clusters_grant_view(grant, cluster, now) for grant, cluster in rows[:size]],
-        next=encode_cursor(last.issued_at or last.revoked_at or now, last.grant_id) if last else None,
+        next=cursor_of(rows[size - 1][0]) if len(rows) > size else None,
     )
 
 

@@ -5,15 +5,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.access import Caller, Developer, Role, Viewer
 from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.desired import SOURCE
 from caravan_api.doors.rest.bodies import AskAccess
-from caravan_api.doors.rest.context import Api, Parts, Team, find_cluster
+from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, find_cluster
 from caravan_api.errors import Conflict, Forbidden, NotYet, Unauthenticated
+from caravan_api.grant_pages import cursor_of, newest_first
 from caravan_api.readmodel import GrantView, cluster_view, grant_view
 from caravan_api.recorder import lock_cluster
 from caravan_api.store import Cluster, Grant
@@ -31,8 +32,8 @@ class IssuedKubeconfig(BaseModel):
     expires_at: datetime
 
 
-class Grants(BaseModel):
-    """Every access that was granted to a cluster."""
+class Grants(Page):
+    """A page of the access that was granted to a cluster."""
 
     items: list[GrantView]
 
@@ -75,13 +76,18 @@ async def granted(api: Api, cluster: Cluster, caller: Caller, body: AskAccess) -
 
 
 @router.get("/grants")
-async def list_grants(cluster: str, caller: Viewer, api: Parts, team: Team = None) -> Grants:
-    """Who was granted access, newest first."""
+async def list_grants(
+    cluster: str, caller: Viewer, api: Parts, team: Team = None, limit: Limit = None, after: After = None
+) -> Grants:
+    """Who was granted access, newest first, page by page."""
+    size = limit or api.settings.page_size
     async with api.db.reading() as session:
         found = await find_cluster(session, caller, cluster, team)
-        statement = select(Grant).where(Grant.cluster_id == found.id).order_by(col(Grant.issued_at).desc())
-        rows = (await session.exec(statement)).all()
-    return Grants(items=[grant_view(row) for row in rows])
+        statement = newest_first(select(Grant).where(Grant.cluster_id == found.id), after)
+        rows = (await session.exec(statement.limit(size + 1))).all()
+    return Grants(
+        items=[grant_view(row) for row in rows[:size]], next=cursor_of(rows[size - 1]) if len(rows) > size else None
+    )
 
 
 @router.delete("/grants/{grant_id}", status_code=204)

@@ -36,6 +36,7 @@ router = APIRouter(prefix="/clusters", tags=["clusters"])
 
 _NODES = 50
 _EVENTS = 20
+_GRANTS = 20
 _LOOKED_THROUGH = 200
 """Entries among which the steps of what was asked last are looked for."""
 _CHARTED = 500
@@ -64,6 +65,7 @@ async def show_cluster(
     state: Annotated[NodeState | None, unless_blank] = None,
     nodes_after: After = None,
     events_after: After = None,
+    grants_after: After = None,
 ) -> HTMLResponse:
     """The page of one cluster, by id or name."""
     async with page.api.db.reading() as session:
@@ -94,9 +96,10 @@ async def show_cluster(
         state=state,
         states=tuple(NodeState),
         events=await timeline(ref, *asked, _EVENTS, events_after),
-        grants=(await list_grants(ref, *asked)).items if _opens(page, Scope.ACCESS) else None,
+        grants=await list_grants(ref, *asked, _GRANTS, grants_after) if _opens(page, Scope.ACCESS) else None,
         nodes_after=nodes_after,
         events_after=events_after,
+        grants_after=grants_after,
     )
 
 
