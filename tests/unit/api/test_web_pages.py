@@ -48,8 +48,12 @@ def test_health_is_drawn_for_as_long_as_each_verdict_was_believed() -> None:
         for verdict, begin in zip(("Healthy", "Unreachable", "Healthy"), begins, strict=True)
     ]
     drawn = str(drawing.sparkline(verdicts, NOW))
-    bars = re.findall(r'class="fill-(\w+)" d="M([\d.]+) 20h([\d.]+)v', drawn)
-    assert bars == [("green", "0", "72"), ("red", "72", "12"), ("green", "84", "12")]
+    bars = {
+        colour: sorted((int(begin), int(minutes)) for begin, minutes in re.findall(r"M(\d+) 20h(\d+)v", path))
+        for colour, path in re.findall(r'class="fill-(\w+)" d="([^"]+)"', drawn)
+    }
+    assert bars == {"green": [(0, 1080), (1260, 180)], "red": [(1080, 180)]}
+    assert list(bars) == ["green", "red"], "what is worse is drawn over what is not"
     assert "Healthy for 3 h; 2 changes in 24 h" in drawn
 
 

@@ -17,16 +17,19 @@ WINDOW = timedelta(hours=24)
 """What a sparkline shows."""
 
 _WIDTH, _HEIGHT = 96, 20
-_WINDOW_S = WINDOW.total_seconds()
-_A_SECOND = _WIDTH / _WINDOW_S
-_NARROWEST = 2.0  # else a short outage would not show
+_MINUTES = int(WINDOW.total_seconds()) // 60
+_NARROWEST = 30  # minutes: else a short outage would not show
 _NARROWEST_PERCENT = 0.6
-_DEPTHS = {Verdict.HEALTHY: 5, Verdict.DEGRADED: 11, Verdict.UNREACHABLE: 20, Verdict.UNKNOWN: 5}
-"""How tall a verdict is drawn: the worse, the taller, so that it shows without its colour."""
+_DEPTHS = {Verdict.HEALTHY: 5, Verdict.UNKNOWN: 5, Verdict.DEGRADED: 11, Verdict.UNREACHABLE: 20}
+"""How tall a verdict is drawn: the worse, the taller, so that it shows without its colour; the later, the higher up."""
 _LOOKS: Mapping[str, tuple[str, int]] = {
-    verdict.value: (f"fill-{colour(verdict)}", depth) for verdict, depth in _DEPTHS.items()
+    verdict.value: (f'<path class="fill-{colour(verdict)}" d="', depth) for verdict, depth in _DEPTHS.items()
 }
-"""A verdict's bar: its class and how tall it is."""
+_SPARKLINE = (
+    f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_MINUTES} {_HEIGHT}" '
+    'preserveAspectRatio="none" role="img"><title>'
+)
+"""How each begins; a unit of its width is a minute."""
 
 
 def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
@@ -36,10 +39,8 @@ def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
     """
     history = [(each["verdict"], datetime.fromisoformat(each["since"]).timestamp()) for each in verdicts]
     moment = now.timestamp()
-    return Markup(  # noqa: S704  # numbers and our own words
-        f'<svg class="sparkline" width="{_WIDTH}" height="{_HEIGHT}" role="img"><title>{_told(history, moment)}</title>'
-        f"{_bars(history, moment)}</svg>"
-    )
+    drawn = f"{_SPARKLINE}{_told(history, moment)}</title>{_bars(history, moment)}</svg>"
+    return Markup(drawn)  # noqa: S704  # numbers and our own words
 
 
 def bar(parts: Sequence[tuple[int, str]], whole: int, told: str) -> Markup:
@@ -67,29 +68,29 @@ def stretch(begins: float, share: float, its_colour: str) -> Markup:
 
 
 def _bars(history: Sequence[tuple[str, float]], now: float) -> str:
-    """A bar for each verdict within the window; moments are seconds since 1970."""
-    end, origin = now, now - _WINDOW_S
-    bars = []
-    for verdict, begin in reversed(history):
+    """A path for each verdict, with a bar for each time it was believed within the window; moments in seconds."""
+    origin, end = now - _MINUTES * 60, _MINUTES
+    paths = dict.fromkeys(_LOOKS, "")
+    for verdict, since in reversed(history):
+        begin = int(since - origin) // 60
+        if begin < 0:
+            begin = 0
         if end > begin:
-            x = (begin - origin) * _A_SECOND if begin > origin else 0.0
-            width = (end - origin) * _A_SECOND - x
+            width = end - begin
             if width < _NARROWEST:
                 width = _NARROWEST
-            if x > _WIDTH - width:
-                x = _WIDTH - width
-            look, depth = _LOOKS[verdict]
-            bars.append(f'<path class="{look}" d="M{x:.4g} {_HEIGHT}h{width:.4g}v-{depth}h-{width:.4g}"/>')
+            x = begin if begin < _MINUTES - width else _MINUTES - width
+            paths[verdict] += f"M{x} {_HEIGHT}h{width}v-{_LOOKS[verdict][1]}h-{width}"
             end = begin
-        if begin <= origin:
+        if not begin:
             break
-    return "".join(bars[::-1])
+    return "".join([f'{_LOOKS[verdict][0]}{path}"/>' for verdict, path in paths.items() if path])
 
 
 def _told(history: Sequence[tuple[str, float]], now: float) -> str:
     if not history:
         return "Nothing is known of its health yet"
     verdict, since = history[-1]
-    changes = sum([begin > now - _WINDOW_S for _, begin in history])
+    changes = sum([begin > now - _MINUTES * 60 for _, begin in history])
     lasting = span(timedelta(seconds=now - since))
     return f"{verdict} for {lasting}; {changes} change{'' if changes == 1 else 's'} in 24 h"
