@@ -11,7 +11,7 @@ from caravan_api.pools.spec import EVERY_TEAM
 from caravan_api.pools.store import Lease, Pool, PoolShare
 
 
-def is_within_reach(team: str, *, owner: Any, cluster: Any) -> ColumnElement[bool]:
+def is_within_reach(team: str | BindParameter[str], *, owner: Any, cluster: Any) -> ColumnElement[bool]:
     """The condition on a row about a cluster, whose owning team and id are in these columns."""
     return or_(owner == team, cluster.in_(_leased(team)))
 
@@ -27,6 +27,6 @@ def is_open_to(team: str | BindParameter[str]) -> ColumnElement[bool]:
     return or_(col(Pool.team) == team, col(Pool.id).in_(shared))
 
 
-def _leased(team: str) -> Any:
+def _leased(team: str | BindParameter[str]) -> Any:
     is_open = (col(Lease.ended_at).is_(None), col(Lease.cluster_id).is_not(None))
     return select(Lease.cluster_id).where(Lease.team == team, *is_open)
