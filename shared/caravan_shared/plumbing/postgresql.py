@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -11,7 +12,7 @@ _CONNECTIONS = 15  # of one process, all kept: opening one costs a server proces
 
 def postgresql_engine(url: str) -> AsyncEngine:
     """An engine for `postgresql+asyncpg://…`."""
-    engine = create_async_engine(url, pool_size=_CONNECTIONS, max_overflow=0)
+    engine = create_async_engine(url, json_deserializer=from_json, pool_size=_CONNECTIONS, max_overflow=0)
     event.listen(engine.sync_engine, "checkout", _is_open)
     return engine
 
