@@ -21,9 +21,9 @@ async def api_on(folder: Path, url: str, at_once: int) -> AsyncIterator[tuple[ps
     api = ApiProcess(folder, nats, url)
     await api.start()
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    connector = aiohttp.TCPConnector(limit=at_once)
+    connector, cookies = aiohttp.TCPConnector(limit=at_once), aiohttp.CookieJar(unsafe=True)  # of an address too
     try:
-        async with aiohttp.ClientSession(api.url, headers=headers, connector=connector) as session:
+        async with aiohttp.ClientSession(api.url, headers=headers, connector=connector, cookie_jar=cookies) as session:
             process = psutil.Process(api.pid)
             await _settled(process)
             yield process, session
