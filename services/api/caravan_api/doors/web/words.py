@@ -6,7 +6,8 @@ from itertools import pairwise
 from caravan_api.decide.pools import Bucket
 from caravan_shared.contracts.states import ClusterPhase, InventoryState, LeaseState, Verdict
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_UNITS = tuple(pairwise((("d", 86400), ("h", 3600), ("min", 60), ("s", 1))))
+"""Each unit and its seconds, with the next smaller one."""
 
 COLOURS: dict[str, str] = {
     ClusterPhase.READY: "green",
@@ -54,7 +55,7 @@ COLOURS: dict[str, str] = {
 def span(length: timedelta) -> str:
     """A duration in its largest unit, and the next one where that tells something: `3 d`, `1 h 20 min`."""
     left = max(int(length.total_seconds()), 0)
-    for (unit, size), (smaller, its_size) in pairwise(_UNITS):
+    for (unit, size), (smaller, its_size) in _UNITS:
         if left >= size:
             rest = left % size // its_size
             is_coarse = left >= 10 * size or unit == "min"
