@@ -104,6 +104,9 @@ class NodeRow(Table, table=True):
     missing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reboot_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    rebooted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reboot_refused: str | None = None
     reason: str | None = None
     who_can_fix: str | None = None
     said: str | None = None
