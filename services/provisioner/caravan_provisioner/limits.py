@@ -38,6 +38,17 @@ class Limits(BaseModel):
         "from the cloud's listing, and still be replaced (one node always may). More at once is rather a fault of "
         "the network or of the cloud than of the nodes: repair stops and says so, until a person retries.",
     )
+    repair_cloud_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="The part of all nodes on a cloud, those of every cluster counted together, that may be "
+        "Unreachable while any of them is repaired. More at once is the cloud's fault or its network's: repair stops "
+        "on that cloud until fewer are. 1 lets it go on.",
+    )
+    repair_cloud_nodes: int = Field(
+        5, ge=0, description="Nodes on a cloud that may be Unreachable at once whatever part of all they are."
+    )
     attempts: int = Field(5, ge=0, description="Rounds of replacement of a set's failed nodes before giving up.")
     backoff_s: float = Field(2, description="Seconds before the first round; doubled for each further one.")
     calm_s: float = Field(

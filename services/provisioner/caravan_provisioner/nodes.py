@@ -96,6 +96,11 @@ class Node:
         )
 
     @property
+    def is_silent(self) -> bool:
+        """It ought to run, and health cannot reach it."""
+        return self.state is MachineState.READY and self.verdict is Verdict.UNREACHABLE
+
+    @property
     def is_well(self) -> bool:
         """A member that runs, and that nobody has reason to doubt."""
         return self.is_member and self.state is MachineState.READY and not self.is_dead

@@ -1,5 +1,6 @@
 """What is wanted of a cluster, and what is decided about it. Values that `decide` works with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -38,6 +39,8 @@ class Outlook:
 
     rebootable: frozenset[str] = frozenset()
     """Names of nodes whose machines run, as their cloud lists them, and can be rebooted."""
+    storms: Mapping[str, str] = field(default_factory=dict)
+    """Clouds so many of whose nodes are silent that none is repaired, each with the sentence that says so."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from caravan_provisioner.clouds.base import Capabilities, Cloud, CloudMachineSta
 from caravan_provisioner.creation import AskForUserData, Creation, unasked
 from caravan_provisioner.decide import decide, decide_deletion
 from caravan_provisioner.errors import CloudChanged, CloudsApart, UnknownCloud
+from caravan_provisioner.fleet import Fleet
 from caravan_provisioner.inventory import Listing
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
@@ -51,9 +52,11 @@ class Provisioning:
         sites: Mapping[str, Site],
         installation: Callable[[], Awaitable[str]],
         ask: AskForUserData,
+        fleet: Fleet,
         settings: Settings,
     ) -> None:
         self._sites, self._installation, self._ask, self._settings = sites, installation, ask, settings
+        self._fleet = fleet
 
     async def reconcile(self, turn: Turn) -> float | None:
         """One turn; returns when to look again."""
@@ -81,7 +84,7 @@ class Provisioning:
         ledger.connection = sites[0].cloud.capabilities.connection
         seen = await self._look(sites, turn, ledger, adopting=True)
         most = min(site.cloud.capabilities.max_batch for site in sites)
-        plan = self._decide(ledger, seen.nodes, turn.now(), most, _outlook(sites, seen))
+        plan = self._decide(ledger, seen.nodes, turn.now(), most, await self._outlook(sites, seen))
         await ledger.record(plan.nodes.values(), plan.sets.values())
         if ledger.rests:
             await _delete_machines(sites, plan, seen)
@@ -115,6 +118,14 @@ class Provisioning:
         await ledger.record(plan.nodes.values())
         await _delete_machines(sites, plan, seen)
         return _watch(sites, ledger, turn.now()) if ledger.remaining() else None
+
+    async def _outlook(self, sites: Iterable[Site], seen: _Seen) -> Outlook:
+        if not any(node.is_silent for node in seen.nodes):
+            return Outlook()
+        clouds = {site.cloud.name for site in sites if isinstance(site.cloud, Rebootable)}
+        running = [node for node in seen.nodes if seen.states.get(node.machine_id or "") is CloudMachineState.ACTIVE]
+        rebootable = frozenset(node.name for node in running if node.cloud in clouds)
+        return Outlook(rebootable, await self._fleet.storms())
 
     def _decide(
         self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int, outlook: Outlook = Outlook()
@@ -210,12 +221,6 @@ class Provisioning:
 async def _open(turn: Turn) -> Ledger | None:
     async with turn.reading() as session:
         return await Ledger.open(turn, session, UUID(turn.key))
-
-
-def _outlook(sites: Iterable[Site], seen: _Seen) -> Outlook:
-    clouds = {site.cloud.name for site in sites if isinstance(site.cloud, Rebootable)}
-    running = [node for node in seen.nodes if seen.states.get(node.machine_id or "") is CloudMachineState.ACTIVE]
-    return Outlook(rebootable=frozenset(node.name for node in running if node.cloud in clouds))
 
 
 async def _delete_machines(sites: list[Site], plan: Plan, seen: _Seen) -> None:

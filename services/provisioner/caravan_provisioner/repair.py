@@ -2,6 +2,7 @@
 
 Unreachable for less than `repair_after_s`        wait; a verdict that changes meanwhile ends the matter
 too large a part of its set is Unreachable        hold, until a person retries (`breaker`)
+too large a part of its cloud's nodes is          hold, until fewer are or a person retries (`breaker`, `fleet`)
 health cannot judge the cluster at all            hold
 a control-plane or etcd node, out of its turn     hold (`turnstile`)
 a person asked to replace it, and it is dead      give it up at once; only the turnstile may object
@@ -11,7 +12,7 @@ otherwise                                         reboot it first where that may
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from caravan_provisioner.breaker import is_too_many, unreachable_sentence
+from caravan_provisioner.breaker import unreachable_too_many
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import GONE, Node
 from caravan_provisioner.plan import Outlook, Plan, Wanted
@@ -32,17 +33,18 @@ def repair(
 ) -> None:
     """Put into the plan which nodes of one set are repaired or held; `members` are all that the set ever had."""
     kept = [node for node in members if node.state not in GONE]
-    silent = [node for node in kept if node.state is MachineState.READY and node.verdict is Verdict.UNREACHABLE]
-    is_tripped = is_too_many(len(silent), len(kept), limits)
+    silent = [node for node in kept if node.is_silent]
+    too_many = unreachable_too_many(silent, kept, limits)
     for node in sorted(silent, key=lambda node: (node.verdict_since or now, node.name)):
         asked_for = node.name in wanted.replace
         due_at = (node.verdict_since or now) + timedelta(seconds=limits.repair_after_s)
         if not asked_for and now < due_at:
             plan.look_again(due_at)
             continue
-        tripped = is_tripped and not asked_for and not wanted.has_seen(node.verdict_since)
-        reason = _why_not(node, wanted, turnstile, limits, tripped=tripped)
-        if reason:
+        reason = _cannot_judge(wanted)
+        if not reason and not asked_for and not wanted.has_seen(node.verdict_since):
+            reason = outlook.storms.get(node.cloud) or too_many
+        if reason := reason or turnstile.refuses_to_give_up(node):
             plan.hold(node, reason)
         elif asked_for or not reboot_first(node, plan, outlook, now, limits):
             plan.put(node.failed(_sentence(node, limits, asked_for=asked_for), WhoCanFix.OPERATOR, now))
@@ -51,12 +53,8 @@ def repair(
             plan.put(node.failed("the cloud no longer lists its machine", WhoCanFix.OPERATOR, now))
 
 
-def _why_not(node: Node, wanted: Wanted, turnstile: Turnstile, limits: Limits, *, tripped: bool) -> str | None:
-    if wanted.verdict is Verdict.UNKNOWN:
-        return "health cannot judge the cluster just now"
-    if tripped:
-        return unreachable_sentence(node.node_set, limits)
-    return turnstile.refuses_to_give_up(node)
+def _cannot_judge(wanted: Wanted) -> str | None:
+    return "health cannot judge the cluster just now" if wanted.verdict is Verdict.UNKNOWN else None
 
 
 def _sentence(node: Node, limits: Limits, *, asked_for: bool) -> str:

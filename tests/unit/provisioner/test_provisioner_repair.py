@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caravan_provisioner.breaker import storm_sentence
 from caravan_provisioner.decide import decide
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import GONE, Node, SetProgress
@@ -212,6 +213,30 @@ def test_nothing_is_given_up_while_health_cannot_judge_the_cluster_or_it_is_paus
     assert "cannot judge" in world.held("w-1")
     world.step(wanted(3, paused=True))
     assert world.state("w-1") is MachineState.READY
+
+
+@pytest.mark.parametrize(
+    ("silent", "of", "is_storm"),
+    [(5, 5, False), (6, 6, True), (6, 30, False), (7, 30, True), (200, 1000, False), (201, 1000, True), (0, 0, False)],
+)
+def test_cloud_is_in_a_storm_when_more_than_a_share_of_all_its_nodes_is_silent_and_more_than_a_few(
+    silent: int, of: int, is_storm: bool
+) -> None:
+    sentence = storm_sentence("east", silent, of, LIMITS)
+    assert ("more than 20% of all nodes on cloud east" in (sentence or "")) is is_storm
+
+
+def test_storm_on_its_cloud_holds_a_node_until_it_is_over_or_a_person_lets_it_go() -> None:
+    world = World(node("cp-1"), *workers(3, 1, **UNREACHABLE, cloud="east"))
+    world.outlook = Outlook(frozenset({"w-1"}), {"east": "a storm"})
+    assert (world.step(wanted(3)).reboots, world.held("w-1")) == ([], "a storm")
+    elsewhere, seen, asked = (World(*world.nodes.values()) for _ in range(3))
+    elsewhere.outlook = Outlook(storms={"west": "a storm"})
+    seen.outlook = asked.outlook = Outlook(storms={"east": "a storm"})
+    elsewhere.step(wanted(3))
+    seen.step(wanted(3, retried_at=LONG_AGO))
+    asked.step(wanted(3, replacing=["w-1"]))
+    assert [each.state("w-1") for each in (elsewhere, seen, asked)] == [MachineState.FAILED] * 3
 
 
 # --- by a reboot first ---
