@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from caravan_shared.contracts.spec import RepairMode
+
 
 class Limits(BaseModel):
     """How long to wait and how often to try."""
@@ -18,6 +20,11 @@ class Limits(BaseModel):
         description="Seconds after which the machine of a leaving node goes although nobody said that it is drained: "
         "only where the node is dead, or where the cluster's spec says `drain.force` and its `drain.timeout_s` has "
         "passed as well.",
+    )
+    repair: RepairMode = Field(
+        RepairMode.AUTO,
+        description="`off`: on the whole installation, nodes that health finds Unreachable are neither rebooted nor "
+        "replaced by themselves. A cluster's spec says it of that cluster.",
     )
     repair_after_s: float = Field(
         300,

@@ -4,6 +4,7 @@ Unreachable for less than `repair_after_s`        wait; a verdict that changes m
 too large a part of its set is Unreachable        hold, until a person retries (`breaker`)
 too large a part of its cloud's nodes is          hold, until fewer are or a person retries (`breaker`, `fleet`)
 health cannot judge the cluster at all            hold
+repair of the cluster or of all is switched off   hold, until it is switched on
 a control-plane or etcd node, out of its turn     hold (`turnstile`)
 a person asked to replace it, and it is dead      give it up at once; only the turnstile may object
 otherwise                                         reboot it first where that may help (`reboot`), then give it up
@@ -19,6 +20,7 @@ from caravan_provisioner.plan import Outlook, Plan, Wanted
 from caravan_provisioner.reboot import reboot_first, what_came_of_it
 from caravan_provisioner.turnstile import Turnstile
 from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.spec import RepairMode
 from caravan_shared.contracts.states import MachineState, Verdict
 
 
@@ -42,8 +44,10 @@ def repair(
             plan.look_again(due_at)
             continue
         reason = _cannot_judge(wanted)
-        if not reason and not asked_for and not wanted.has_seen(node.verdict_since):
-            reason = outlook.storms.get(node.cloud) or too_many
+        if not asked_for:
+            reason = reason or _switched_off(wanted, limits)
+            if not wanted.has_seen(node.verdict_since):
+                reason = reason or outlook.storms.get(node.cloud) or too_many
         if reason := reason or turnstile.refuses_to_give_up(node):
             plan.hold(node, reason)
         elif asked_for or not reboot_first(node, plan, outlook, now, limits):
@@ -55,6 +59,17 @@ def repair(
 
 def _cannot_judge(wanted: Wanted) -> str | None:
     return "health cannot judge the cluster just now" if wanted.verdict is Verdict.UNKNOWN else None
+
+
+def _switched_off(wanted: Wanted, limits: Limits) -> str | None:
+    if limits.repair is RepairMode.OFF:
+        return f"{_OFF} of this installation: an operator sets CARAVAN_PROVISIONER_REPAIR=auto to go on"
+    if wanted.spec.repair is RepairMode.OFF:
+        return f"{_OFF} of this cluster: a developer of its team sets its spec's `repair: auto` to go on"
+    return None
+
+
+_OFF = "repair is switched off for all nodes"
 
 
 def _sentence(node: Node, limits: Limits, *, asked_for: bool) -> str:

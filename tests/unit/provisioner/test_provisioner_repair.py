@@ -18,7 +18,7 @@ from caravan_provisioner.nodes import GONE, Node, SetProgress
 from caravan_provisioner.plan import Outlook, Plan, Wanted
 from caravan_provisioner.telling import told
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.spec import ClusterSpec, Role
+from caravan_shared.contracts.spec import ClusterSpec, RepairMode, Role
 from caravan_shared.contracts.states import MachineState, Verdict
 
 CLUSTER = UUID(int=1)
@@ -72,6 +72,7 @@ def wanted(
         "control_plane": {"count": control_plane},
         "workers": [{"count": workers}] if workers else [],
         "paused": changes.pop("paused", False),
+        "repair": changes.pop("repair", "auto"),
     }
     if etcd:
         spec["etcd"] = {"count": etcd}
@@ -237,6 +238,25 @@ def test_storm_on_its_cloud_holds_a_node_until_it_is_over_or_a_person_lets_it_go
     seen.step(wanted(3, retried_at=LONG_AGO))
     asked.step(wanted(3, replacing=["w-1"]))
     assert [each.state("w-1") for each in (elsewhere, seen, asked)] == [MachineState.FAILED] * 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "spec", "says"),
+    [
+        (LIMITS.model_copy(update={"repair": RepairMode.OFF}), "auto", "CARAVAN_PROVISIONER_REPAIR=auto"),
+        (LIMITS, "off", "its spec's `repair: auto`"),
+    ],
+    ids=["of all clusters", "of this one"],
+)
+def test_switched_off_repair_holds_a_node_unless_a_person_names_it(
+    limits: Limits, spec: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.LIMITS", limits)
+    world = silent()
+    assert world.step(wanted(3, repair=spec, retried_at=NOW)).reboots == []
+    assert says in world.held("w-1")
+    world.step(wanted(3, repair=spec, replacing=["w-1"]))
+    assert world.state("w-1") is MachineState.FAILED
 
 
 # --- by a reboot first ---
