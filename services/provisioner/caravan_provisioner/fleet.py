@@ -1,7 +1,7 @@
 """Count the silent nodes on each cloud over all clusters: what no single cluster can see.
 
 Asked by clusters that have a silent node themselves, and answered to all of them from one query: while all is well it
-costs nothing, and while much is not, one look in a few seconds.
+costs nothing, and while much is not, one query in two seconds.
 """
 
 import asyncio

@@ -17,16 +17,23 @@ from caravan_shared.plumbing.reconciler import Turn
 
 log = get_logger(__name__)
 
+_AT_ONCE = 8  # calls; machines that boot together slow each other down
+
 
 class Rebooting:
     """The reboots of one turn."""
 
     def __init__(self, turn: Turn, ledger: Ledger, clouds: Mapping[str, Cloud]) -> None:
         self._turn, self._ledger, self._clouds = turn, ledger, clouds
+        self._few = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, names: Iterable[str]) -> float | None:
         """Make the calls; 0 where one was refused, so that its node has to be seen to at once."""
-        outcomes = await asyncio.gather(*(self._reboot(self._ledger.nodes[name]) for name in names))
+        works = [self._reboot(self._ledger.nodes[name]) for name in names]
+        outcomes = await asyncio.gather(*works, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
         return None if all(outcomes) else 0.0
 
     async def _reboot(self, node: Node) -> bool:
@@ -48,4 +55,5 @@ class Rebooting:
         assert node.machine_id
         if not isinstance(cloud, Rebootable):
             raise CloudRefused(cloud.name, "its machines cannot be rebooted")
-        await cloud.reboot(node.machine_id)
+        async with self._few:
+            await cloud.reboot(node.machine_id)
