@@ -1,12 +1,12 @@
 """Decide which nodes that health cannot reach are repaired: rebooted, or given up and so replaced. Pure.
 
 Unreachable for less than `repair_after_s`        wait; a verdict that changes meanwhile ends the matter
-too large a part of its set is Unreachable        hold, until a person retries (`breaker`)
-too large a part of its cloud's nodes is          hold, until fewer are or a person retries (`breaker`, `fleet`)
 health cannot judge the cluster at all            hold
 repair of the cluster or of all is switched off   hold, until it is switched on
+too large a part of its cloud's nodes is          hold, until fewer are or a person retries (`breaker`, `fleet`)
+too large a part of its set is Unreachable        hold, until a person retries (`breaker`)
 a control-plane or etcd node, out of its turn     hold (`turnstile`)
-a person asked to replace it, and it is dead      give it up at once; only the turnstile may object
+a person asked to replace it, and it is dead      give it up at once; only health and the turnstile may object
 otherwise                                         reboot it first where that may help (`reboot`), then give it up
 """
 
