@@ -1,4 +1,4 @@
-"""`caravan cluster replace-node`, `pause`, `resume` and `drain`: what keeps a cluster going, its size unchanged."""
+"""`caravan cluster replace-node`, `pause`, `repair` and others: what keeps a cluster going, its size unchanged."""
 
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from caravan_cli.outcome import settle, show, tell
 from caravan_cli.render import Output
 from caravan_cli.session import client
 from caravan_cli.views import Cluster
+from caravan_shared.contracts.spec import RepairMode
 
 FOREVER = "forever"
 
@@ -89,6 +90,23 @@ def resume(
         cluster = api.change(name, {"paused": False}, etag=api.cluster(name).etag)
         tell(f"Cluster {cluster.name} is resumed.")
         settle(api, cluster, output, wait=wait, timeout=timeout)
+
+
+def repair(
+    ctx: typer.Context,
+    name: options.Name,
+    mode: Annotated[RepairMode, typer.Argument(help="Whether silent nodes are repaired.", show_default=False)],
+    output: options.OutputForm = Output.TABLE,
+) -> None:
+    """Have nodes that health finds Unreachable rebooted and replaced by themselves, or left as they are.
+
+    Example:
+
+      caravan cluster repair demo off
+    """
+    cluster = _changed(ctx, name, {"repair": mode.value})
+    tell(f"Repair of nodes of cluster {cluster.name} is {mode.value}.")
+    show(cluster, output)
 
 
 def drain(

@@ -36,6 +36,10 @@ class UnknownMachineType(CloudError):
     """No such size."""
 
 
+class NotRunning(CloudError):
+    """Only a machine that runs can be rebooted."""
+
+
 @dataclass(frozen=True)
 class Ordered:
     """What is asked for: equal machines, one a name. Names need not be unique."""
@@ -130,13 +134,25 @@ class Cloud:
             return
         was_running = machine.running
         machine.powered_on = on
-        machine.rebooting = on and machine.state is MachineState.ACTIVE
-        if machine.rebooting:
-            machine.boots_at = self._scheduler.clock() + self.spread(self.settings.vm_boot_s)
-            self._scheduler.at(machine.boots_at, lambda: self._boot(machine))
+        if on:
+            self._boot_again(machine)
         self._store.save_machine(machine)
         if was_running:
             self._tell(self.when_stopped, machine)
+
+    def reboot(self, machine: Machine) -> None:
+        """Cut a running machine's power and switch it on again. Raises NotRunning."""
+        if not machine.running:
+            raise NotRunning(machine.name)
+        self._boot_again(machine)
+        self._store.save_machine(machine)
+        self._tell(self.when_stopped, machine)
+
+    def _boot_again(self, machine: Machine) -> None:
+        machine.rebooting = machine.state is MachineState.ACTIVE
+        if machine.rebooting:
+            machine.boots_at = self._scheduler.clock() + self.spread(self.settings.vm_boot_s)
+            self._scheduler.at(machine.boots_at, lambda: self._boot(machine))
 
     def spread(self, seconds: float) -> float:
         """A latency around its mean, by the jitter."""

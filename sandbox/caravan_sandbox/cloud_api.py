@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from caravan_sandbox.cloud import Cloud, Ordered, QuotaExceeded, UnknownMachineType
+from caravan_sandbox.cloud import Cloud, NotRunning, Ordered, QuotaExceeded, UnknownMachineType
 from caravan_sandbox.console import CommandFailed, Console, NotReachable
 from caravan_sandbox.faults import Fault, FaultKind, Faults
-from caravan_sandbox.kube.times import timestamp
+from caravan_sandbox.kube.times import micro_timestamp, timestamp
 from caravan_sandbox.machines import MACHINE_TYPES, Machine
 from caravan_sandbox.store import Store
 
@@ -58,6 +58,10 @@ class _PowerOfMany(_Power):
     ids: list[str]
 
 
+class _Reboot(_Body):
+    id: str
+
+
 class _Fault(BaseModel):
     model_config = ConfigDict(extra="allow")
     kind: FaultKind
@@ -93,6 +97,7 @@ class CloudApi:
                 web.get("/v1/machines", self._list),
                 web.post("/v1/machines/delete", self._delete),
                 web.post("/v1/machines/power", self._power_many),
+                web.post("/v1/machines/reboot", self._reboot),
                 web.post("/v1/machines/{id}/commands", self._command),
                 web.post("/v1/machines/{id}/power", self._power),
                 web.post("/v1/faults", self._order_fault),
@@ -198,6 +203,21 @@ class CloudApi:
         self._store.flush()
         return _answer({}, 202)
 
+    async def _reboot(self, request: web.Request) -> web.StreamResponse:
+        machine = self._cloud.machines.get((await _read(request, _Reboot)).id)
+        if machine is None:
+            raise _unknown()
+        if self._faults.take(FaultKind.MACHINE_LOCKED, name=machine.name):
+            raise ApiError(409, "locked", "simulated fault: the machine is locked")
+        try:
+            self._cloud.reboot(machine)
+        except NotRunning as error:
+            raise ApiError(409, "not_running", f"{error} does not run") from error
+        self._store.flush()
+        if self._faults.take(FaultKind.REBOOT_LOST_REPLY, name=machine.name):
+            _hang_up(request)
+        return _answer(_told(machine), 202)
+
     async def _order_fault(self, request: web.Request) -> web.StreamResponse:
         fault = await _read(request, _Fault)
         where = {name: str(value) for name, value in (fault.model_extra or {}).items()}
@@ -214,7 +234,7 @@ class CloudApi:
     def _machine(self, request: web.Request) -> Machine:
         machine = self._cloud.machines.get(request.match_info["id"])
         if machine is None:
-            raise ApiError(404, "no_such_machine", "there is no such machine")
+            raise _unknown()
         return machine
 
 
@@ -227,6 +247,7 @@ def _told(machine: Machine) -> dict[str, Any]:
         "tags": machine.tags,
         "machine_type": machine.machine_type,
         "created_at": timestamp(machine.created_at),
+        "boots_at": micro_timestamp(machine.boots_at),
         "fault": machine.fault,
         "powered_on": machine.powered_on,
         "running": machine.running,
@@ -249,6 +270,10 @@ def _answer(body: dict[str, Any], status: int = 200) -> web.Response:
 
 def _unavailable() -> ApiError:
     return ApiError(503, "unavailable", "simulated fault: the cloud is not available")
+
+
+def _unknown() -> ApiError:
+    return ApiError(404, "no_such_machine", "there is no such machine")
 
 
 def _hang_up(request: web.Request) -> None:

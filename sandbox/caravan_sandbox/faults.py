@@ -5,6 +5,8 @@
 | `api_503` | any cloud call is answered 503 with Retry-After, nothing done | |
 | `create_error` | a create is answered 503, nothing made | |
 | `create_lost_reply` | a create is done, then the connection drops | |
+| `reboot_lost_reply` | a reboot is done, then the connection drops | `name` |
+| `machine_locked` | a reboot is answered 409, nothing done | `name` |
 | `machine_error` | a machine ends in state error | `name` |
 | `command_error` | a console command is answered 422 | `machine`, `command` |
 | `apiserver_hang` | the kube-apiserver accepts a request and never answers | `address`, `machine`, `endpoint` |
@@ -25,6 +27,8 @@ class FaultKind(StrEnum):
     API_503 = "api_503"
     CREATE_ERROR = "create_error"
     CREATE_LOST_REPLY = "create_lost_reply"
+    REBOOT_LOST_REPLY = "reboot_lost_reply"
+    MACHINE_LOCKED = "machine_locked"
     MACHINE_ERROR = "machine_error"
     COMMAND_ERROR = "command_error"
     APISERVER_HANG = "apiserver_hang"

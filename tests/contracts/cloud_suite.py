@@ -13,9 +13,11 @@ import pytest
 from caravan_provisioner.clouds.base import (
     Cloud,
     CloudMachineState,
+    CloudRefused,
     Machine,
     MachineBatch,
     Owner,
+    Rebootable,
     Stoppable,
     UnknownMachineType,
 )
@@ -121,6 +123,23 @@ class CloudSuite:
         }
         await cloud.start(ids)
 
+    async def test_machine_is_rebooted_at_its_address_and_one_that_is_gone_is_refused_where_the_cloud_can(
+        self, cloud: Cloud, installation: str
+    ) -> None:
+        if not isinstance(cloud, Rebootable):
+            pytest.skip("this cloud cannot reboot machines")
+        await cloud.create(self.batch(installation, 1))
+        (before,) = await self.until(cloud, installation, lambda all_of: _are(all_of, CloudMachineState.ACTIVE))
+        await cloud.reboot(before.id)
+        (after,) = await self.until(
+            cloud,
+            installation,
+            lambda all_of: _are(all_of, CloudMachineState.ACTIVE) and _is_touched_since(all_of[0], before),
+        )
+        assert (after.id, after.name, after.address) == (before.id, before.name, before.address)
+        with pytest.raises(CloudRefused):
+            await cloud.reboot(str(uuid4()))
+
     async def test_unknown_machine_type_is_an_error_of_its_own_and_makes_nothing(
         self, cloud: Cloud, installation: str
     ) -> None:
@@ -136,6 +155,11 @@ class CloudSuite:
 
 def _are(machines: Sequence[Machine], state: CloudMachineState) -> bool:
     return all(machine.state is state for machine in machines)
+
+
+def _is_touched_since(machine: Machine, before: Machine) -> bool:
+    """Whether the cloud tells that it did something to the machine, where it tells such things at all."""
+    return before.touched_at is None or (machine.touched_at is not None and machine.touched_at > before.touched_at)
 
 
 async def eventually(

@@ -21,6 +21,7 @@ VERSION, OLDER = "1.34.2", "1.33.13"
 
 PROMPT = {
     "CARAVAN_PROVISIONER_REPAIR_AFTER_S": "20",
+    "CARAVAN_PROVISIONER_REBOOT_WAIT_S": "0",
     "CARAVAN_BOOTSTRAPPER_GRACE_S": "5",
 }
 """Settings that leave a test's time to what it tests."""

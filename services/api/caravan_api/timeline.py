@@ -13,7 +13,7 @@ from typing import Any
 
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
-from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.contracts.spec import ClusterSpec, RepairMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ def change_sentence(user: str, before: ClusterSpec, after: ClusterSpec) -> str:
     """Who changed what of a cluster's spec, in a sentence."""
     if before.model_copy(update={"paused": after.paused}) == after:
         return f"{user} {'paused' if after.paused else 'resumed'} the cluster"
+    if before.model_copy(update={"repair": after.repair}) == after:
+        return (
+            f"{user} switched repair of the cluster's nodes {'off' if after.repair is RepairMode.OFF else 'on again'}"
+        )
     paused = ", which stays paused" if before.paused and after.paused else ""
     return f"{user} changed the cluster: {after.node_count()} nodes with Kubernetes {after.version}{paused}"
 

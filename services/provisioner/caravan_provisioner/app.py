@@ -8,6 +8,7 @@ from caravan_provisioner.clouds import make_clouds
 from caravan_provisioner.clouds.static import StaticCloud
 from caravan_provisioner.custody import Custody, handed_back
 from caravan_provisioner.desk import MachineDesk
+from caravan_provisioner.fleet import Fleet
 from caravan_provisioner.installation import Installation
 from caravan_provisioner.offers import Crier
 from caravan_provisioner.reconcile import Provisioning
@@ -55,7 +56,9 @@ def build(settings: Settings) -> Service:
     async def ask_user_data(question: AskUserData) -> UserData:
         return await service.ask(question, UserData)
 
-    provisioning = Provisioning(sites, installation.id, ask_user_data, settings)
+    provisioning = Provisioning(
+        sites, installation.id, ask_user_data, Fleet(service.db, service.clock, settings), settings
+    )
     crier = Crier(sites.values(), service.db, service.clock, settings)
 
     async def look_again(cloud: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.node_set import SetStep
 from caravan_provisioner.nodes import GONE, Node, SetProgress
-from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.plan import Outlook, Plan, Wanted
 from caravan_provisioner.repair import repair
 from caravan_provisioner.turnstile import Turnstile
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet
@@ -24,6 +24,7 @@ def decide(
     *,
     max_batch: int,
     new_batch: Callable[[], str],
+    outlook: Outlook = Outlook(),
 ) -> Plan:
     """The next step for every set of `wanted`, and for sets it no longer has; `new_batch` makes unused batch names."""
     plan = Plan({node.name: _held_by_observation(node) for node in nodes}, dict(sets))
@@ -32,7 +33,7 @@ def decide(
         return plan
     turnstile = Turnstile(plan, wanted)
     for members in _by_set(plan).values():
-        repair(members, wanted, plan, turnstile, now, limits)
+        repair(members, wanted, plan, turnstile, outlook, now, limits)
     by_set = _by_set(plan)
     specs = {node_set.name: node_set for node_set in wanted.spec.node_sets()}
     for name, members in by_set.items():

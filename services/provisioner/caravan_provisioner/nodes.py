@@ -53,6 +53,12 @@ class Node:
     """What health believes of it, why, and since when."""
     verdict_reason: str | None = None
     verdict_since: datetime | None = None
+    reboot_asked_at: datetime | None = None
+    """When the cloud was last asked to reboot its machine."""
+    rebooted_at: datetime | None = None
+    """When it said that it does, or was seen to have. Neither this nor `reboot_refused`: nobody can tell."""
+    reboot_refused: str | None = None
+    """Why it did not."""
     reason: str | None = None
     who_can_fix: WhoCanFix | None = None
     said: MachineState | None = None
@@ -90,9 +96,19 @@ class Node:
         )
 
     @property
+    def is_silent(self) -> bool:
+        """It ought to run, and health cannot reach it."""
+        return self.state is MachineState.READY and self.verdict is Verdict.UNREACHABLE
+
+    @property
     def is_well(self) -> bool:
         """A member that runs, and that nobody has reason to doubt."""
         return self.is_member and self.state is MachineState.READY and not self.is_dead
+
+    @property
+    def reboot_is_open(self) -> bool:
+        """The cloud was asked to reboot its machine, and nobody can tell whether it did."""
+        return self.reboot_asked_at is not None and self.rebooted_at is None and self.reboot_refused is None
 
     @property
     def prefix(self) -> str:

@@ -9,6 +9,7 @@ from caravan_provisioner.breaker import vanished_too_many
 from caravan_provisioner.clouds.base import CloudMachineState, Machine
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node
+from caravan_provisioner.reboot import is_rebooting
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MachineState
@@ -150,15 +151,29 @@ class _Look:
             node = replace(node, virtual_ip=machine.virtual_ip, said=None)
         if node.state not in _MADE:
             return node
-        if machine.state is CloudMachineState.ERROR or self._stopped_by_itself(machine):
+        node = self._settle_reboot(node, machine)
+        if machine.state is CloudMachineState.ERROR or self._stopped_by_itself(node, machine):
             return node.failed(machine.fault or "the cloud reports an error", WhoCanFix.OPERATOR, self.taken_at)
         if node.state is MachineState.CREATING and self._can_be_reached(node, machine):
             ready = node.to(MachineState.READY, self.taken_at)
             return replace(ready, address=machine.address, ssh_port=machine.ssh_port, ready_at=self.taken_at)
         return self._check_building(node, machine.fault)
 
-    def _stopped_by_itself(self, machine: Machine) -> bool:
-        return machine.state is CloudMachineState.STOPPED and machine.fault is not None and not self.rests
+    def _settle_reboot(self, node: Node, machine: Machine) -> Node:
+        """A reboot that was asked for and never answered was carried out if the cloud has touched the machine since.
+
+        If not, it is asked for again. Where a cloud cannot tell, it counts as carried out.
+        """
+        asked_at, settle = node.reboot_asked_at, timedelta(seconds=self.limits.settle_s)
+        if asked_at is None or not node.reboot_is_open or self.taken_at < asked_at + settle:
+            return node
+        if machine.touched_at is None or machine.touched_at >= asked_at - settle:  # its clock is another one
+            return replace(node, rebooted_at=asked_at)
+        return replace(node, reboot_asked_at=None)
+
+    def _stopped_by_itself(self, node: Node, machine: Machine) -> bool:
+        is_meant = self.rests or is_rebooting(node, self.taken_at, self.limits)
+        return machine.state is CloudMachineState.STOPPED and machine.fault is not None and not is_meant
 
     def _can_be_reached(self, node: Node, machine: Machine) -> bool:
         is_known = bool(node.host_keys) or not self.needs_host_keys

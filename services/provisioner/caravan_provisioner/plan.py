@@ -1,5 +1,6 @@
 """What is wanted of a cluster, and what is decided about it. Values that `decide` works with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -32,6 +33,16 @@ class Wanted:
         return bool(self.retried_at and trouble_since and trouble_since <= self.retried_at)
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the clouds under a cluster allow just now."""
+
+    rebootable: frozenset[str] = frozenset()
+    """Names of nodes whose machines run, as their cloud lists them, and can be rebooted."""
+    storms: Mapping[str, str] = field(default_factory=dict)
+    """Clouds so many of whose nodes are silent that none is repaired, each with the sentence that says so."""
+
+
 @dataclass(slots=True)
 class Plan:
     """What follows: nodes and sets as they shall be, and whose machines to delete."""
@@ -40,6 +51,8 @@ class Plan:
     sets: dict[str, SetProgress]
     delete: list[str] = field(default_factory=list)
     """Ids of machines."""
+    reboots: list[str] = field(default_factory=list)
+    """Names of nodes whose machines to reboot."""
     calls: int = 0
     """Create calls planned."""
     look_again_at: datetime | None = None
@@ -55,6 +68,11 @@ class Plan:
     def hold(self, node: Node, reason: str) -> None:
         """Note why a node stays that ought to go."""
         self.nodes[node.name] = replace(node, held=reason)
+
+    def reboot(self, node: Node, now: datetime) -> None:
+        """Have a node's machine rebooted."""
+        self.reboots.append(node.name)
+        self.nodes[node.name] = replace(node, reboot_asked_at=now, rebooted_at=None, reboot_refused=None)
 
     def look_again(self, at: datetime) -> None:
         """Come back no later than `at`."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from caravan_provisioner.clouds.base import Capabilities, Cloud, CloudMachineState, CloudRefused, Stoppable
+from caravan_provisioner.clouds.base import Capabilities, Cloud, CloudMachineState, CloudRefused, Rebootable, Stoppable
 from caravan_provisioner.creation import AskForUserData, Creation, unasked
 from caravan_provisioner.decide import decide, decide_deletion
 from caravan_provisioner.errors import CloudChanged, CloudsApart, UnknownCloud
+from caravan_provisioner.fleet import Fleet
 from caravan_provisioner.inventory import Listing
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
 from caravan_provisioner.observe import Observation, observe
-from caravan_provisioner.plan import Plan
+from caravan_provisioner.plan import Outlook, Plan
 from caravan_provisioner.power import power_step
+from caravan_provisioner.rebooting import Rebooting
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site
 from caravan_shared.contracts.facts import Connection
@@ -50,9 +52,11 @@ class Provisioning:
         sites: Mapping[str, Site],
         installation: Callable[[], Awaitable[str]],
         ask: AskForUserData,
+        fleet: Fleet,
         settings: Settings,
     ) -> None:
         self._sites, self._installation, self._ask, self._settings = sites, installation, ask, settings
+        self._fleet = fleet
 
     async def reconcile(self, turn: Turn) -> float | None:
         """One turn; returns when to look again."""
@@ -80,17 +84,18 @@ class Provisioning:
         ledger.connection = sites[0].cloud.capabilities.connection
         seen = await self._look(sites, turn, ledger, adopting=True)
         most = min(site.cloud.capabilities.max_batch for site in sites)
-        plan = self._decide(ledger, seen.nodes, turn.now(), most)
+        plan = self._decide(ledger, seen.nodes, turn.now(), most, await self._outlook(sites, seen))
         await ledger.record(plan.nodes.values(), plan.sets.values())
         if ledger.rests:
             await _delete_machines(sites, plan, seen)
             return await self._set_power(sites, turn, ledger, seen)
         if ledger.spec.paused:
             return _watch(sites, ledger, turn.now())
+        reboots = await Rebooting(turn, ledger, {site.cloud.name: site.cloud for site in sites}).run(plan.reboots)
         await _delete_machines(sites, plan, seen)
         by_name = {site.cloud.name: site for site in sites}
-        wait = await Creation(turn, ledger, by_name, await self._installation(), self._ask).run()
-        return _soonest(wait, _due(plan, turn.now()), _watch(sites, ledger, turn.now()))
+        creates = await Creation(turn, ledger, by_name, await self._installation(), self._ask).run()
+        return _soonest(reboots, creates, _due(plan, turn.now()), _watch(sites, ledger, turn.now()))
 
     async def _set_power(self, sites: list[Site], turn: Turn, ledger: Ledger, seen: _Seen) -> float | None:
         """Have the machines stopped or started that are not as they shall be, and tell how far that is."""
@@ -114,7 +119,17 @@ class Provisioning:
         await _delete_machines(sites, plan, seen)
         return _watch(sites, ledger, turn.now()) if ledger.remaining() else None
 
-    def _decide(self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int) -> Plan:
+    async def _outlook(self, sites: Iterable[Site], seen: _Seen) -> Outlook:
+        if not any(node.is_silent for node in seen.nodes):
+            return Outlook()
+        clouds = {site.cloud.name for site in sites if isinstance(site.cloud, Rebootable)}
+        running = [node for node in seen.nodes if seen.states.get(node.machine_id or "") is CloudMachineState.ACTIVE]
+        rebootable = frozenset(node.name for node in running if node.cloud in clouds)
+        return Outlook(rebootable, await self._fleet.storms())
+
+    def _decide(
+        self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int, outlook: Outlook = Outlook()
+    ) -> Plan:
         taken = {node.batch for node in ledger.nodes.values()}
         return decide(
             ledger.wanted(),
@@ -124,6 +139,7 @@ class Provisioning:
             self._settings,
             max_batch=max_batch,
             new_batch=lambda: _new_batch(taken),
+            outlook=outlook,
         )
 
     async def _look(self, sites: list[Site], turn: Turn, ledger: Ledger, *, adopting: bool) -> _Seen:
@@ -166,7 +182,9 @@ class Provisioning:
         if not live:
             # Machines may be there that a lost store knew: look once before the first create, and for a last time.
             return max(ledger.cluster.heard_at, now - site.inventory.interval())
-        is_calm = not any(node.state in _UNSETTLED or node.missing_since for node in live)
+        is_calm = not any(
+            node.state in _UNSETTLED or node.missing_since or node.reboot_is_open or node.is_dead for node in live
+        )
         if ledger.deleting or ledger.changes_power or not is_calm:
             return now - site.inventory.interval()
         return now - timedelta(seconds=self._settings.calm_listing_s)
@@ -227,7 +245,10 @@ async def _switch(cloud: Cloud, ids: list[str], *, on: bool) -> None:
 def _watch(sites: list[Site], ledger: Ledger, now: datetime) -> float | None:
     """When a newer listing is worth taking, if anything of the cluster is on its way."""
     on_its_way = ledger.deleting or any(
-        node.state in (MachineState.CREATING, MachineState.DELETING) or node.asked_at or node.missing_since
+        node.state in (MachineState.CREATING, MachineState.DELETING)
+        or node.asked_at
+        or node.missing_since
+        or node.reboot_is_open
         for node in ledger.nodes.values()
         if node.state not in (MachineState.REMOVED, MachineState.FAILED, MachineState.LEAVING)
     )

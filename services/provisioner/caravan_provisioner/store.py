@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import JSON, BigInteger, bindparam, delete, insert, update
+from sqlalchemy import JSON, BigInteger, bindparam, case, delete, func, insert, update
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import exists as sql_exists
 from sqlalchemy import select as sql_select
@@ -104,6 +104,9 @@ class NodeRow(Table, table=True):
     missing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ready_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reboot_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    rebooted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reboot_refused: str | None = None
     reason: str | None = None
     who_can_fix: str | None = None
     said: str | None = None
@@ -181,8 +184,9 @@ _NODE_KEY = ("cluster_id", "name")
 _HEARD = ("joined_at", "verdict", "verdict_reason", "verdict_since")
 _NOT_OURS = {*_NODE_KEY, "drained_at", *_HEARD}
 _OWN_NODE_COLUMNS = [field.name for field in fields(Node) if field.name not in _NOT_OURS]
+_SAME_NODE = (_NODES.c.cluster_id == _NEWS.c.cluster_id) & (_NODES.c.name == _NEWS.c.name)
 _NODES_WITH_NEWS = sql_select(_NODES, *(_NEWS.c[name] for name in _HEARD)).select_from(
-    _NODES.outerjoin(_NEWS, (_NODES.c.cluster_id == _NEWS.c.cluster_id) & (_NODES.c.name == _NEWS.c.name))
+    _NODES.outerjoin(_NEWS, _SAME_NODE)
 )
 _INSERT_NODE = insert(_NODES)
 _UPDATE_NODE = (
@@ -271,6 +275,19 @@ async def installation(tx: AsyncSession) -> str:
     """This installation's id, made at the first call ever."""
     await upsert(tx, Installation, [{"row": 1, "installation": str(uuid4())}], key=("row",), update=())
     return (await tx.exec(select(Installation.installation))).one()
+
+
+async def count_silent(session: AsyncSession) -> list[tuple[str, int, int]]:
+    """For each cloud: its name, how many nodes health cannot reach, and of how many. What sleeps is not counted."""
+    is_silent = case((_NEWS.c.verdict == Verdict.UNREACHABLE.value, 1), else_=0)
+    awake = select(Cluster.cluster_id).where(~col(Cluster.asleep))
+    rows = await (await session.connection()).execute(
+        sql_select(_NODES.c.cloud, func.sum(is_silent), func.count())
+        .select_from(_NODES.outerjoin(_NEWS, _SAME_NODE))
+        .where(_NODES.c.state == MachineState.READY.value, _NODES.c.cluster_id.in_(awake))
+        .group_by(_NODES.c.cloud)
+    )
+    return [(cloud, int(silent), of) for cloud, silent, of in rows]
 
 
 async def clusters_known(session: AsyncSession) -> tuple[set[UUID], set[UUID]]:

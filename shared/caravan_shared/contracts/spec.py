@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from caravan_shared.contracts.addresses import IPAddress, IPNetwork
 from caravan_shared.contracts.cluster_oidc import Oidc
@@ -42,6 +42,23 @@ class Role(StrEnum):
     CONTROL_PLANE = "control-plane"
     ETCD = "etcd"
     WORKER = "worker"
+
+
+class RepairMode(StrEnum):
+    """What becomes of nodes that health finds Unreachable for long."""
+
+    AUTO = "auto"
+    """They are rebooted and replaced."""
+    OFF = "off"
+    """They are left as they are; a person may name those to replace."""
+
+
+def _off_as_yaml_reads_it(value: Any) -> Any:
+    """A bare `off` is `false` in YAML 1.1, which is what most tools read."""
+    return RepairMode.OFF if value is False else value
+
+
+Repair = Annotated[RepairMode, BeforeValidator(_off_as_yaml_reads_it)]
 
 
 class Topology(StrEnum):
@@ -172,6 +189,10 @@ class ClusterSpec(SpecModel):
     tuning: Tuning | None = Field(None, description="Values that win over those chosen by the cluster's size.")
     maintenance: Maintenance = Field(
         Maintenance(), description="When upgrades and the renewal of certificates may begin."
+    )
+    repair: Repair = Field(
+        RepairMode.AUTO,
+        description="`off`: nodes that health finds Unreachable are neither rebooted nor replaced by themselves.",
     )
     paused: bool = Field(False, description="Nothing new is started on the cluster; what runs comes to its end.")
 

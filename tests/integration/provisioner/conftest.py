@@ -69,6 +69,11 @@ class Sandbox:
         async with self.http.post("/v1/machines/power", json={"ids": ids, "on": on}) as response:
             response.raise_for_status()
 
+    async def reboots(self) -> int:
+        """How many were asked for, whatever came of them."""
+        async with self.http.get("/v1/calls") as response:
+            return int((await response.json()).get("POST /v1/machines/reboot", 0))
+
     async def delete(self, *ids: str) -> None:
         async with self.http.post("/v1/machines/delete", json={"ids": ids}) as response:
             response.raise_for_status()
@@ -290,6 +295,7 @@ def settings(nats_server: NatsServer, sandbox: Sandbox, tmp_path: Path) -> Setti
         calm_listing_s=0.2,
         backoff_s=0.1,
         repair_after_s=1,
+        reboot_wait_s=0,
         attempts=2,
         resync_every_s=0.5,
         lease_s=3,

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from tests.integration.provisioner.conftest import Asker, Sandbox
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
 
+from caravan_provisioner.settings import Settings
 from caravan_shared.contracts.events import NodesFailed, NodesLeaving, NodesReady, NodesRemoved, NodesRepairHeld
 from caravan_shared.contracts.facts import ReadyNode
 from caravan_shared.contracts.states import Verdict
@@ -67,6 +68,22 @@ async def test_too_many_at_once_are_held_and_told_until_a_person_retries(asker: 
     await asker.until_told(NodesFailed, lambda events: names(events) == {node.name for node in lost})
     lifted = await asker.until_told(NodesRepairHeld, lambda events: len(events) > 1)
     assert {node.reason for node in lifted[-1].nodes} == {""}
+
+
+async def test_storm_over_many_clusters_holds_each_of_them_until_it_is_over(around: Around, settings: Settings) -> None:
+    provisioner = Provisioner(around, settings.model_copy(update={"repair_cloud_nodes": 1, "repair_after_s": 2}))
+    async with provisioner.running() as service:
+        askers = [provisioner.asker(service) for _ in range(2)]
+        lost = [(await joined(asker, workers=3))["workers"][0] for asker in askers]
+        for asker, node in zip(askers, lost, strict=True):
+            await asker.judge(Verdict.UNREACHABLE, node)
+        for asker, node in zip(askers, lost, strict=True):
+            (held, *_) = await asker.until_told(NodesRepairHeld)
+            assert [each.name for each in held.nodes] == [node.name]
+            assert "more than 20% of all nodes on cloud sandbox" in held.nodes[0].reason
+        await askers[0].judge(Verdict.HEALTHY, lost[0])
+        assert names(await askers[1].until_told(NodesFailed)) == {lost[1].name}
+        assert await askers[0].told(NodesFailed) == []
 
 
 async def test_paused_cluster_gets_and_loses_nothing_until_it_is_resumed(sandbox: Sandbox, asker: Asker) -> None:

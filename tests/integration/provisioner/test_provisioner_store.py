@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.clock import ManualClock
 
 from caravan_provisioner import handlers, store
 from caravan_provisioner.app import MIGRATIONS
+from caravan_provisioner.fleet import Fleet
+from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node, SetProgress
 from caravan_shared.contracts.events import (
     ClusterDeleted,
@@ -182,3 +185,41 @@ async def test_newest_announcement_says_which_nodes_are_to_be_replaced(db: Datab
     async with db.reading() as session:
         cluster = await session.get_one(store.Cluster, CLUSTER)
     assert (cluster.replacing, cluster.retried_at) == (["b"], NOW + timedelta(seconds=3))
+
+
+async def _running(db: Database, cloud: str, *silent: bool, cluster_id: UUID, asleep: bool = False) -> None:
+    """A cluster with a node that runs for each of `silent`, whom health finds Unreachable or has not judged."""
+    running = [
+        replace(node, cluster_id=cluster_id, cloud=cloud, state=MachineState.READY) for node in nodes(len(silent))
+    ]
+    said = tuple(
+        NodeVerdict(name=node.name, verdict=Verdict.UNREACHABLE, reason="no word", since=NOW)
+        for node, is_silent in zip(running, silent, strict=True)
+        if is_silent
+    )
+    wanted = requested(1).model_copy(update={"cluster_id": cluster_id, "asleep": asleep})
+    async with db.transaction() as tx:
+        await handlers.cluster_requested(heard(wanted), tx)
+        await store.save_nodes(tx, {}, [*running, replace(running[0], name="on-its-way", state=MachineState.CREATING)])
+        if said:
+            await handlers.nodes_health_changed(heard(NodesHealthChanged(cluster_id=cluster_id, nodes=said)), tx)
+
+
+async def test_silent_nodes_are_counted_over_all_clusters_that_are_awake(db: Database) -> None:
+    await _running(db, "east", True, False, False, cluster_id=UUID(int=1))
+    await _running(db, "east", True, cluster_id=UUID(int=2))
+    await _running(db, "east", True, True, cluster_id=UUID(int=3), asleep=True)
+    await _running(db, "west", False, cluster_id=UUID(int=4))
+    async with db.reading() as session:
+        assert sorted(await store.count_silent(session)) == [("east", 2, 4), ("west", 0, 1)]
+
+
+async def test_many_clusters_in_a_storm_are_answered_from_one_count(db: Database) -> None:
+    clock, limits = ManualClock(NOW), Limits(repair_cloud_nodes=1)
+    fleet = Fleet(db, clock, limits)
+    await _running(db, "east", True, cluster_id=UUID(int=1))
+    assert await fleet.storms() == {}
+    await _running(db, "east", True, cluster_id=UUID(int=2))
+    assert await fleet.storms() == {}, "counted just now"
+    clock.advance(limits.repair_after_s / 10)
+    assert list(await fleet.storms()) == ["east"]

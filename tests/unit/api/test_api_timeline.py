@@ -48,6 +48,8 @@ def test_node_that_nothing_holds_any_more_is_no_news() -> None:
     [
         ({}, {"paused": True}, "alice paused the cluster"),
         ({"paused": True}, {}, "alice resumed the cluster"),
+        ({}, {"repair": "off"}, "alice switched repair of the cluster's nodes off"),
+        ({"repair": "off"}, {"repair": "auto"}, "alice switched repair of the cluster's nodes on again"),
         ({}, {"version": "1.35.1"}, "alice changed the cluster: 3 nodes with Kubernetes 1.35.1"),
         ({"paused": True}, {"paused": True, "workers": []}, "1 nodes with Kubernetes 1.34.2, which stays paused"),
     ],

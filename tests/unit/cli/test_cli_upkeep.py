@@ -62,6 +62,7 @@ def test_replacing_that_waits_ends_when_the_node_is_gone_and_its_set_is_full(api
     [
         (("pause", "demo"), {"paused": True}),
         (("resume", "demo"), {"paused": False}),
+        (("repair", "demo", "off"), {"repair": "off"}),
         (("drain", "demo", "--drain-timeout", "60"), {"drain": {"timeout_s": 60}}),
         (("drain", "demo", "--no-force-drain"), {"drain": {"force": False}}),
         (("upgrade", "demo", "1.35.1", "--force-drain"), {"version": "1.35.1", "drain": {"force": True}}),

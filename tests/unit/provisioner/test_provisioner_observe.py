@@ -73,6 +73,29 @@ def test_machine_that_stopped_by_itself_fails_its_node_unless_its_cluster_sleeps
     assert only(asleep).state is MachineState.READY
 
 
+def test_machine_that_stands_still_for_its_reboot_does_not_fail_its_node_unless_it_stays_so() -> None:
+    stopped = replace(ACTIVE, state=CloudMachineState.STOPPED, fault="its container stopped with exit code 1")
+    rebooting = replace(READY, reboot_asked_at=NOW)
+    assert only(look([rebooting], [stopped])).state is MachineState.READY
+    assert only(look([rebooting], [stopped], LIMITS.reboot_wait_s)).state is MachineState.FAILED
+    assert only(look([replace(rebooting, reboot_refused="locked")], [stopped])).state is MachineState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("touched_s", "asked_at", "rebooted_at"),
+    [(1, NOW, NOW), (-LIMITS.settle_s, NOW, NOW), (-LIMITS.settle_s - 1, None, None), (None, NOW, NOW)],
+    ids=["touched since", "by a clock that is late", "untouched", "the cloud cannot tell"],
+)
+def test_reboot_without_an_answer_is_asked_for_again_only_where_the_machine_is_untouched(
+    touched_s: float | None, asked_at: datetime | None, rebooted_at: datetime | None
+) -> None:
+    asked = replace(READY, reboot_asked_at=NOW)
+    machine = replace(ACTIVE, touched_at=None if touched_s is None else later(touched_s))
+    assert only(look([asked], [machine], LIMITS.settle_s - 1)) == asked, "the call may still be on its way"
+    node = only(look([asked], [machine], LIMITS.settle_s))
+    assert (node.reboot_asked_at, node.rebooted_at) == (asked_at, rebooted_at)
+
+
 def test_machine_that_somebody_switched_off_is_left_to_healths_judgement() -> None:
     assert only(look([READY], [replace(ACTIVE, state=CloudMachineState.STOPPED)])).state is MachineState.READY
 

@@ -64,6 +64,7 @@ def listed(**more: Any) -> dict[str, Any]:
         "flavor": {"original_name": "m1.small"},
         "metadata": batch(1).owner.tags() | {"caravan-machine-type": "small"},
         "created": "2026-05-01T11:59:00Z",
+        "updated": "2026-05-01T12:00:00Z",
     }
     return server | more
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caravan_provisioner.breaker import storm_sentence
 from caravan_provisioner.decide import decide
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import GONE, Node, SetProgress
-from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.plan import Outlook, Plan, Wanted
 from caravan_provisioner.telling import told
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.spec import ClusterSpec, Role
+from caravan_shared.contracts.spec import ClusterSpec, RepairMode, Role
 from caravan_shared.contracts.states import MachineState, Verdict
 
 CLUSTER = UUID(int=1)
@@ -71,6 +72,7 @@ def wanted(
         "control_plane": {"count": control_plane},
         "workers": [{"count": workers}] if workers else [],
         "paused": changes.pop("paused", False),
+        "repair": changes.pop("repair", "auto"),
     }
     if etcd:
         spec["etcd"] = {"count": etcd}
@@ -84,6 +86,7 @@ class World:
         self.nodes = {node.name: node for node in nodes}
         self.sets: dict[str, SetProgress] = {}
         self.now = at
+        self.outlook = Outlook()
         self._batches = count()
 
     def step(self, wants: Wanted) -> Plan:
@@ -95,6 +98,7 @@ class World:
             LIMITS,
             max_batch=100,
             new_batch=lambda: f"b{next(self._batches):03d}",
+            outlook=self.outlook,
         )
         self.nodes = {name: told(each) for name, each in plan.nodes.items()}
         self.sets = plan.sets
@@ -210,6 +214,133 @@ def test_nothing_is_given_up_while_health_cannot_judge_the_cluster_or_it_is_paus
     assert "cannot judge" in world.held("w-1")
     world.step(wanted(3, paused=True))
     assert world.state("w-1") is MachineState.READY
+
+
+@pytest.mark.parametrize(
+    ("silent", "of", "is_storm"),
+    [(5, 5, False), (6, 6, True), (6, 30, False), (7, 30, True), (200, 1000, False), (201, 1000, True), (0, 0, False)],
+)
+def test_cloud_is_in_a_storm_when_more_than_a_share_of_all_its_nodes_is_silent_and_more_than_a_few(
+    silent: int, of: int, is_storm: bool
+) -> None:
+    sentence = storm_sentence("east", silent, of, LIMITS)
+    assert ("more than 20% of all nodes on cloud east" in (sentence or "")) is is_storm
+
+
+def test_storm_on_its_cloud_holds_a_node_until_it_is_over_or_a_person_lets_it_go() -> None:
+    world = World(node("cp-1"), *workers(3, 1, **UNREACHABLE, cloud="east"))
+    world.outlook = Outlook(frozenset({"w-1"}), {"east": "a storm"})
+    assert (world.step(wanted(3)).reboots, world.held("w-1")) == ([], "a storm")
+    elsewhere, seen, asked = (World(*world.nodes.values()) for _ in range(3))
+    elsewhere.outlook = Outlook(storms={"west": "a storm"})
+    seen.outlook = asked.outlook = Outlook(storms={"east": "a storm"})
+    elsewhere.step(wanted(3))
+    seen.step(wanted(3, retried_at=LONG_AGO))
+    asked.step(wanted(3, replacing=["w-1"]))
+    assert [each.state("w-1") for each in (elsewhere, seen, asked)] == [MachineState.FAILED] * 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "spec", "says"),
+    [
+        (LIMITS.model_copy(update={"repair": RepairMode.OFF}), "auto", "CARAVAN_PROVISIONER_REPAIR=auto"),
+        (LIMITS, "off", "its spec's `repair: auto`"),
+    ],
+    ids=["of all clusters", "of this one"],
+)
+def test_switched_off_repair_holds_a_node_unless_a_person_names_it(
+    limits: Limits, spec: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.LIMITS", limits)
+    world = silent()
+    assert world.step(wanted(3, repair=spec, retried_at=NOW)).reboots == []
+    assert says in world.held("w-1")
+    world.step(wanted(3, repair=spec, replacing=["w-1"]))
+    assert world.state("w-1") is MachineState.FAILED
+
+
+# --- by a reboot first ---
+
+
+def silent(seconds: float = 0, **changes: Any) -> World:
+    """A cluster whose `w-1` is due for repair, and that many seconds later; its cloud can reboot machines."""
+    world = World(node("cp-1"), *workers(3, 1, **UNREACHABLE, **changes), at=NOW + timedelta(seconds=seconds))
+    world.outlook = Outlook(rebootable=frozenset(world.nodes))
+    return world
+
+
+def test_silent_node_is_rebooted_once_and_replaced_only_if_that_does_not_help() -> None:
+    world = silent()
+    plan = world.step(wanted(3))
+    waited = NOW + timedelta(seconds=LIMITS.reboot_wait_s)
+    assert (plan.reboots, plan.look_again_at) == (["w-1"], waited)
+    assert "rebooted first: Unreachable for 300 s" in world.held("w-1")
+    world.now = waited - timedelta(seconds=1)
+    assert (world.step(wanted(3)).reboots, world.state("w-1")) == ([], MachineState.READY)
+    world.now = waited
+    assert world.step(wanted(3)).reboots == []
+    assert world.state("w-1") is MachineState.FAILED
+    assert (world.nodes["w-1"].reason or "").endswith("a reboot did not help")
+
+
+def test_node_that_a_reboot_helps_is_kept_and_held_by_nothing() -> None:
+    world = silent()
+    world.step(wanted(3))
+    world.nodes["w-1"] = replace(world.nodes["w-1"], verdict=Verdict.HEALTHY, verdict_since=world.now)
+    world.now += timedelta(days=1)
+    assert world.step(wanted(3)).reboots == []
+    assert (world.state("w-1"), world.held("w-1")) == (MachineState.READY, "")
+
+
+@pytest.mark.parametrize(
+    ("ago", "is_rebooted"), [(LIMITS.calm_s - 1, False), (LIMITS.calm_s, True)], ids=["lately", "long ago"]
+)
+def test_node_that_falls_silent_again_soon_after_a_reboot_is_replaced_at_once(ago: float, is_rebooted: bool) -> None:
+    world = silent(reboot_asked_at=NOW - timedelta(seconds=ago), rebooted_at=NOW - timedelta(seconds=ago))
+    assert bool(world.step(wanted(3)).reboots) is is_rebooted
+    assert ("rebooted before, at 2025-12-31" in (world.nodes["w-1"].reason or "")) is not is_rebooted
+
+
+def test_node_whose_cloud_refuses_to_reboot_it_is_replaced_and_the_refusal_is_told() -> None:
+    world = silent()
+    world.step(wanted(3))
+    world.nodes["w-1"] = replace(world.nodes["w-1"], reboot_refused="it is locked")
+    assert world.step(wanted(3)).reboots == []
+    assert (world.nodes["w-1"].reason or "").endswith("it was not rebooted: it is locked")
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "wants"),
+    [
+        ({"outlook": Outlook()}, LIMITS, wanted(3)),
+        ({}, LIMITS.model_copy(update={"reboot_wait_s": 0}), wanted(3)),
+        ({}, LIMITS, wanted(3, replacing=["w-1"])),
+    ],
+    ids=["stopped, gone or of a cloud that cannot", "switched off", "a person asked for another one"],
+)
+def test_node_is_replaced_without_a_reboot(
+    changes: Mapping[str, Outlook], limits: Limits, wants: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.LIMITS", limits)
+    world = silent()
+    world.outlook = changes.get("outlook", world.outlook)
+    assert world.step(wants).reboots == []
+    assert world.state("w-1") is MachineState.FAILED
+
+
+def test_person_who_asks_for_another_node_does_not_wait_for_the_reboot_to_help() -> None:
+    world = silent()
+    world.step(wanted(3))
+    world.step(wanted(3, replacing=["w-1"]))
+    assert world.state("w-1") is MachineState.FAILED
+
+
+def test_whom_the_breaker_or_the_quorum_holds_is_not_rebooted_either() -> None:
+    world = World(*control_planes(3, cp_1=UNREACHABLE, cp_2=UNREACHABLE), *workers(3, 2, **UNREACHABLE))
+    world.outlook = Outlook(rebootable=frozenset(world.nodes))
+    assert world.step(wanted(3, 3)).reboots == []
+    assert "more than 40%" in world.held("w-1")
+    assert "more than 40%" in world.held("cp-1")
 
 
 # --- the control plane and etcd ---

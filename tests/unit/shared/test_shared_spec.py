@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from caravan_shared.contracts.spec import ClusterSpec, Role, minor_of
+from caravan_shared.contracts.spec import ClusterSpec, RepairMode, Role, minor_of
 
 
 def spec(**fields: Any) -> ClusterSpec:
@@ -74,6 +74,15 @@ def test_field_that_is_wrong_by_itself_is_refused_by_name(fields: dict[str, Any]
     with pytest.raises(ValidationError) as refused:
         spec(**fields)
     assert any(where in [str(part) for part in error["loc"]] for error in refused.value.errors())
+
+
+@pytest.mark.parametrize("off", ["off", False], ids=["as JSON has it", "as YAML 1.1 reads it"])
+def test_repair_can_be_switched_off(off: object) -> None:
+    spec = ClusterSpec.model_validate({**ClusterSpec.example, "repair": off})
+    assert spec.model_dump(mode="json")["repair"] == "off"
+    assert ClusterSpec.model_validate(ClusterSpec.example).repair is RepairMode.AUTO
+    with pytest.raises(ValidationError):
+        ClusterSpec.model_validate({**ClusterSpec.example, "repair": True})
 
 
 def test_spec_survives_the_wire() -> None:

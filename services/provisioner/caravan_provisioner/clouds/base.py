@@ -99,6 +99,8 @@ class Machine:
     host_keys: tuple[str, ...] = ()
     """Its public SSH host keys, `<type> <base64>`, told by the cloud and not by whoever answers at its address."""
     ssh_port: int = 22
+    touched_at: datetime | None = None
+    """When it last began to boot, or the cloud changed anything else of it; None where the cloud does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,18 @@ class Stoppable(Protocol):
 
     async def start(self, ids: Sequence[str]) -> None:
         """Have these machines boot from their disks."""
+
+
+@runtime_checkable
+class Rebootable(Protocol):
+    """A cloud that can cut a machine's power and switch it on again, its disks, id, name and address kept."""
+
+    async def reboot(self, machine_id: str) -> None:
+        """Ask once for a hard reboot, whatever the machine itself is at.
+
+        Raises `CloudRefused` where surely nothing was done, as for a machine that is gone, and `CloudUnavailable` where
+        it may or may not have been: then `Machine.touched_at` tells, where the cloud has it.
+        """
 
 
 class CloudUnavailable(Retry):

@@ -124,6 +124,14 @@ class DockerCloud:
         """See `Stoppable.start`."""
         await self._each_of(ids, lambda container: self._engine.start(container["Id"]))
 
+    async def reboot(self, machine_id: str) -> None:
+        """See `Rebootable.reboot`. This call waits, too."""
+        for container in await self._engine.containers():
+            if container["Id"] == machine_id:
+                await self._keep_address(container)
+                return await self._engine.restart(machine_id)
+        raise CloudRefused(self.name, "its container is gone")
+
     async def close(self) -> None:
         """See `Cloud.close`."""
         await self._engine.close()
@@ -135,11 +143,14 @@ class DockerCloud:
             raise outcomes.errors[0]
 
     async def _put_to_sleep(self, container: Mapping[str, Any]) -> None:
-        """Its address first. Who dies between losing and keeping it leaves a machine that health finds unreachable."""
+        await self._keep_address(container)
+        await self._engine.stop(container["Id"])
+
+    async def _keep_address(self, container: Mapping[str, Any]) -> None:
+        """Who dies between losing and keeping it leaves a machine that health finds unreachable."""
         if unkept := docker_machine.unkept_address(container):
             network, address = unkept
             await self._engine.keep_address(network, container["Id"], address)
-        await self._engine.stop(container["Id"])
 
     async def _require_image(self) -> None:
         try:

@@ -21,6 +21,7 @@ from caravan_provisioner.metrics import cloud_call
 
 NOT_FOUND, CONFLICT = 404, 409
 _SHUTS_DOWN_WITHIN_S = 30  # a node's systemd ends its containers first
+_CUT_OFF_AFTER_S = 2  # who is restarted has not been heard of for minutes
 _NO_CONNECTION = 900  # what aiodocker calls it
 _RUNTIME = "OCI runtime"  # below the engine: it answers 500 there although asking again is no use
 _CAPABILITIES = "unable to apply caps"
@@ -81,6 +82,12 @@ class Engine:
             timeout_s = self._timeout_s + _SHUTS_DOWN_WITHIN_S
             stopped = self._opened().containers.container(container)
             await stopped.stop(t=_SHUTS_DOWN_WITHIN_S, timeout=timeout_s)
+
+    async def restart(self, container: str) -> None:
+        """Cut it off, unless it shuts down very soon, and start it again."""
+        with self._asking("POST", "/containers/{id}/restart"):
+            timeout_s = self._timeout_s + _CUT_OFF_AFTER_S
+            await self._opened().containers.container(container).restart(t=_CUT_OFF_AFTER_S, timeout=timeout_s)
 
     async def state(self, container: str) -> Mapping[str, Any] | None:
         """How it is, with exit code and error where it has stopped; None where it is gone."""

@@ -124,6 +124,10 @@ class OpenStackCloud:
         """See `Stoppable.start`."""
         await self._have_all(ids, "os-start")
 
+    async def reboot(self, machine_id: str) -> None:
+        """See `Rebootable.reboot`. Nova starts a server anew that it has stopped meanwhile."""
+        await self._api.post("compute", f"/servers/{machine_id}/action", {"reboot": {"type": "HARD"}})
+
     async def check(self) -> Sequence[Finding]:
         """See `Checkable.check`."""
         return await Check(self._api, self._catalogue, self._config).run()

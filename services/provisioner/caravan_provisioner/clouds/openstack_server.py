@@ -83,6 +83,7 @@ def machine(listed: Mapping[str, Any], subnet: IPNetwork | None, *, floating: bo
         machine_type=metadata.get(MACHINE_TYPE) or listed["flavor"].get("original_name", ""),
         owner=Owner.of(metadata),
         created_at=datetime.fromisoformat(listed["created"]),
+        touched_at=datetime.fromisoformat(listed["updated"]),
         fault=fault(listed),
         host_keys=(metadata[HOST_KEY],) if HOST_KEY in metadata else (),
     )

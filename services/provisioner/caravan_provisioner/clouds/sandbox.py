@@ -97,6 +97,10 @@ class SandboxCloud:
         """See `Stoppable.start`."""
         await self._power(ids, on=True)
 
+    async def reboot(self, machine_id: str) -> None:
+        """See `Rebootable.reboot`."""
+        await self._call("POST", "/v1/machines/reboot", json={"id": machine_id})
+
     async def close(self) -> None:
         """See `Cloud.close`."""
         if self._session:
@@ -155,6 +159,7 @@ def _machine(listed: dict[str, Any]) -> Machine:
         owner=Owner.of(listed["tags"]),
         created_at=datetime.fromisoformat(listed["created_at"]),
         fault=listed["fault"],
+        touched_at=datetime.fromisoformat(listed["boots_at"]),
     )
 
 
