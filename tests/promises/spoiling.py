@@ -57,3 +57,52 @@ _WAYS: list[Callable[[random.Random, Json], bytes]] = [
     _of_a_wrong_type,
     _noise,
 ]
+
+
+def meddled(dice: random.Random, body: Json) -> bytes:
+    """The body with something odd in one to three places; what comes of it may still be good."""
+    spoiling = json.loads(json.dumps(body))
+    for _ in range(dice.randint(1, 3)):
+        _meddle(dice, spoiling)
+    return json.dumps(spoiling).encode()
+
+
+def _meddle(dice: random.Random, value: Any) -> None:
+    """Walk down to some place, and change what is there."""
+    places = list(value) if isinstance(value, dict) else list(range(len(value)))
+    if not places:
+        return
+    place = dice.choice(places)
+    inner = value[place]
+    if isinstance(inner, dict | list) and inner and dice.random() < 0.7:
+        _meddle(dice, inner)
+    elif isinstance(value, dict) and dice.random() < 0.2:
+        del value[place]
+    else:
+        value[place] = dice.choice(_ODD)
+
+
+_ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    2**63,
+    1e308,
+    float("nan"),
+    "",
+    " ",
+    "\0",
+    "\ud800",
+    "\u202e",
+    "x" * 70_000,
+    "2026-13-45T99:99:99Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+    "00000000-0000-0000-0000-000000000000",
+    "{{ 7 * 7 }}",
+    "$(reboot)",
+    "' OR 1=1 --",
+    [],
+    {},
+    [None] * 1000,
+]

@@ -9,13 +9,13 @@ from uuid import uuid4
 import pytest
 from tests.integration.api.bare_store import bare_store, facts_of
 from tests.integration.api.conftest import Stack, ready_facts, running
+from tests.promises.bus import nothing_waits, publish_copy
 from tests.promises.sizes import EVENTS_IN_DISORDER, FACTS_IN_DISORDER
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 
 from caravan_shared.contracts.facts import Event
-from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.streams import FACTS
 
 MOST_TIMES = 5
@@ -62,8 +62,8 @@ async def test_events_shuffled_and_repeated_on_the_bus_end_in_the_same_answers(
             for sequence, event in told:
                 event_id = ids[sequence] if trial.dice.random() < 0.5 else str(uuid4())
                 at = datetime.now(UTC) - trial.dice.uniform(0, 1) * LATEST
-                await _publish(stack, event, sequence, event_id, at)
-            await eventually(lambda: _all_heard(stack), saying="the api has heard everything")
+                await publish_copy(stack.service.bus, event, sequence, event_id, at)
+            await eventually(lambda: nothing_waits(stack.service.bus, FACTS), saying="the api has heard everything")
             assert await _view(stack, cluster) == expected
             trial.did(len(told))
 
@@ -72,25 +72,6 @@ def _disorder(trial: Trial, facts: list[tuple[int, Event]]) -> list[tuple[int, E
     told = [fact for fact in facts for _ in range(trial.dice.randint(1, MOST_TIMES))]
     trial.dice.shuffle(told)
     return told
-
-
-async def _publish(stack: Stack, event: Event, sequence: int, event_id: str, at: datetime) -> None:
-    headers = headers_of(
-        event_id=event_id,
-        sequence=sequence,
-        source="test",
-        subject=event.subject,
-        about=str(getattr(event, "cluster_id", "")),
-        schema_version=event.schema_version,
-        at=at,
-    )
-    headers["Nats-Msg-Id"] = str(uuid4())  # or JetStream would drop the copy before anybody hears it
-    await stack.service.bus.publish(event.subject, event.model_dump_json().encode(), headers)
-
-
-async def _all_heard(stack: Stack) -> bool:
-    consumers = await stack.service.bus.js.consumers_info(FACTS)
-    return not any(consumer.num_pending or consumer.num_ack_pending for consumer in consumers)
 
 
 async def _view(stack: Stack, cluster: dict[str, Any]) -> Any:
