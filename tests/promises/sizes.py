@@ -39,6 +39,7 @@ LOST_UPDATES = Size("retry-match", RETRY, "races of writers with one ETag", 20, 
 REPLIES_LOST = Size("machines-replies-lost", ONE_MACHINE, "machines made by a create whose reply was lost", 30, 10_000)
 CASES_A_ROUTE = Size("malformed-rest", MALFORMED, "requests a route", 2, 1_000)
 EVENTS_FUZZED = Size("malformed-events", MALFORMED, "events", 600, 100_000)
+HALF_A_CHARACTER = Size("malformed-surrogate", MALFORMED, "event with half a character", 1, 1)
 DELETED_ANYWHERE = Size("delete-states", DELETE, "deletes in a state with a late event", 40, 2_000)
 LOOKS_OF_A_STALLED_MONITOR = Size("monitor-stalled", MONITOR, "looks at healthy clusters", 2_000, 1_000_000)
 FLEETS_OUT_OF_SIGHT = Size("monitor-cut", MONITOR, "healthy clusters out of sight", 60, 20_000)
