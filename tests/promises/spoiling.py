@@ -1,5 +1,6 @@
 """Make of a good message one that nobody can take, in one of the ways in which senders get it wrong."""
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def _meddle(dice: random.Random, value: Any) -> None:
     elif isinstance(value, dict) and dice.random() < 0.2:
         del value[place]
     else:
-        value[place] = dice.choice(_ODD)
+        value[place] = copy.deepcopy(dice.choice(_ODD))  # or the next place would change it for all
 
 
 _ODD: list[Any] = [
