@@ -25,7 +25,7 @@ from caravan_shared.plumbing.reconciler import Reconciler, Turn
 
 KEY = "key"
 _WRITES_A_TURN = 4
-_LONGEST_STEP_S = 0.03
+_LONGEST_STEP_S = 0.1
 
 
 @dataclass
