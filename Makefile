@@ -85,6 +85,10 @@ pictures: test-ui ## Draw the README's pictures anew, by the UI's tests
 test-long: install ## What takes minutes: every service killed at every step, races of a hundred, a restore, long stories
 	$(BIN)/pytest -m long --timeout 600 --numprocesses 2 --dist loadfile
 
+promises: install ## Try what docs/promises.md promises, hours; report in .promises [SHORT=1: minutes] [SEED=n] [ONLY=name]
+	$(BIN)/pytest tests/promises -m promises --timeout $(if $(SHORT),300,0) $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ONLY),-k $(ONLY))
+
 test-real: install node-image artifacts ## Real Kubernetes on this machine's Docker engine [FROM=source]
 	$(BIN)/pytest -m real
 
@@ -127,7 +131,7 @@ lock: $(INSTALLED) ## Resolve the dependencies anew
 	@cd $(WEB) && npm install --package-lock-only --no-progress --loglevel error
 
 clean: ## Remove what was installed and the local stack's state
-	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots $(WEB)/node_modules
+	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots .promises $(WEB)/node_modules
 
-.PHONY: help install demo demo-own demo-compose up lint format test test-ui pictures test-long test-real test-images test-openstack \
+.PHONY: help install demo demo-own demo-compose up lint format test test-ui pictures test-long promises test-real test-images test-openstack \
 	bench artifacts images node-image docs dashboards promtool lock clean

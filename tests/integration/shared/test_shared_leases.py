@@ -2,20 +2,16 @@
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
-from sqlmodel import select
 from tests.support.clock import ManualClock
-from tests.support.service import Item, open_store
+from tests.support.replicas import LASTS, Replica, pauses, written
+from tests.support.service import open_store
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import StaleLease
-from caravan_shared.plumbing.leases import Lease, acquire, release
-from caravan_shared.plumbing.reconciler import Turn
+from caravan_shared.plumbing.leases import release
 
-LASTS = timedelta(seconds=15)
 PAUSES = 200
 
 
@@ -23,30 +19,6 @@ PAUSES = 200
 async def db(database_url: str) -> AsyncIterator[Database]:
     async with open_store(database_url) as db:
         yield db
-
-
-@dataclass
-class Replica:
-    """One process that works on a key; its clock stands still while the process is stopped (SIGSTOP)."""
-
-    db: Database
-    clock: ManualClock
-    holder: str
-
-    async def take(self, key: str = "key") -> Lease | None:
-        async with self.db.transaction() as tx:
-            return await acquire(tx, key, self.holder, self.clock.now(), LASTS)
-
-    async def write(self, lease: Lease, name: str) -> None:
-        """Write an item in a turn under the lease; raises `StaleLease`."""
-        turn = Turn(lease.key, lease, self.db, self.clock, LASTS)
-        async with turn.transaction() as tx:
-            tx.add(Item(name=name, value=lease.epoch))
-
-
-async def written(db: Database) -> list[str]:
-    async with db.reading() as session:
-        return list(await session.exec(select(Item.name)))
 
 
 async def test_second_replica_cannot_take_a_lease_that_is_held(db: Database) -> None:
@@ -132,30 +104,5 @@ async def test_released_lease_is_free_at_once(db: Database) -> None:
 
 
 async def test_no_stale_write_in_two_hundred_random_pauses(db: Database) -> None:
-    """Two replicas work on one key; before each write, its worker may stop for longer or shorter than the lease."""
-    choose = random.Random(7)
-    replicas = [Replica(db, ManualClock(), "a/1"), Replica(db, ManualClock(), "b/1")]
-    held: dict[str, Lease] = {}
-    owner, stale, expected = "", 0, []
-    for step in range(PAUSES):
-        running = choose.choice(replicas)
-        for replica in replicas:
-            replica.clock.advance(choose.uniform(0, 12))
-        fresh = await running.take()
-        if fresh:
-            held[running.holder], owner = fresh, running.holder
-        for replica in choose.sample(replicas, 2):
-            lease = held.get(replica.holder)
-            if lease is None:
-                continue
-            name = f"{step}-{replica.holder}"
-            try:
-                await replica.write(lease, name)
-            except StaleLease:
-                stale += 1
-                assert replica.holder != owner
-            else:
-                expected.append(name)
-                assert replica.holder == owner, "a stale holder wrote"
-    assert sorted(await written(db)) == sorted(expected)
+    stale = await pauses(db, PAUSES, random.Random(7))
     assert stale > PAUSES / 10, "too few pauses outlived the lease to prove anything"
