@@ -84,11 +84,6 @@ async def _all_is_heard(api: Stack) -> None:
         )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="half a character is read, cannot be stored, and is tried again for ten minutes before it is put aside",
-)
 @pytest.mark.promises(HALF_A_CHARACTER)
 async def test_an_event_with_half_a_character_is_put_aside_at_once(
     trial: Trial, tmp_path: Path, nats_server: NatsServer

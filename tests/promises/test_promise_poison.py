@@ -65,11 +65,6 @@ async def test_every_bad_message_is_listed_within_a_minute_and_every_good_one_ta
     assert max(noted_after) < LISTED_WITHIN_S
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a message too deep to be read is taken for a defect that may pass, and tried again for ten minutes",
-)
 @pytest.mark.promises(POISON_NESTED_DEEP)
 async def test_a_message_nested_too_deep_to_be_read_is_listed_at_once(
     trial: Trial, tmp_path: Path, nats_server: NatsServer

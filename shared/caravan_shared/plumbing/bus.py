@@ -90,7 +90,8 @@ class Bus:
         """Hand every event on `subject` to `receive`, at least once, until it returns without an error.
 
         `read` makes the event of a body, where a sender may send anything; else it is JSON, and what is no such event
-        becomes a dead letter. On a bus that runs already, `begin` has to follow.
+        becomes a dead letter at once, what cannot even be read or stored as text among it. On a bus that runs already,
+        `begin` has to follow.
         """
         subscription = Subscription(self.service, subject, stream)
         self.subscriptions.append(subscription)
@@ -100,9 +101,10 @@ class Bus:
             with _hearing(got, event_type.subject, message.raw_message.headers or {}, from_outside=read is not None):
                 await receive(got)
 
+        make = read or event_type.model_validate_json
+
         async def decode(message: NatsMessage) -> Event:
-            assert read is not None
-            return read(message.body)
+            return make(message.body)
 
         consume.__annotations__["event"] = event_type
         self.broker.subscriber(
@@ -113,7 +115,7 @@ class Bus:
             pull_sub=PullSub(batch_size=_PULL_BATCH, timeout=_PULL_TIMEOUT_S),
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,  # a message must not have us publish where its headers say
-            decoder=decode if read else None,
+            decoder=decode,
             title=subject,
             description=event_type.__doc__,
         )(consume)

@@ -12,10 +12,8 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fast_depends.exceptions import ValidationError as DoesNotFitHandler
 from faststream import BaseMiddleware
 from faststream.nats.message import NatsMessage
 from nats.aio.msg import Msg
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 _MOST_DOUBLINGS = 20  # beyond any delay that makes sense; a float overflows at a thousand
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
-
-_BAD_PAYLOAD = (ValidationError, DoesNotFitHandler, JSONDecodeError, UnicodeDecodeError)
 
 _DELIVERIES = Counter("caravan_deliveries_total", "Deliveries by what became of them.", ["subject", "result"])
 _SECONDS = Histogram(
@@ -99,7 +95,7 @@ class _Settle(BaseMiddleware[Any, Any]):
                 await call_next(msg)
         except Retry as error:
             await self._later(msg, error.after, error)
-        except (GiveUp, *_BAD_PAYLOAD) as error:
+        except (GiveUp, ValidationError) as error:
             await self._bury(msg, error)
         except Exception as error:
             tries = msg.raw_message.metadata.num_delivered or 1
