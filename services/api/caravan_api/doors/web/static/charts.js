@@ -65,5 +65,5 @@ function find() {
 }
 
 find();
-document.addEventListener("htmx:afterSettle", find);
+new MutationObserver(find).observe(document.body, { childList: true, subtree: true }); // whoever puts one there
 new MutationObserver(() => all().forEach(draw)).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
