@@ -54,6 +54,8 @@ async def test_two_windows_see_a_cluster_come_without_losing_what_is_typed(
     await expect(listed).to_have_url(re.compile(r"/clusters\?q=see"))
     await expect(listed.locator("#list tbody tr")).to_have_count(1)
     await look(overview, "overview")
+    await listed.get_by_role("searchbox").fill("")
+    await expect(listed).not_to_have_url(re.compile(r"q=see"))
     await look(listed, "clusters")
 
 
