@@ -6,6 +6,7 @@ words what it shows.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -37,7 +38,7 @@ def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
 
     `verdicts` hold `verdict` and `since` (ISO 8601), oldest first.
     """
-    history = [(each["verdict"], datetime.fromisoformat(each["since"]).timestamp()) for each in verdicts]
+    history = [(each["verdict"], _seconds(each["since"])) for each in verdicts]
     moment = now.timestamp()
     drawn = f"{_SPARKLINE}{_told(history, moment)}</title>{_bars(history, moment)}</svg>"
     return Markup(drawn)  # noqa: S704  # numbers and our own words
@@ -65,6 +66,12 @@ def stretch(begins: float, share: float, its_colour: str) -> Markup:
         '<rect class="fill-track" width="100" height="6"/>'
         f'<rect class="fill-{its_colour}" x="{x:.4g}" width="{width:.4g}" height="6"/></svg>'
     )
+
+
+@lru_cache(maxsize=65_536)
+def _seconds(since: str) -> float:
+    """Since 1970. A list is drawn anew at every news, mostly with the moments that it had before."""
+    return datetime.fromisoformat(since).timestamp()
 
 
 def _bars(history: Sequence[tuple[str, float]], now: float) -> str:
