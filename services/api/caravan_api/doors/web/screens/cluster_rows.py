@@ -15,7 +15,7 @@ from uuid import UUID
 from markupsafe import Markup
 
 from caravan_api.doors.web.drawing import sparkline
-from caravan_api.doors.web.words import ago, colour, left
+from caravan_api.doors.web.words import ago, colour, exactly, left
 from caravan_shared.contracts.states import Verdict
 
 
@@ -85,8 +85,7 @@ def _access(cluster: Shown, now: datetime) -> str:
 
 
 def _moment(at: datetime, now: datetime) -> str:
-    exact = str(at)[: len("2026-01-01 00:00:00")]  # what a store hands out is in UTC
-    return f'<span title="{exact} UTC">{ago(at, now)}</span>'
+    return f'<span title="{exactly(at)}">{ago(at, now)}</span>'
 
 
 @cache
