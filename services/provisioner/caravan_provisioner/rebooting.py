@@ -11,6 +11,7 @@ from dataclasses import replace
 from caravan_provisioner.clouds.base import Cloud, CloudRefused, Rebootable
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
+from caravan_provisioner.site import Site
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.reconciler import Turn
@@ -23,8 +24,8 @@ _AT_ONCE = 8  # calls; machines that boot together slow each other down
 class Rebooting:
     """The reboots of one turn."""
 
-    def __init__(self, turn: Turn, ledger: Ledger, clouds: Mapping[str, Cloud]) -> None:
-        self._turn, self._ledger, self._clouds = turn, ledger, clouds
+    def __init__(self, turn: Turn, ledger: Ledger, sites: Mapping[str, Site]) -> None:
+        self._turn, self._ledger, self._sites = turn, ledger, sites
         self._few = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, names: Iterable[str]) -> float | None:
@@ -39,7 +40,7 @@ class Rebooting:
     async def _reboot(self, node: Node) -> bool:
         """False where the cloud refused, which is an outcome like any other: the node is replaced."""
         try:
-            await self._ask(self._clouds[node.cloud], node)
+            await self._ask(self._sites[node.cloud].cloud, node)
         except GiveUp as error:
             log.warning("reboot refused", node=node.name, reason=error.reason)
             await self._ledger.record([replace(node, reboot_refused=error.reason)])

@@ -91,9 +91,9 @@ class Provisioning:
             return await self._set_power(sites, turn, ledger, seen)
         if ledger.spec.paused:
             return _watch(sites, ledger, turn.now())
-        reboots = await Rebooting(turn, ledger, {site.cloud.name: site.cloud for site in sites}).run(plan.reboots)
-        await _delete_machines(sites, plan, seen)
         by_name = {site.cloud.name: site for site in sites}
+        reboots = await Rebooting(turn, ledger, by_name).run(plan.reboots)
+        await _delete_machines(sites, plan, seen)
         creates = await Creation(turn, ledger, by_name, await self._installation(), self._ask).run()
         return _soonest(reboots, creates, _due(plan, turn.now()), _watch(sites, ledger, turn.now()))
 
