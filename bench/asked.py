@@ -10,7 +10,7 @@ import psutil
 from tests.support.api_process import TOKEN, ApiProcess
 from tests.support.nats import NatsServer
 
-_IDLE_S = 0.1  # of CPU in a second: what an api takes that nobody asks for anything
+_IDLE_SHARE = 0.1  # of a CPU: what an api takes that nobody asks for anything
 
 
 @asynccontextmanager
@@ -39,10 +39,14 @@ def cpu_s(process: psutil.Process) -> float:
     return float(cpu.user + cpu.system)
 
 
+async def busy_share(process: psutil.Process, seconds: float) -> float:
+    """What part of a CPU it takes for as long, from now."""
+    before = cpu_s(process)
+    await asyncio.sleep(seconds)
+    return (cpu_s(process) - before) / seconds
+
+
 async def _settled(process: psutil.Process) -> None:
     """Until its first look at all that is in the store is over: that is a restart's cost, not an answer's."""
-    while True:
-        before = cpu_s(process)
-        await asyncio.sleep(1)
-        if cpu_s(process) - before < _IDLE_S:
-            return
+    while await busy_share(process, 1) >= _IDLE_SHARE:
+        pass

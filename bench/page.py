@@ -24,8 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import aiohttp
-import psutil
-from asked import api_on, cpu_s
+from asked import api_on, busy_share, cpu_s
 from sqlmodel import select, update
 from tests.support import spares
 from tests.support.api_process import TOKEN
@@ -47,7 +46,7 @@ async def measure(pages: int, folder: Path) -> dict[str, Any]:
     async with api_on(folder, url, at_once=1) as (api, browser):
         await browser.post("/login", data={"token": TOKEN}, headers=_OWN_PAGE)
         await _page(browser)
-        idle_share = await _idle_share(api)
+        idle_share = await busy_share(api, _IDLE_S)
         before, began = cpu_s(api), time.perf_counter()
         for _ in range(pages):
             page, wire = await _page(browser)
@@ -59,12 +58,6 @@ async def measure(pages: int, folder: Path) -> dict[str, Any]:
         "wire_kib": round(wire / 1024, 1),
         "page_kib": round(len(page) / 1024, 1),
     }
-
-
-async def _idle_share(api: psutil.Process) -> float:
-    before = cpu_s(api)
-    await asyncio.sleep(_IDLE_S)
-    return (cpu_s(api) - before) / _IDLE_S
 
 
 async def _page(browser: aiohttp.ClientSession) -> tuple[bytes, int]:
