@@ -3,22 +3,16 @@
 from datetime import datetime
 from uuid import uuid4
 
+from tests.support.headers import headers_for
+
 from caravan_shared.contracts.facts import Event
 from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.envelope import MESSAGE_ID, headers_of
+from caravan_shared.plumbing.envelope import MESSAGE_ID
 
 
 async def publish_copy(bus: Bus, event: Event, sequence: int, event_id: str, at: datetime) -> None:
     """Publish a copy of an event that JetStream does not know for one."""
-    headers = headers_of(
-        event_id=event_id,
-        sequence=sequence,
-        source="test",
-        subject=event.subject,
-        about=str(getattr(event, "cluster_id", "")),
-        schema_version=event.schema_version,
-        at=at,
-    )
+    headers = headers_for(event, sequence, event_id=event_id, at=at)
     await bus.publish(event.subject, event.model_dump_json().encode(), {**headers, MESSAGE_ID: str(uuid4())})
 
 

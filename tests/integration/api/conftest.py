@@ -15,6 +15,7 @@ from nats.js.errors import NotFoundError
 from tests.support import chat
 from tests.support.chat import FakeChat
 from tests.support.eventually import eventually
+from tests.support.headers import headers_for
 from tests.support.nats import NatsServer, free_port
 from tests.support.runs import answering
 from tests.support.spares import seed
@@ -48,7 +49,6 @@ from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.streams import intake_stream
@@ -67,15 +67,7 @@ class Stack:
         """Publish facts as the services that own them would."""
         for event in events:
             self._sequence += 1
-            headers = headers_of(
-                event_id=str(uuid4()),
-                sequence=self._sequence,
-                source="test",
-                subject=event.subject,
-                about=str(getattr(event, "cluster_id", "")),
-                schema_version=event.schema_version,
-                at=at or datetime.now(UTC),
-            )
+            headers = headers_for(event, self._sequence, at=at)
             await self.service.bus.publish(event.subject, event.model_dump_json().encode(), headers)
 
     async def offer(self) -> None:
