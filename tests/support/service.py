@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,12 @@ async def _say_and_die(example: Example) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def _hear_of_the_end_and_go_on() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+
+
 def main(how: str) -> None:
     """Run the service as a process of its own, configured by the environment; `how`: as it is, or how it ends."""
     environment = Settings()
@@ -176,6 +182,8 @@ def main(how: str) -> None:
         example.service.alongside("failing", _fail)
     if how == "say-and-die":
         example.service.alongside("dying", lambda: _say_and_die(example))
+    if how == "swallow-the-end":
+        example.service.before_hearing(_hear_of_the_end_and_go_on)
     asyncio.run(create_tables(example.settings.database_url, Table.metadata))
     run(example.service)
 

@@ -201,6 +201,13 @@ async def test_interrupt_ends_a_process_that_still_waits_for_nats(tmp_path: Path
     assert await asyncio.wait_for(running.wait(), _ENDS_WITHIN_S) == 0, (tmp_path / "log").read_text()
 
 
+async def test_sigterm_that_a_library_swallows_during_the_start_ends_the_process_all_the_same(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    running = await process(tmp_path, nats_server.url, free_port(), "swallow-the-end")
+    assert await asyncio.wait_for(running.wait(), _ENDS_WITHIN_S) == 0, (tmp_path / "log").read_text()
+
+
 async def test_failure_ends_the_process_with_1_and_says_why(tmp_path: Path, nats_server: NatsServer) -> None:
     running = await process(tmp_path, nats_server.url, free_port(), "fail")
     assert await asyncio.wait_for(running.wait(), 20) == 1
