@@ -28,7 +28,7 @@ async def api_on(folder: Path, url: str, at_once: int) -> AsyncIterator[tuple[ps
             await _settled(process)
             yield process, session
     finally:
-        await api.kill()
+        api.kill()
         await api.http.aclose()
         nats.stop()
 

@@ -28,7 +28,7 @@ import httpx
 from spent import Meter
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import PARTS, SERVICES
+from caravan_cli.up.parts import PARTS, SERVICES
 
 JITTER = 0.2
 READY_WITHIN_S = 300.0

@@ -7,7 +7,7 @@ import psutil
 from caravan_bootstrapper.runner import runs_root
 from caravan_bootstrapper.settings import Settings
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import PARTS, SERVICES
+from caravan_cli.up.parts import PARTS, SERVICES
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from caravan_cli.up.claim import Claim
 from caravan_cli.up.command import StateDir
 from caravan_cli.up.layout import FILE as STACK_FILE
 from caravan_cli.up.operations import act
-from caravan_cli.up.wiring import NATS_STORE, SERVICES
+from caravan_cli.up.parts import SERVICES
+from caravan_cli.up.wiring import NATS_STORE
 
 KEYS = "keys.json"
 _SUFFIX = ".jsonl.gz"

@@ -26,7 +26,7 @@ from caravan_cli.nats.credentials import nats_url
 from caravan_cli.nats.folder import give, kept
 from caravan_cli.outcome import tell
 from caravan_cli.private_files import write_private
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 
 FOLDER = Path(".caravan/compose")
 TEAM = "default"

@@ -9,7 +9,7 @@ from caravan_cli.errors import NotFound, Refused
 from caravan_cli.outcome import tell
 from caravan_cli.up.command import StateDir
 from caravan_cli.up.operations import act
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 from caravan_shared.plumbing import sealing
 from caravan_shared.plumbing.sealing import KeyRing
 

@@ -4,7 +4,7 @@ from tests.support.api import Api
 from tests.support.eventually import eventually
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 
 
 async def test_a_whole_installation_is_well_and_one_without_dns_is_not(stack: Stack, api: Api) -> None:

@@ -5,7 +5,7 @@ from tests.support.eventually import eventually
 from tests.support.otlp import Collector, Span
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 
 SEEN = {
     ("api", "publish cluster.requested"),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -10,7 +10,7 @@ import httpx
 from tests.support.eventually import eventually
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 
 Json = dict[str, Any]
 

@@ -1,13 +1,10 @@
 """An api as a process of its own, which may be killed."""
 
-import asyncio
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
 
@@ -21,15 +18,14 @@ class ApiProcess:
     def __init__(self, folder: Path, nats: NatsServer, database_url: str, **settings: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        variables = {
-            "STATE_DIR": str(folder),
-            "NATS_URL": nats.url,
-            "HTTP_PORT": str(port),
-            "BOOTSTRAP_TOKEN": TOKEN,
-            "DATABASE_URL": database_url,
-            **{name.upper(): value for name, value in settings.items()},
+        self._settings = {
+            "state_dir": folder,
+            "nats_url": nats.url,
+            "http_port": port,
+            "bootstrap_token": TOKEN,
+            "database_url": database_url,
+            **settings,
         }
-        self._env = os.environ | {f"CARAVAN_API_{name}": value for name, value in variables.items()}
         self._log = folder / "api.log"
         self.http = httpx.AsyncClient(
             base_url=f"{self.url}/v1", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60
@@ -42,16 +38,12 @@ class ApiProcess:
 
     async def start(self) -> None:
         """Start, and wait until it answers."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "caravan_api", env=self._env, stdout=log, stderr=log
-            )
+        self._process = process.start("api", self._log, self._settings)
         await eventually(self._answers, within=120, saying=f"the api answers; {self._log}")
 
-    async def kill(self) -> None:
+    def kill(self) -> None:
         """As a crash ends it."""
-        self._process.send_signal(signal.SIGKILL)
-        await self._process.wait()
+        self._process.kill()
 
     async def insist(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request, sent again while nobody answers, as a careful client would."""

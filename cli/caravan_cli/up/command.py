@@ -15,9 +15,9 @@ from caravan_cli.render import say, stderr, stdout, table
 from caravan_cli.up.clouds import CloudOption, Clouds, MirrorOption, engine
 from caravan_cli.up.errors import StackError
 from caravan_cli.up.layout import Ports
+from caravan_cli.up.parts import PARTS
 from caravan_cli.up.signals import stopped_at_the_end
 from caravan_cli.up.stack import TEND_EVERY_S, Stack
-from caravan_cli.up.wiring import PARTS
 
 StateDir = Annotated[
     Path, typer.Option("--state-dir", help="Directory for all that the stack keeps.", envvar="CARAVAN_STATE_DIR")

@@ -8,6 +8,7 @@ from pathlib import Path
 from caravan_cli.errors import Refused
 from caravan_cli.up import layout as layouts
 from caravan_cli.up.layout import LOOPBACK, Layout
+from caravan_cli.up.parts import module
 from caravan_cli.up.wiring import common_env
 
 
@@ -18,7 +19,7 @@ def act(state_dir: Path, actions: Mapping[str, Sequence[str]]) -> dict[str, str]
     env = common_env(layout, state_dir, without_password, {})
     running = {
         service: subprocess.Popen(  # noqa: S603  # our own modules
-            [sys.executable, "-m", f"caravan_{service}", *action],
+            [sys.executable, "-m", module(service), *action],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,9 +10,18 @@ from pathlib import Path
 
 import psutil
 
+from caravan_cli.up.forks import Fork
+
 LOG_LIMIT_BYTES = 10 * 1024 * 1024  # then the log moves to <name>.log.1 and the one before is gone
 TAIL_BYTES = 16 * 1024
 BIRTH_TOLERANCE_S = 0.05  # the kernel counts in hundredths
+
+
+@dataclass(frozen=True)
+class Module:
+    """One of ours, to run as `python -m name`."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,8 @@ class Program:
     """What to run as a part of the stack, and where it says that it is ready (None: when its port accepts)."""
 
     name: str
-    argv: Sequence[str]
+    runs: Module | Sequence[str]
+    """Or a command and its arguments."""
     port: int
     ready_path: str | None
 
@@ -31,16 +41,8 @@ class Process:
     def __init__(self, program: Program, log: Path, env: Mapping[str, str]) -> None:
         self.program, self.log = program, log
         rotate(log)
-        with log.open("ab") as out:
-            # A session of its own: Ctrl-C goes to the supervisor alone, which then ends its processes in order.
-            self._popen = subprocess.Popen(  # noqa: S603  # our own modules and nats-server
-                list(program.argv),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=dict(env),
-                start_new_session=True,
-            )
+        log.touch()
+        self._popen = _start(program.runs, log, env)
         self.born = birth(self.pid)
 
     @property
@@ -77,6 +79,16 @@ class Process:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+def _start(runs: Module | Sequence[str], log: Path, env: Mapping[str, str]) -> Fork | subprocess.Popen[bytes]:
+    """Start it in a session of its own: Ctrl-C goes to the supervisor alone, which then ends its processes in order."""
+    if isinstance(runs, Module):
+        return Fork(runs.name, log, env)
+    with log.open("ab") as out:
+        return subprocess.Popen(  # noqa: S603  # nats-server
+            list(runs), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(env), start_new_session=True
+        )
 
 
 def birth(pid: int) -> float | None:

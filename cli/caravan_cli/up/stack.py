@@ -26,21 +26,11 @@ from caravan_cli.up.docker import Docker
 from caravan_cli.up.errors import StackError, StackTaken
 from caravan_cli.up.layout import TEAM, Layout, Ports
 from caravan_cli.up.nats import config
+from caravan_cli.up.parts import API, NATS, PARTS, SANDBOX, SERVICES
 from caravan_cli.up.processes import Process, Stray, rotate, tail
 from caravan_cli.up.readiness import calls_itself_dead, is_ready
 from caravan_cli.up.restarts import Restarts
-from caravan_cli.up.wiring import (
-    API,
-    NATS,
-    NATS_CONFIG,
-    NATS_STORE,
-    PARTS,
-    SANDBOX,
-    SERVICES,
-    common_env,
-    own_env,
-    program,
-)
+from caravan_cli.up.wiring import NATS_CONFIG, NATS_STORE, common_env, own_env, program
 
 READY_WITHIN_S = 90.0  # seven Pythons on two busy cores; usually 10
 STOP_WITHIN_S = 20.0  # a service lets its handlers finish for 15 s

@@ -1,18 +1,14 @@
-"""Which processes make a stack, in the order in which they start, and what each is told by its environment."""
+"""Which programs make a stack, and what each is told by its environment."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from caravan_cli.up.docker import Docker
 from caravan_cli.up.layout import Layout
 from caravan_cli.up.nats import binary
-from caravan_cli.up.processes import Program
-
-NATS, SANDBOX, API = "nats", "sandbox", "api"
-SERVICES = ("dns", "provisioner", "bootstrapper", "health", API)
-PARTS = (NATS, SANDBOX, *SERVICES)
+from caravan_cli.up.parts import API, NATS, SANDBOX, SERVICES, module
+from caravan_cli.up.processes import Module, Program
 
 NATS_CONFIG = "nats.conf"
 NATS_STORE = "nats"
@@ -25,7 +21,7 @@ def program(part: str, layout: Layout, state_dir: Path) -> Program:
     port: int = getattr(layout.ports, part)
     if part == NATS:
         return Program(part, [str(binary()), "--config", str(state_dir / NATS_CONFIG)], port, None)
-    return Program(part, [sys.executable, "-m", f"caravan_{part}"], port, "/readyz")
+    return Program(part, Module(module(part)), port, "/readyz")
 
 
 def common_env(

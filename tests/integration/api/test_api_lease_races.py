@@ -29,7 +29,7 @@ async def _running(folder: Path, nats: NatsServer, database_url: str) -> AsyncIt
     try:
         yield api
     finally:
-        await api.kill()
+        api.kill()
         await api.http.aclose()
 
 
@@ -51,7 +51,7 @@ async def test_a_hundred_takers_at_once_get_each_spare_once_also_when_the_api_di
         taking = [asyncio.create_task(_take(api, pool, taker)) for taker in range(TAKERS)]
         for _ in range(kills):
             await asyncio.sleep(0.3)  # some have their lease by now, others are in the middle of it
-            await api.kill()
+            api.kill()
             await api.start()
         leases = await asyncio.gather(*taking)
         assert len({lease["id"] for lease in leases}) == TAKERS
@@ -78,7 +78,7 @@ async def test_two_teams_at_once_get_no_spare_twice_and_neither_more_than_its_qu
         taking = [asyncio.create_task(_take(api, pool, taker, team)) for taker in range(TAKERS // 2) for team in TEAMS]
         for _ in range(kills):
             await asyncio.sleep(0.3)
-            await api.kill()
+            api.kill()
             await api.start()
         leases = await asyncio.gather(*taking)
         assert len({lease["id"] for lease in leases}) == TAKERS

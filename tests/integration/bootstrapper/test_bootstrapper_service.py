@@ -1,9 +1,6 @@
 """From machines to a cluster and on: site, add, remove, upgrade, over the real bus with real playbook runs."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +9,8 @@ from sqlmodel import select, update
 from tests.integration.bootstrapper.conftest import Subject, World
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
+from tests.support.process import start
 
-from caravan_bootstrapper.settings import Settings
 from caravan_bootstrapper.store import JoinToken, Run
 from caravan_shared.contracts.events import (
     BootstrapDone,
@@ -182,28 +179,17 @@ async def test_before_a_cluster_runs_user_data_is_given_out_and_nodes_may_leave(
 
 async def test_run_of_a_killed_process_is_done_again_by_the_next(lonely_world: World) -> None:
     settings = lonely_world.settings
-    first_life = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "caravan_bootstrapper", env=_environment(settings), stderr=subprocess.DEVNULL
-    )
+    told = {**settings.model_dump(exclude_none=True), "sandbox_token": settings.sandbox_token.get_secret_value()}
+    first_life = start("bootstrapper", settings.state_dir / "first-life.log", {**told, "http_port": free_port()})
     subject = cluster(lonely_world, workers=[])
     await subject.request()
     await subject.make("control-plane", 1)
     await eventually(lambda: list(settings.runs_dir.rglob("pki.json")))  # the run has its files
     first_life.kill()
-    await first_life.wait()
     async with lonely_world.bootstrapper() as second_life:
         subject.service = second_life
         await subject.until(BootstrapDone)
         assert await subject.told(BootstrapFailed) == []
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    told = {
-        f"CARAVAN_BOOTSTRAPPER_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-    }
-    told["CARAVAN_BOOTSTRAPPER_SANDBOX_TOKEN"] = settings.sandbox_token.get_secret_value()
-    return os.environ | told | {"CARAVAN_BOOTSTRAPPER_HTTP_PORT": str(free_port())}
 
 
 async def test_deletion_ends_the_run_and_starts_no_other(world: World, service: Service) -> None:

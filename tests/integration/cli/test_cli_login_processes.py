@@ -79,7 +79,7 @@ async def trusting(provider: Provider, client: str, folder: Path) -> AsyncIterat
         await api.http.put("/members/group/platform", json={"role": "viewer"})
         yield api.url
     finally:
-        await api.kill()
+        api.kill()
         await api.http.aclose()
         nats.stop()
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support import process
 
 from caravan_cli.up import processes
 from caravan_cli.up.claim import Claim
 from caravan_cli.up.errors import StackTaken
-from caravan_cli.up.processes import Process, Program, Stray, birth, rotate, tail
+from caravan_cli.up.processes import Module, Process, Program, Stray, birth, rotate, tail
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = (
@@ -39,8 +40,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         return process
 
     yield begin
-    for process in started:
-        process.kill()
+    for each in started:
+        each.kill()
 
 
 def test_stop_asks_first(start: Start) -> None:
@@ -124,3 +125,60 @@ def test_zombie_counts_as_ended() -> None:
         time.sleep(0.01)
     assert birth(child.pid) is None
     child.wait()
+
+
+# --- our own modules, forked ---
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts the sandbox with settings."""
+    forked: list[Process] = []
+
+    def begin(**settings: object) -> Process:
+        told = {"state_dir": tmp_path, "http_port": 0, "network": "127.64.0.0/16", **settings}
+        forked.append(process.start("sandbox", tmp_path / f"{len(forked)}.log", told))
+        return forked[-1]
+
+    yield begin
+    for each in forked:
+        each.kill()
+
+
+def _says(running: Process, words: str) -> None:
+    while words not in running.log.read_text():
+        assert running.ended() is None
+        time.sleep(0.01)
+
+
+def test_module_of_ours_runs_under_its_own_name_in_a_session_of_its_own(fork: Callable[..., Process]) -> None:
+    running = fork()
+    _says(running, "simulated cloud listens")
+    assert psutil.Process(running.pid).cmdline()[0] == "caravan_sandbox"
+    assert os.getsid(running.pid) == running.pid
+    running.stop(within_s=10)
+    assert running.ended() == 0
+
+
+def test_module_of_ours_knows_only_the_environment_it_was_given(
+    fork: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fork()
+    _says(first, "simulated cloud listens")
+    monkeypatch.setenv("CARAVAN_SANDBOX_HTTP_PORT", "no number")  # told to the second by nobody but us
+    second = Process(
+        Program("sandbox", Module("caravan_sandbox"), 0, None), first.log.with_name("second.log"), os.environ
+    )
+    while second.ended() is None:
+        time.sleep(0.01)
+    assert second.ended() == 1
+    assert "http_port" in second.log.read_text()
+
+
+def test_killed_module_of_ours_has_ended_for_whoever_asks(fork: Callable[..., Process]) -> None:
+    running = fork()
+    _says(running, "simulated cloud listens")
+    running.kill()
+    assert running.ended() == -9
+    running.kill()
+    assert birth(running.pid) is None

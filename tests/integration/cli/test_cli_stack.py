@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
 from caravan_cli.up import Ports, Stack, StackTaken
-from caravan_cli.up.wiring import PARTS
+from caravan_cli.up.parts import PARTS
 
 QUICK = {f"CARAVAN_SANDBOX_{name}": "0" for name in ("VM_BOOT_S", "INIT_S", "JOIN_S", "DELETE_S")}
 

@@ -1,8 +1,5 @@
 """A real sandbox process, and a provisioner on a real nats-server with a stand-in for the services around it."""
 
-import asyncio
-import os
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +12,11 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 from sqlalchemy import select
+from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
 
+from caravan_cli.up.processes import Process
 from caravan_provisioner import app
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
 from caravan_provisioner.settings import Settings
@@ -83,26 +82,21 @@ class Sandbox:
 async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     """The sandbox as a process of its own, with short latencies."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "caravan_sandbox",
-        env=os.environ
-        | {
-            "CARAVAN_SANDBOX_STATE_DIR": str(tmp_path_factory.mktemp("sandbox")),
-            "CARAVAN_SANDBOX_HTTP_PORT": str(port),
-            "CARAVAN_SANDBOX_NETWORK": "127.65.0.0/16",
-            "CARAVAN_SANDBOX_VM_BOOT_S": "0.1",
-            "CARAVAN_SANDBOX_DELETE_S": "0.1",
-            "CARAVAN_SANDBOX_MACHINES_LIMIT": "300",
-        },
-    )
+    folder = tmp_path_factory.mktemp("sandbox")
+    settings = {
+        "state_dir": folder,
+        "http_port": port,
+        "network": "127.65.0.0/16",
+        "vm_boot_s": 0.1,
+        "delete_s": 0.1,
+        "machines_limit": 300,
+    }
+    running = process.start("sandbox", folder / "log", settings)
     url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession(url, headers={"Authorization": "Bearer sandbox"}) as http:
-        await eventually(lambda: _answers(http, process), within=PATIENCE_S, saying="the sandbox answers")
+        await eventually(lambda: _answers(http, running), within=PATIENCE_S, saying="the sandbox answers")
         yield Sandbox(url, http)
-    process.terminate()
-    await process.wait()
+    running.stop(within_s=PATIENCE_S)
 
 
 @dataclass
@@ -329,8 +323,8 @@ async def sandbox_cloud(sandbox: Sandbox) -> AsyncIterator[SandboxCloud]:
     await cloud.close()
 
 
-async def _answers(http: aiohttp.ClientSession, process: asyncio.subprocess.Process) -> bool:
-    assert process.returncode is None, f"the sandbox exited with {process.returncode}"
+async def _answers(http: aiohttp.ClientSession, running: Process) -> bool:
+    assert running.ended() is None, f"the sandbox exited with {running.ended()}; {running.log}"
     try:
         async with http.get("/v1/cloud") as response:
             return response.status == 200

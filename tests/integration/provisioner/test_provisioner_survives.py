@@ -1,15 +1,12 @@
 """Killed at any moment, the provisioner makes no second machine and leaves none behind."""
 
-import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
 from tests.support.eventually import eventually
+from tests.support.process import start
 
 from caravan_provisioner.settings import Settings
 from caravan_shared.contracts.events import NodesReady, NodesRemoved
@@ -17,10 +14,10 @@ from caravan_shared.contracts.events import NodesReady, NodesRemoved
 MANY = 60
 
 
-@asynccontextmanager
-async def process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+@contextmanager
+def process(settings: Settings) -> Iterator[None]:
     """The provisioner as a process of its own, killed at the end."""
-    fields = (
+    told = {
         "state_dir",
         "nats_url",
         "sandbox_url",
@@ -29,21 +26,12 @@ async def process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Proces
         "settle_s",
         "resync_every_s",
         "lease_s",
-    )
-    env = {f"CARAVAN_PROVISIONER_{name.upper()}": str(getattr(settings, name)) for name in fields}
-    running = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "caravan_provisioner",
-        env=os.environ | env,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    }
+    running = start("provisioner", settings.state_dir / "provisioner.log", settings.model_dump(include=told))
     try:
-        yield running
+        yield
     finally:
-        running.send_signal(signal.SIGKILL)
-        await running.wait()
+        running.kill()
 
 
 async def names_of(sandbox: Sandbox, asker: Asker) -> list[str]:
@@ -59,7 +47,7 @@ async def test_kill_9_while_machines_are_made_and_while_they_go(
         asker = provisioner.asker(service)
     await sandbox.fault("create_lost_reply")
     await asker.want(workers=MANY)
-    async with process(settings):
+    with process(settings):
         await eventually(lambda: _has(sandbox, asker, 1), every=0.01)
     async with provisioner.running() as service:
         asker.service = service
@@ -67,7 +55,7 @@ async def test_kill_9_while_machines_are_made_and_while_they_go(
         machines = await names_of(sandbox, asker)
         assert len(machines) == len(set(machines)) == MANY + 1
     await asker.delete()
-    async with process(settings):
+    with process(settings):
         await eventually(lambda: _has_fewer(sandbox, asker, MANY + 1), every=0.01)
     async with provisioner.running() as service:
         asker.service = service

@@ -12,7 +12,7 @@ from caravan_cli.errors import Conflict
 from caravan_cli.main import app
 from caravan_cli.private_files import new_private
 from caravan_cli.up.claim import Claim
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 from caravan_shared.plumbing.sealing import KeyRing
 
 

@@ -11,7 +11,8 @@ from caravan_cli.up.accounts import Accounts
 from caravan_cli.up.errors import StackError
 from caravan_cli.up.layout import Layout, Ports, load, save
 from caravan_cli.up.nats import binary, config
-from caravan_cli.up.wiring import PARTS, common_env, own_env
+from caravan_cli.up.parts import PARTS
+from caravan_cli.up.wiring import common_env, own_env
 
 NATS_URL = "nats://CARAVAN:secret@127.0.0.1:4222"
 
