@@ -12,7 +12,7 @@ from caravan_shared.contracts.states import ClusterPhase, LeaseState
 class View(BaseModel):
     """Tolerant of fields that a newer API adds; `model_dump` gives them back."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Failure(View):

@@ -24,9 +24,12 @@ class WhoCanFix(StrEnum):
 
 
 class Message(BaseModel):
-    """Frozen on our side, and tolerant of fields that a newer sender adds."""
+    """Frozen on our side, and tolerant of fields that a newer sender adds. Built when it is first used.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    The command line reads few of them, and building all would be most of its start.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Event(Message):

@@ -81,7 +81,7 @@ class Cni(StrEnum):
 class SpecModel(BaseModel):
     """Frozen, and strict about unknown fields: a misspelt field is an error, not a silent default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Taint(SpecModel):
@@ -168,7 +168,7 @@ class ClusterSpec(SpecModel):
         "control_plane": {"count": 1, "machine_type": "medium"},
         "workers": [{"name": "workers", "count": 2, "machine_type": "medium"}],
     }
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [example]})
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, json_schema_extra={"examples": [example]})
 
     version: KubernetesVersion = Field(description="Kubernetes version, one that `GET /v1/versions` offers.")
     cloud: str = Field(
