@@ -9,14 +9,14 @@ from tests.support.otlp import Collector, collecting
 from caravan_cli.up import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     """What all services of the stack send their traces to."""
     with collecting() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
     """A running stack with a quick sandbox; faults in it are mended before the test that made them ends."""
     traced = {

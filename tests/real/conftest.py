@@ -27,7 +27,7 @@ PROMPT = {
 """Settings that leave a test's time to what it tests."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def docker() -> Docker:
     """This machine's engine with the node image and a mirror."""
     try:
@@ -36,7 +36,7 @@ def docker() -> Docker:
         pytest.skip(f"REAL KUBERNETES IS NOT TESTED HERE: {error}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack whose cloud `docker` makes real clusters."""
     with Stack(tmp_path_factory.mktemp("stack"), ports="auto", env=PROMPT, docker=docker) as running:

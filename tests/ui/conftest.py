@@ -24,7 +24,7 @@ WAITS_MS = 20_000
 """For what a page waits for: a cluster of the quick sandbox takes some seconds, on a busy machine more."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with a quick sandbox, which starts again what a test kills."""
     with Stack(tmp_path_factory.mktemp("stack"), ports="auto", env=FAST_SANDBOX) as running:
@@ -38,7 +38,7 @@ async def api(stack: Stack) -> AsyncIterator[Api]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def chromium() -> AsyncIterator[Browser]:
     """Debian's Chromium."""
     found = shutil.which("chromium")

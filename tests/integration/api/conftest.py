@@ -221,7 +221,7 @@ async def running(folder: Path, nats: NatsServer, **settings: Any) -> AsyncItera
             yield Stack(service, http)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A nats-server for the api alone: other suites use the same streams."""
     server = NatsServer(tmp_path_factory.mktemp("api-nats"))
@@ -230,7 +230,7 @@ def api_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def stack(tmp_path_factory: pytest.TempPathFactory, api_nats: NatsServer) -> AsyncIterator[Stack]:
     """One api for all tests, which know what clouds and versions there are."""
     folder = tmp_path_factory.mktemp("api")
@@ -263,7 +263,7 @@ class Chats:
         return user
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def chats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chats]:
     """Chats on an api of their own, with two pools that have spares."""
     folder, port = tmp_path_factory.mktemp("chats"), free_port()
@@ -399,7 +399,7 @@ async def provisioner(stack: Stack, api_nats: NatsServer) -> AsyncIterator[None]
     await bus.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def runs(stack: Stack, api_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
     """The bootstrapper's store, of whose runs it tells."""
     async with answering(tmp_path_factory.mktemp("runs"), api_nats.url, stack.service.keys) as db:

@@ -78,7 +78,7 @@ class Sandbox:
             response.raise_for_status()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     """The sandbox as a process of its own, with short latencies."""
     port = free_port()
