@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from caravan_bootstrapper import removals, troubles, upgrades, upkeep, windows
-from caravan_bootstrapper.hops import GapInVersions, version_key
 from caravan_bootstrapper.managers import manager
 from caravan_bootstrapper.steps import (
     Abandon,
@@ -31,6 +30,7 @@ from caravan_bootstrapper.views import ClusterView, NodeView, Play
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MembershipState as M
+from caravan_shared.contracts.upgrades import GapInVersions, version_key
 
 BACKOFF_FIRST_S = 2.0
 BACKOFF_LONGEST_S = 60.0

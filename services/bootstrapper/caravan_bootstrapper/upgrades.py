@@ -9,11 +9,11 @@ https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-upgrade/
 
 from collections.abc import Iterable
 
-from caravan_bootstrapper.hops import hops, version_key
 from caravan_bootstrapper.steps import Policy, StartRun
 from caravan_bootstrapper.views import ClusterView, NodeView, Play
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MembershipState
+from caravan_shared.contracts.upgrades import hops, version_key
 
 
 def running(node: NodeView) -> str | None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from caravan_bootstrapper.hops import version_key
 from caravan_shared.contracts.events import KubernetesOffered
+from caravan_shared.contracts.upgrades import version_key
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.outbox import say
 

@@ -13,11 +13,11 @@ otherwise                                                waits
 from datetime import datetime
 
 from caravan_bootstrapper import upgrades, upkeep
-from caravan_bootstrapper.hops import GapInVersions
 from caravan_bootstrapper.steps import Policy, SayHeld
 from caravan_bootstrapper.views import ClusterView, NodeView, Play
 from caravan_shared.contracts.maintenance import opening, wait_s
 from caravan_shared.contracts.spec import Role
+from caravan_shared.contracts.upgrades import GapInVersions
 
 URGENT_DAYS = 30.0
 _DAY_S = 86_400.0

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from caravan_bootstrapper import handlers, ledger, records, store
 from caravan_bootstrapper.decide import decide
-from caravan_bootstrapper.hops import version_key
+from caravan_shared.contracts.upgrades import version_key
 from caravan_bootstrapper.reconcile import write
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.steps import EnsureTokens, LookAtMembers, Policy, Rest, StartRun, Step
