@@ -94,7 +94,7 @@ async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R], *,
             raise Retry(problem["reason"], after=problem["after"])
         if problem := body.get("give_up"):
             raise GiveUp(problem["reason"], who_can_fix=WhoCanFix(problem["who_can_fix"]))
-        return reply_type.model_validate_json(keys.open(body["sealed"], request.subject))
+        return reply_type.read(keys.open(body["sealed"], request.subject))
 
 
 async def ask_all(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) -> list[R]:
@@ -107,7 +107,7 @@ async def ask_all(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]
     async def take(message: Msg) -> None:
         body = json.loads(message.data)
         if "sealed" in body:
-            answers.append(reply_type.model_validate_json(keys.open(body["sealed"], request.subject)))
+            answers.append(reply_type.read(keys.open(body["sealed"], request.subject)))
 
     try:
         inbox = bus.client.new_inbox()
