@@ -86,7 +86,7 @@ def build(settings: Settings) -> Service:
 
 async def _known(db: Database, cluster_ids: list[UUID]) -> list[Target]:
     async with db.reading() as session:
-        return await store.targets(session, cluster_ids)
+        return await store.ways_in(session, cluster_ids)
 
 
 async def _second_looks(service: Service, replica: str, question: AskSecondLooks) -> SecondLooks:
