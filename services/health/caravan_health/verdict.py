@@ -106,10 +106,9 @@ class Elsewhere:
     seen_at: datetime | None = None
 
     def is_due(self, now: datetime, policy: Policy) -> bool:
-        """Nobody is being asked, and the last word is a round old."""
-        return not self.asking and (
-            self.told_at is None or now - self.told_at >= timedelta(seconds=policy.probe_every_s)
-        )
+        """Nobody is being asked, and the last word is a round old; soon again if it was that the cluster answers."""
+        pause_s = policy.recheck_s if self.seen else policy.probe_every_s
+        return not self.asking and (self.told_at is None or now - self.told_at >= timedelta(seconds=pause_s))
 
     def is_asked(self) -> "Elsewhere":
         """Another replica is being asked."""

@@ -100,6 +100,13 @@ def test_another_replica_is_asked_at_the_first_miss_and_once_a_round_from_then_o
     assert cluster.wants_second_look(MISS, NOW + timedelta(seconds=policy.probe_every_s), policy)
 
 
+def test_word_that_it_answers_is_asked_for_again_soon_since_the_cluster_may_be_dying_just_now() -> None:
+    cluster, policy = vigil(), Policy()
+    cluster.elsewhere = cluster.elsewhere.is_asked()
+    cluster.heard_elsewhere(SecondLook("one", "two", answers=True), NOW)
+    assert cluster.wants_second_look(MISS, NOW + timedelta(seconds=policy.recheck_s), policy)
+
+
 def test_word_that_comes_after_the_cluster_answered_here_is_forgotten() -> None:
     cluster = vigil()
     cluster.elsewhere = cluster.elsewhere.is_asked()
