@@ -116,6 +116,9 @@ artifacts: install ## Fill a mirror of all that clusters need: make artifacts [F
 docs: install ## Draw the reference pages from the code
 	@$(BIN)/python docs/generate.py
 
+release-stores: install ## At a release: keep a backup of each store for the next release to be tried on
+	@$(BIN)/python -m tests.releases.draw
+
 dashboards: install ## Draw Grafana's dashboards
 	@$(BIN)/python deploy/observability/draw.py
 
@@ -134,4 +137,4 @@ clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots .promises $(WEB)/node_modules
 
 .PHONY: help install demo demo-own demo-compose up lint format test test-ui pictures test-long promises test-real test-images test-openstack \
-	bench artifacts images node-image docs dashboards promtool lock clean
+	bench artifacts images node-image docs release-stores dashboards promtool lock clean

@@ -21,7 +21,7 @@ class Authority(ClusterAuthority):
     def __init__(self) -> None:
         super().__init__(host=HOST)
 
-    def server_context(self) -> ssl.SSLContext:
+    def server_context(self, *, insists: bool = True) -> ssl.SSLContext:
         """A context that presents a certificate for the endpoint's name and wants one of the same CA."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kube-apiserver")])
@@ -35,7 +35,7 @@ class Authority(ClusterAuthority):
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         present(context, certificate.public_bytes(Encoding.PEM).decode(), pem)
         context.load_verify_locations(cadata=self.ca_cert)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_REQUIRED if insists else ssl.CERT_OPTIONAL
         return context
 
     def for_health(self, lasts: timedelta = timedelta(hours=8)) -> ClientCertificate:

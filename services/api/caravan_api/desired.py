@@ -114,7 +114,7 @@ class Desired:
         before = ClusterSpec.model_validate(cluster.spec)
         if admitted == before:
             return False
-        cluster.spec = admitted.model_dump(mode="json")
+        cluster.spec = admitted.kept()
         cluster.nodes_wanted = admitted.node_count()
         cluster.generation += 1
         await recount(tx, cluster)
@@ -231,7 +231,7 @@ class Desired:
             created_at=now,
             updated_at=now,
             announced_at=now,
-            spec=spec.model_dump(mode="json"),
+            spec=spec.kept(),
             facts=Facts().model_dump(mode="json"),
             phase=ClusterPhase.REQUESTED.value,
             version=spec.version,

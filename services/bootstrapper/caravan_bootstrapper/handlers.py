@@ -55,7 +55,7 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
         cluster.name, cluster.generation, cluster.spec = (
             event.name,
             event.generation,
-            event.spec.model_dump(mode="json"),
+            event.spec.kept(),
         )
     if event.announcement >= cluster.announcement:
         if cluster.asleep and not event.asleep:

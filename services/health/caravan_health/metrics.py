@@ -8,6 +8,11 @@ LOOK_SECONDS = Histogram(
     "From the start of a look to its answer.",
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0),
 )
+SECOND_LOOKS = Counter(
+    "caravan_health_second_looks_total",
+    "Clusters silent here that another replica was asked about, by its word: answers, silent, no_word.",
+    ["result"],
+)
 START_LAG_SECONDS = Histogram(
     "caravan_health_start_lag_seconds",
     "From the time a look was due to its start.",

@@ -54,7 +54,10 @@ class Settings(ServiceSettings):
     )
     mass_failure_at_least: int = Field(3, ge=2, description="Fewer clusters than this never are a mass failure.")
     replica_silent_after_s: float = Field(
-        8.0, gt=0, description="Seconds without a heartbeat after which a replica's clusters go to the others."
+        7.0,
+        gt=0,
+        description="Seconds without a heartbeat after which a replica's clusters go to the others. They look every "
+        "2 s, so that a dead one is replaced within 10 s.",
     )
     wakes_within_s: float = Field(
         600.0, ge=0, description="Seconds that a woken cluster may stay silent before that is a fault of its."

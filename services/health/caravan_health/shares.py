@@ -21,6 +21,12 @@ def owner(cluster_id: UUID, replicas: Iterable[str]) -> str:
     return max(replicas, key=lambda replica: (_weight(cluster_id, replica), replica))
 
 
+def second(cluster_id: UUID, replicas: Iterable[str], first: str) -> str | None:
+    """Whom `first` asks for a second look at this cluster: who would take it over. None where nobody else lives."""
+    others = [replica for replica in replicas if replica != first]
+    return owner(cluster_id, others) if others else None
+
+
 def share_of(replica: str, clusters: Iterable[UUID], replicas: tuple[str, ...]) -> set[UUID]:
     """The clusters that `replica` watches; none if it is not among the live `replicas`."""
     if replica not in replicas:

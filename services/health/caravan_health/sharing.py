@@ -24,7 +24,8 @@ from caravan_shared.plumbing.waiting import is_set_within
 
 log = get_logger(__name__)
 
-_LOOK_AGAIN_S = 2.0
+LOOK_AGAIN_S = 2.0
+"""Seconds between heartbeats, and between looks at those of others."""
 _AT_ONCE = 200  # clusters loaded in one transaction
 _APART_S = 0.01  # a first look costs a TLS handshake, some milliseconds
 
@@ -38,12 +39,13 @@ class Sharing:
         clock: Clock,
         watch: Watch,
         let_go: Callable[[UUID], None],
+        live_now: Callable[[tuple[str, ...]], None],
         *,
         replica: str,
         silent_after_s: float,
         spread_s: float,
     ) -> None:
-        self._db, self._clock, self._watch, self._let_go = db, clock, watch, let_go
+        self._db, self._clock, self._watch, self._let_go, self._live_now = db, clock, watch, let_go, live_now
         self._replica, self._silent_after_s, self._spread_s = replica, silent_after_s, spread_s
         self._targets_changed = asyncio.Event()
 
@@ -60,7 +62,7 @@ class Sharing:
                     await self._adjust()
                 except (SQLAlchemyError, OSError) as error:
                     log.error("the store does not answer; following the same clusters as before", error=str(error))
-                await is_set_within(self._targets_changed, _LOOK_AGAIN_S)
+                await is_set_within(self._targets_changed, LOOK_AGAIN_S)
         finally:
             await self._leave()
 
@@ -70,6 +72,7 @@ class Sharing:
             beats = (await tx.exec(select(Replica.name, Replica.beat_at))).all()
             watchable = await versions(tx)
         replicas = live(beats, self._clock.now(), self._silent_after_s)
+        self._live_now(replicas)
         mine = share_of(self._replica, watchable, replicas)
         following = self._watch.following()
         for cluster_id in following.keys() - mine:

@@ -165,6 +165,12 @@ async def targets(session: AsyncSession, cluster_ids: list[UUID]) -> list[Target
     return [_target(row, nodes.get(row.cluster_id, [])) for row in rows]
 
 
+async def ways_in(session: AsyncSession, cluster_ids: list[UUID]) -> list[Target]:
+    """The clusters to watch among these, without their nodes, which may be many: enough to ask whether they answer."""
+    rows = await session.exec(select(Watched).where(*_WATCHABLE, col(Watched.cluster_id).in_(cluster_ids)))
+    return [_target(row, []) for row in rows]
+
+
 def _target(row: Watched, nodes: list[WatchedNode]) -> Target:
     return Target(
         row.cluster_id,

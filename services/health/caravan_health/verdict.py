@@ -9,10 +9,14 @@ was unfit counts for nothing; when there was nothing but such looks for a while,
     ok, a node unwell or the list of nodes fails   Degraded       2 (1 from Unknown)
     ok, but nobody at the virtual IP               Degraded       2 (1 from Unknown)
     component_not_ready, server_error              Degraded       2 (1 from Unknown)
-    dns refused tls timeout redirect garbage       Unreachable    3 within a minute
+    dns refused tls timeout redirect garbage       Unreachable    3 within a minute, and a word from elsewhere
+    the same, but it answers another replica       Unknown        3: this replica's network is not the cluster's fault
     auth, or we may not list its nodes             Unknown        3: our credentials are not the cluster's fault
     no answer of one that was just woken           Unknown        3: its machines are booting
     monitor_unfit                                  –              never; Unknown once the last usable look is stale
+
+A word from elsewhere: when a cluster misses, another replica is asked whether the cluster answers it. Its word is
+waited for, but not for longer than `Policy.second_look_s`; where it says no, or nothing, the looks from here decide.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,6 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from caravan_health.observation import Kind, NodeReading, Observation
+from caravan_shared.contracts.requests import AskSecondLooks
 from caravan_shared.contracts.states import Verdict
 
 _NAMED_AT_MOST = 3  # nodes or components named in a reason; a sentence, not a list
@@ -37,6 +42,7 @@ class Policy:
     unreachable_every_s: float = 10.0
     stale_after_s: float = 20.0
     wakes_within_s: float = 600.0
+    second_look_s: float = AskSecondLooks.timeout_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,53 @@ class Belief:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What another replica, `there`, said of a cluster that misses at this one, `here`."""
+
+    here: str
+    there: str
+    answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What is known from another replica of a cluster since it began to miss here."""
+
+    asking: bool = False
+    told_at: datetime | None = None
+    """When asking last came to an end, with a word or without."""
+    seen: SecondLook | None = None
+    """The last word, where it was that the cluster answers."""
+    seen_at: datetime | None = None
+
+    def is_due(self, now: datetime, policy: Policy) -> bool:
+        """Nobody is being asked, and the last word is a round old; soon again if it was that the cluster answers."""
+        pause_s = policy.recheck_s if self.seen else policy.probe_every_s
+        return not self.asking and (self.told_at is None or now - self.told_at >= timedelta(seconds=pause_s))
+
+    def is_asked(self) -> "Elsewhere":
+        """Another replica is being asked."""
+        return replace(self, asking=True)
+
+    def said(self, second: SecondLook | None, now: datetime) -> "Elsewhere":
+        """After the other's word. None: none came, so that its last one stands, for a while."""
+        heard = replace(self, asking=False, told_at=now)
+        if second is None:
+            return heard
+        return replace(heard, seen=second, seen_at=now) if second.answers else replace(heard, seen=None, seen_at=None)
+
+    def sees(self, now: datetime, policy: Policy) -> SecondLook | None:
+        """Who sees the cluster answer, as far as is known; None: nobody."""
+        is_fresh = self.seen_at is not None and now - self.seen_at <= timedelta(seconds=policy.stale_after_s)
+        return self.seen if is_fresh else None
+
+    def is_awaited(self, since: datetime, now: datetime, policy: Policy) -> bool:
+        """Whether the first word since `since` may still come."""
+        told = self.told_at is not None and self.told_at >= since
+        return self.asking and not told and now - since < timedelta(seconds=policy.second_look_s)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeBelief:
     """What is believed of one node."""
 
@@ -107,20 +160,26 @@ def judge(
     policy: Policy,
     *,
     waking: bool = False,
+    elsewhere: Elsewhere = Elsewhere(),
 ) -> Belief:
     """The belief after one more look. `nodes`: the latest list, None where nobody could list them yet.
 
-    `waking`: the cluster was woken lately.
+    `waking`: the cluster was woken lately. `elsewhere`: what another replica says of its silence.
     """
     if seen.kind is Kind.MONITOR_UNFIT:
         return _after_void_look(belief, seen, now, policy)
     leaning, reason = _lean(seen, nodes)
     if waking and leaning is Verdict.UNREACHABLE:
         leaning, reason = Verdict.UNKNOWN, "waking: it does not answer yet"
+    elif leaning is Verdict.UNREACHABLE and (second := elsewhere.sees(now, policy)):
+        leaning, reason = Verdict.UNKNOWN, _out_of_sight_here(seen, second)
     belief = _count(belief, leaning, now, policy)
     if leaning is belief.verdict:
         return _told(replace(belief, reason=reason), nodes)
     if belief.streak < _needed(belief.verdict, leaning, policy):
+        return belief
+    since = belief.streak_since or now
+    if leaning is Verdict.UNREACHABLE and elsewhere.is_awaited(since, now, policy):
         return belief
     return _told(replace(belief, verdict=leaning, reason=reason, since=now), nodes)
 
@@ -197,6 +256,11 @@ def _lean(seen: Observation, nodes: NodesSummary | None) -> tuple[Verdict, str]:
     if seen.detail and verdict is not Verdict.UNKNOWN:
         return Verdict.DEGRADED, f"{reason}, but {seen.detail}"
     return verdict, reason
+
+
+def _out_of_sight_here(seen: Observation, second: SecondLook) -> str:
+    there, here = f"health's replica {second.there}", f"its replica {second.here}"
+    return f"it answers {there}, but not {here}: {seen.detail}; the network of {second.here} is probably at fault"
 
 
 def _lean_on_nodes(nodes: NodesSummary | None) -> tuple[Verdict, str]:

@@ -10,9 +10,11 @@ from caravan_health.store import Transition
 from caravan_health.target import Target
 from caravan_health.verdict import (
     Belief,
+    Elsewhere,
     NodeBelief,
     NodesSummary,
     Policy,
+    SecondLook,
     judge,
     judge_nodes,
     nodes_out_of_sight,
@@ -36,6 +38,8 @@ class Vigil:
     looks_until_nodes: int = 0
     lists_nodes: bool = False
     """A list is under way."""
+    elsewhere: Elsewhere = Elsewhere()
+    """What another replica says, for as long as the cluster misses here."""
     _readings: tuple[NodeReading, ...] = ()
     _door: Door | None = field(default=None)
 
@@ -51,7 +55,8 @@ class Vigil:
 
     def is_slow(self) -> bool:
         """It missed lately: its looks may hang, so they belong in the other lane."""
-        return Verdict.UNREACHABLE in (self.belief.leaning, self.belief.verdict)
+        misses = self.elsewhere != Elsewhere()
+        return misses or Verdict.UNREACHABLE in (self.belief.leaning, self.belief.verdict)
 
     def is_waking(self, now: datetime, policy: Policy) -> bool:
         """It was woken lately and has not answered since."""
@@ -81,10 +86,21 @@ class Vigil:
         self.looks_until_nodes = every
         return True
 
+    def wants_second_look(self, seen: Observation, now: datetime, policy: Policy) -> bool:
+        """Time to ask another replica: at the first miss, and while there are more, now and then."""
+        return seen.is_miss and not self.is_waking(now, policy) and self.elsewhere.is_due(now, policy)
+
+    def heard_elsewhere(self, second: SecondLook | None, now: datetime) -> None:
+        """Keep the other replica's word, unless the cluster has answered here meanwhile."""
+        if self.elsewhere.asking:
+            self.elsewhere = self.elsewhere.said(second, now)
+
     def saw(self, seen: Observation, now: datetime, policy: Policy) -> Change:
         """Judge one look at the cluster."""
-        waking = self.is_waking(now, policy)
-        held, self.belief = self.belief, judge(self.belief, seen, self.nodes, now, policy, waking=waking)
+        if not seen.is_miss and seen.kind is not Kind.MONITOR_UNFIT:
+            self.elsewhere = Elsewhere()
+        waking, held = self.is_waking(now, policy), self.belief
+        self.belief = judge(held, seen, self.nodes, now, policy, waking=waking, elsewhere=self.elsewhere)
         if self.belief.says_the_same_as(held):
             return Change()
         change = Change(self.belief)

@@ -6,7 +6,7 @@ of their own. Each look ends with the next appointment, so the agenda holds ever
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 from caravan_health import metrics
@@ -19,7 +19,7 @@ from caravan_health.observation import Kind, Observation
 from caravan_health.probe import Prober
 from caravan_health.settings import Settings
 from caravan_health.target import Target
-from caravan_health.verdict import Belief, NodeBelief, next_look_s
+from caravan_health.verdict import Belief, NodeBelief, SecondLook, next_look_s
 from caravan_health.vigil import Vigil
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.clock import Clock
@@ -32,16 +32,24 @@ _REFUSED_AGAIN_S = 60.0  # a certificate that is refused is replaced, but not mo
 _CONTROL_GROUP = 8  # clusters asked for comparison when one falls silent in a small fleet
 
 Take = Callable[[UUID, Change], None]
+LookElsewhere = Callable[[UUID], Awaitable[SecondLook | None]]
 
 
 class Watch:
     """Looks at the clusters it is told to follow; hands what changes to `take`."""
 
     def __init__(
-        self, settings: Settings, monitor: Monitor, credentials: Credentials, clock: Clock, take: Take
+        self,
+        settings: Settings,
+        monitor: Monitor,
+        credentials: Credentials,
+        clock: Clock,
+        take: Take,
+        look_elsewhere: LookElsewhere,
     ) -> None:
         self._settings, self._policy = settings, settings.policy()
         self._monitor, self._credentials, self._clock, self._take = monitor, credentials, clock, take
+        self._look_elsewhere = look_elsewhere
         self._prober = Prober(timeout_s=settings.probe_timeout_s, nodes_timeout_s=settings.nodes_timeout_s)
         self._lane = asyncio.Semaphore(settings.looks_at_once)
         self._slow_lane = asyncio.Semaphore(settings.looks_at_once)
@@ -95,6 +103,9 @@ class Watch:
         if vigil.wants_nodes(seen, self._settings.nodes_every):
             vigil.lists_nodes = True
             self._tasks.create_task(self._list_nodes(vigil, seen))
+        if vigil.wants_second_look(seen, self._clock.now(), self._policy):
+            vigil.elsewhere = vigil.elsewhere.is_asked()
+            self._tasks.create_task(self._hear_elsewhere(vigil))
         first_word = seen.kind is Kind.OK and vigil.lists_nodes and vigil.nodes is None
         if not first_word:  # that waits for the list, so that it is a whole one
             self._judge(vigil, seen)
@@ -126,6 +137,9 @@ class Watch:
                 self._monitor.fleet.forget(vigil.target.cluster_id)
             told = {"cluster": str(vigil.target.cluster_id), "was": held, "verdict": vigil.belief.verdict}
             log.info("verdict changed", **told, why=vigil.belief.reason)
+
+    async def _hear_elsewhere(self, vigil: Vigil) -> None:
+        vigil.heard_elsewhere(await self._look_elsewhere(vigil.target.cluster_id), self._clock.now())
 
     async def _list_nodes(self, vigil: Vigil, seen: Observation) -> None:
         """List the nodes, judge them, and judge the cluster again by them."""

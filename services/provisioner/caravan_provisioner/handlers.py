@@ -1,5 +1,7 @@
 """Facts in: write down what others said, whatever the order and however often. The reconciler does the rest."""
 
+import json
+
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner import news, store
@@ -27,7 +29,7 @@ async def cluster_requested(heard: Heard[ClusterRequested], tx: AsyncSession) ->
         return
     if event.generation >= cluster.generation:
         cluster.generation = event.generation
-        cluster.spec_json = event.spec.model_dump_json()
+        cluster.spec_json = json.dumps(event.spec.kept())
         cluster.cloud = cluster.cloud or event.spec.cloud
     if event.announcement >= cluster.announcement:
         cluster.replacing = list(event.replace)

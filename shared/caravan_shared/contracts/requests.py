@@ -383,6 +383,23 @@ class AskSmokeTest(Request):
     nodes: int = Field(description="How many nodes it should have; etcd's own are none.")
 
 
+class SecondLooks(Reply):
+    """What a replica of health sees of clusters from where it stands; of those in neither list it cannot say."""
+
+    answering: tuple[UUID, ...] = ()
+    silent: tuple[UUID, ...] = ()
+
+
+class AskSecondLooks(Request):
+    """health → another replica of it, by name: do these clusters answer you? Here they do not."""
+
+    subject: ClassVar[str] = "rpc.health.second_looks"
+    reply: ClassVar[type[Reply]] = SecondLooks
+    timeout_s: ClassVar[float] = 2.5
+    """Seconds: less than three looks take, so that an outage is told no later for it."""
+    cluster_ids: tuple[UUID, ...]
+
+
 class Wellbeing(Reply):
     """How one replica of a service is, as it sees itself."""
 

@@ -83,6 +83,10 @@ class SpecModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
+    def kept(self) -> dict[str, Any]:
+        """As a store keeps it: without what nobody asked for, so that a release that lacks such a field reads it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
 
 class Taint(SpecModel):
     """A Kubernetes taint put on every node of a set."""

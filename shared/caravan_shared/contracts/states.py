@@ -80,9 +80,9 @@ class Verdict(StrEnum):
     DEGRADED = "Degraded"
     """It answers and serves, but a part of it is not well."""
     UNREACHABLE = "Unreachable"
-    """It did not answer several times in a row while the monitor itself was well."""
+    """It did not answer several times in a row while the monitor itself was well, nor another replica of it, if any."""
     UNKNOWN = "Unknown"
-    """Not asked yet, or the monitor was not fit to judge. Never a fault of the cluster's."""
+    """Not asked yet, or the monitor was not fit to judge, or cut off from it. Never a fault of the cluster's."""
 
 
 class InventoryState(StrEnum):

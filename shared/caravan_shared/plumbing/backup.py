@@ -15,7 +15,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table, Text, cast, delete, func, insert, inspect, null, select, text
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Insert,
+    Table,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    inspect,
+    literal,
+    null,
+    select,
+    text,
+)
+from sqlalchemy import column as sql_column
+from sqlalchemy import table as sql_table
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -52,8 +69,8 @@ async def write_backup(service: Service, path: Path) -> Head:
 async def restore(service: Service, path: Path, *, only_check: bool = False) -> Head:
     """Fill the service's empty database from a backup, in one transaction; `only_check` ends before the first change.
 
-    Refused: another service's or release's backup, a damaged one, a database with tables in it, a key ring that lacks a
-    key. Needs Caravan stopped.
+    One of an earlier release is brought up to this one. Refused: another service's or a later release's backup, a
+    damaged one, a database with tables in it, a key ring that lacks a key. Needs Caravan stopped.
     """
     head, keys = check(path)
     db = service.db
@@ -64,9 +81,10 @@ async def restore(service: Service, path: Path, *, only_check: bool = False) -> 
             if await connection.run_sync(lambda sync: inspect(sync).get_table_names()):
                 raise Refused(f"the database of {service.name} is not empty; a restore needs one without any tables")
         if not only_check:
-            await db.migrate()
             async with db.transaction() as tx:
+                await db.migrate_within(tx, head.revision)
                 await _fill(tx, db, path, head)
+                await db.migrate_within(tx)
                 for step in service.restored_steps:
                     await step(tx)
     finally:
@@ -93,11 +111,10 @@ async def _head(service: Service, connection: AsyncConnection) -> Head:
 def _refuse_what_does_not_fit(service: Service, head: Head, keys: Iterable[str]) -> None:
     if head.service != service.name:
         raise Refused(f"this is a backup of {head.service}, not of {service.name}")
-    newest = service.db.newest_revision()
-    if head.revision != newest:
+    if not service.db.knows(head.revision):
         raise Refused(
-            f"the backup's tables are of revision {head.revision}, this release's of {newest}: restore it with "
-            f"release {head.release}, then upgrade"
+            f"the backup's tables are of revision {head.revision}, later than this release's "
+            f"{service.db.newest_revision()}: restore it with release {head.release}"
         )
     if missing := sorted(set(keys) - service.keys.names):
         raise Refused(
@@ -122,13 +139,15 @@ async def _write_table(connection: AsyncConnection, table: Table, writer: Writer
 
 async def _fill(tx: AsyncSession, db: Database, path: Path, head: Head) -> None:
     connection = await tx.connection()
-    for table in reversed(db.metadata.sorted_tables):  # a migration may have put rows into a fresh store
-        if (await connection.execute(select(table).limit(1))).first():
+    there = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    tables = [table for table in db.metadata.sorted_tables if table.name in there]
+    for table in reversed(tables):  # a migration may have put rows into a fresh store
+        if (await connection.execute(select(literal(1)).select_from(table).limit(1))).first():
             await connection.execute(delete(table))
     for name, rows in _grouped(path):
         table = db.metadata.tables[name]
-        await connection.execute(insert(table), [_bound(table, row) for row in rows])
-    await connection.run_sync(_set_counters, db.metadata.sorted_tables, head.outbox_id + JUMP)
+        await connection.execute(_insert(table, rows[0]), [_bound(table, row) for row in rows])
+    await connection.run_sync(_set_counters, tables, head.outbox_id + JUMP)
     await connection.execute(OUTBOX.update().values(stream_epoch=None))
 
 
@@ -142,6 +161,11 @@ def _grouped(path: Path) -> Iterable[tuple[str, list[dict[str, Any]]]]:
         rows.append(row)
     if rows:
         yield name, rows
+
+
+def _insert(table: Table, row: Iterable[str]) -> Insert:
+    """Into the columns that the backup has: the table may have got more since."""
+    return insert(sql_table(table.name, *(sql_column(name, table.c[name].type) for name in row)))
 
 
 def _bound(table: Table, row: dict[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Bus:
             with _hearing(got, event_type.subject, message.raw_message.headers or {}, from_outside=read is not None):
                 await receive(got)
 
-        make = read or event_type.model_validate_json
+        make = read or event_type.read
 
         async def decode(message: NatsMessage) -> Event:
             return make(message.body)

@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
-from caravan_shared.plumbing.migrations import current_revision, newest_revision, upgrade
+from caravan_shared.plumbing.migrations import current_revision, is_known, newest_revision, upgrade, upgrade_within
 from caravan_shared.plumbing.postgresql import postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import COUNTED_ID, plumbing_tables
@@ -86,6 +86,14 @@ class Database:
         # The write lock from the start: of services that start together on SQLite, each waits for the one before.
         engine = self._opened().execution_options(**{WRITES: True})
         await upgrade(engine, self.metadata, self._migrations)
+
+    async def migrate_within(self, tx: AsyncSession, revision: str = "head") -> None:
+        """The same within a transaction, also up to an earlier version."""
+        await upgrade_within(await tx.connection(), self.metadata, self._migrations, revision)
+
+    def knows(self, revision: str) -> bool:
+        """Whether this release can bring tables of that version to the newest."""
+        return is_known(revision, self._migrations)
 
     async def revision(self) -> str:
         """The version of the open store's tables; empty before it has any."""

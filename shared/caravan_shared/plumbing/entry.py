@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     backing_up.add_argument("file", type=Path, help="must not be there yet; the key ring is not in it")
     backing_up.set_defaults(action=_backup)
     restoring = actions.add_parser("restore", help="fill an empty database from a backup, and end")
-    restoring.add_argument("file", type=Path, help="a backup of this service by this release")
+    restoring.add_argument("file", type=Path, help="a backup of this service by this release or an earlier one")
     restoring.add_argument("--check", action="store_true", help="only say whether it would be taken")
     restoring.set_defaults(action=_restore)
     keys = actions.add_parser("keys", help="name the keys that the store's secrets are sealed under, and end")

@@ -44,8 +44,12 @@ def answer(
     handler: Callable[[Q], Awaitable[Reply]],
     *,
     by_every_replica: bool = False,
+    replica: str | None = None,
 ) -> None:
-    """Answer every request of a type with `handler`; one of the service's replicas gets each, or all do."""
+    """Answer every request of a type with `handler`; one of the service's replicas gets each, or all do.
+
+    `replica`: this one's name, where a request is for one of them; it gets what `ask` addresses to it.
+    """
 
     about = {"messaging.system": "nats", "messaging.destination.name": request_type.subject}
 
@@ -73,7 +77,7 @@ def answer(
 
     respond.__annotations__["request"] = request_type
     subscriber = bus.broker.subscriber(
-        request_type.subject,
+        _addressed(request_type, replica),
         queue="" if by_every_replica else bus.service,
         max_workers=32,
         title=request_type.subject,
@@ -82,15 +86,15 @@ def answer(
     subscriber(respond)
 
 
-async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) -> R:
-    """Ask the service that owns the answer; raises what it raised, or `Retry` if it does not answer."""
+async def ask(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R], *, replica: str | None = None) -> R:
+    """Ask the service that owns the answer, or one `replica` of it; raises what it raised, or `Retry` if it is mute."""
     with tracing.step(f"ask {request.subject}", SpanKind.CLIENT, {"messaging.system": "nats"}):
-        body = await _answer_to(bus, request)
+        body = await _answer_to(bus, request, replica)
         if problem := body.get("retry"):
             raise Retry(problem["reason"], after=problem["after"])
         if problem := body.get("give_up"):
             raise GiveUp(problem["reason"], who_can_fix=WhoCanFix(problem["who_can_fix"]))
-        return reply_type.model_validate_json(keys.open(body["sealed"], request.subject))
+        return reply_type.read(keys.open(body["sealed"], request.subject))
 
 
 async def ask_all(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]) -> list[R]:
@@ -103,7 +107,7 @@ async def ask_all(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]
     async def take(message: Msg) -> None:
         body = json.loads(message.data)
         if "sealed" in body:
-            answers.append(reply_type.model_validate_json(keys.open(body["sealed"], request.subject)))
+            answers.append(reply_type.read(keys.open(body["sealed"], request.subject)))
 
     try:
         inbox = bus.client.new_inbox()
@@ -116,11 +120,16 @@ async def ask_all(bus: Bus, keys: KeyRing, request: Request, reply_type: type[R]
     return answers
 
 
-async def _answer_to(bus: Bus, request: Request) -> dict[str, Any]:
-    owner = request.subject.split(".")[1]
+def _addressed(request: type[Request] | Request, replica: str | None) -> str:
+    """The subject; that of one replica ends in its name, in hexadecimal: a name may hold what a subject may not."""
+    return request.subject if replica is None else f"{request.subject}.{replica.encode().hex()}"
+
+
+async def _answer_to(bus: Bus, request: Request, replica: str | None) -> dict[str, Any]:
+    owner = request.subject.split(".")[1] + (f"'s replica {replica}" if replica is not None else "")
     try:
         message = await bus.client.request(
-            request.subject,
+            _addressed(request, replica),
             request.model_dump_json().encode(),
             timeout=request.timeout_s,
             headers=tracing.current() or None,

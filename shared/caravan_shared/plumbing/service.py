@@ -107,9 +107,12 @@ class Service:
 
         self.bus.subscribe(event_type, receive, subject=subject or event_type.subject, stream=stream)
 
-    def answers(self, request_type: type[Q], handler: Callable[[Q], Awaitable[Reply]]) -> None:
-        """Answer requests of a type."""
-        requests.answer(self.bus, self.keys, request_type, handler)
+    def answers(
+        self, request_type: type[Q], handler: Callable[[Q], Awaitable[Reply]], *, in_person: bool = False
+    ) -> None:
+        """Answer requests of a type; `in_person`: those that are addressed to this replica."""
+        replica = self.settings.instance if in_person else None
+        requests.answer(self.bus, self.keys, request_type, handler, replica=replica)
 
     def looks_after(self, look: Look) -> None:
         """Have `look` say what it finds whenever somebody asks how this service is; it has a moment."""
@@ -148,9 +151,9 @@ class Service:
 
     # --- in use ---
 
-    async def ask(self, request: Request, reply_type: type[R]) -> R:
-        """Ask another service; raises what it raised, or `Retry` if it does not answer."""
-        return await requests.ask(self.bus, self.keys, request, reply_type)
+    async def ask(self, request: Request, reply_type: type[R], *, replica: str | None = None) -> R:
+        """Ask another service, or one `replica` of it; raises what it raised, or `Retry` if it does not answer."""
+        return await requests.ask(self.bus, self.keys, request, reply_type, replica=replica)
 
     async def ask_all(self, request: Request, reply_type: type[R]) -> list[R]:
         """Ask every replica that listens; raises `Retry` without NATS."""

@@ -23,7 +23,7 @@ from caravan_health.monitor import Monitor
 from caravan_health.settings import Settings
 from caravan_health.target import Target
 from caravan_health.verdict import unasked
-from caravan_health.watch import Watch
+from caravan_health.watch import LookElsewhere, Watch
 from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.requests import AskClientCertificate, ClientCertificate
 from caravan_shared.contracts.states import Verdict
@@ -66,7 +66,7 @@ class Apiserver:
             self._server = None
 
     async def restart(self) -> None:
-        await self.start(self.authority.server_context())
+        await self.start(self.authority.server_context(insists=False))
 
     def target(self, *addresses: str, cluster_id: UUID | None = None, **more: Any) -> Target:
         where = addresses or (self.address,)
@@ -182,15 +182,22 @@ class Watching:
         return any(said is verdict for _, said in self.said)
 
 
+async def nobody_else(_: UUID) -> None:
+    """There is no other replica."""
+
+
 @contextlib.asynccontextmanager
-async def watching(settings: Settings, certificate: ClientCertificate) -> AsyncIterator[Watching]:
+async def watching(
+    settings: Settings, certificate: ClientCertificate, elsewhere: LookElsewhere = nobody_else
+) -> AsyncIterator[Watching]:
     async def ask(_: AskClientCertificate, __: type[ClientCertificate]) -> ClientCertificate:
         return certificate
 
     monitor = monitor_for(settings)
     clock = SystemClock()
     running = Watching(
-        Watch(settings, monitor, Credentials(ask, clock), clock, lambda *said: running.take(*said)), monitor
+        Watch(settings, monitor, Credentials(ask, clock), clock, lambda *said: running.take(*said), elsewhere),
+        monitor,
     )
     tasks = [asyncio.create_task(part) for part in (monitor.run(), running.watch.run())]
     yield running

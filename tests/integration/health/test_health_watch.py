@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from tests.integration.health.conftest import Apiserver, Watching, watching
+from tests.integration.health.conftest import Apiserver, Watching, nobody_else, watching
 from tests.support.eventually import eventually
 from tests.support.tls import Authority
 
@@ -182,7 +182,7 @@ async def test_cluster_is_asked_even_while_dns_has_no_certificate(settings: Sett
         raise Retry("dns is not there to answer")
 
     monitor, clock, said = monitor_for(settings), SystemClock(), list[Change]()
-    watch = Watch(settings, monitor, Credentials(ask, clock), clock, lambda _, change: said.append(change))
+    watch = Watch(settings, monitor, Credentials(ask, clock), clock, lambda _, change: said.append(change), nobody_else)
     running = asyncio.gather(monitor.run(), watch.run())
     await asyncio.sleep(0.1)
     port = apiserver.port

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.service import opened
 
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.migrations import upgrade, write_next
+from caravan_shared.plumbing.migrations import StoreTooNew, upgrade, write_next
 
 _STORE = """
 import sqlalchemy as sa
@@ -104,6 +105,49 @@ async def test_next_migration_changes_a_store_that_is_in_use(package: Path, data
     async with opened(_database(database_url, package)):
         assert (await _columns(database_url))["boat"] == {"name", "launched_at", "crew"}
     assert (package / "migrations" / "versions" / "0002_count_the_crew.py").exists()
+
+
+async def _upgraded_by_a_later_release(package: Path, url: str, revision: str) -> Database:
+    """A store that has had a migration of which this release knows nothing."""
+    await write_next("caravan_boats", "initial")
+    initial = (package / "store.py").read_text()
+    with (package / "store.py").open("a") as store:
+        store.write(_COLUMN_MORE)
+    _forget()
+    await write_next("caravan_boats", "count the crew")
+    second = package / "migrations" / "versions" / "0002_count_the_crew.py"
+    second.write_text(second.read_text().replace("'0002'", f"'{revision}'").replace('"0002"', f'"{revision}"'))
+    async with opened(_database(url, package)) as later:
+        assert await later.revision() == revision
+    second.unlink()
+    (package / "store.py").write_text(initial)
+    return _database(url, package)
+
+
+async def test_older_release_works_on_a_store_that_only_got_something_more(package: Path, database_url: str) -> None:
+    older = await _upgraded_by_a_later_release(package, database_url, "0002")
+    async with opened(older):
+        async with older.transaction() as tx:
+            row = {"name": "Argo", "launched_at": datetime(2026, 1, 1, tzinfo=UTC)}
+            await (await tx.connection()).execute(older.metadata.tables["boat"].insert(), [row])
+        assert (await older.revision(), older.newest_revision()) == ("0002", "0001")
+    assert "crew" in (await _columns(database_url))["boat"]
+
+
+async def test_older_release_refuses_a_store_of_a_later_age(package: Path, database_url: str) -> None:
+    older = await _upgraded_by_a_later_release(package, database_url, "2.0002")
+    with pytest.raises(StoreTooNew, match=r"at migration 2\.0002, and this release, which knows 0001"):
+        await older.start()
+    await older.stop()
+
+
+async def test_next_migration_is_of_the_age_of_the_one_before(package: Path) -> None:
+    await write_next("caravan_boats", "initial")
+    [first] = (package / "migrations" / "versions").glob("0001_*.py")
+    first.write_text(first.read_text().replace("'0001'", "'2.0001'").replace('"0001"', '"2.0001"'))
+    _forget()
+    await write_next("caravan_boats", "nothing")
+    assert [path.name for path in (package / "migrations" / "versions").glob("2.*.py")] == ["2.0002_nothing.py"]
 
 
 async def test_tables_are_found_in_every_file_of_the_package(package: Path) -> None:

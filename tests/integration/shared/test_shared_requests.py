@@ -153,3 +153,28 @@ async def test_every_replica_is_asked_and_those_that_answer_in_time_are_heard(
     assert sorted((each.service, each.instance) for each in answers) == [("example", "a"), ("example", "b")]
     assert not any(each.store_problem for each in answers)
     assert all(each.disk_free_bytes > 0 for each in answers)
+
+
+async def test_question_to_one_replica_reaches_that_one_whatever_it_is_called(
+    two: Two, nats_server: NatsServer
+) -> None:
+    replicas = {name: Bus(nats_server.url, "dns", 1) for name in ("pod-1.dns > *", "pod-2")}
+    asked = []
+
+    def answers_as(name: str) -> Handler:
+        async def give(_: AskKubeconfig) -> Kubeconfig:
+            asked.append(name)
+            return ANSWER
+
+        return give
+
+    for name, bus in replicas.items():
+        answer(bus, two.keys, AskKubeconfig, answers_as(name), replica=name)
+        await bus.start()
+    for name in replicas:
+        assert await ask(two.asker, two.keys, QUESTION, Kubeconfig, replica=name) == ANSWER
+    assert asked == list(replicas)
+    with pytest.raises(Retry, match="dns's replica pod-3 is not there to answer"):
+        await ask(two.asker, two.keys, QUESTION, Kubeconfig, replica="pod-3")
+    for bus in replicas.values():
+        await bus.stop()

@@ -49,6 +49,7 @@ def test_service_that_nobody_answers_for_is_fatal() -> None:
     [
         ({"store_problem": "it does not answer: OSError"}, FATAL, "its store: it does not answer"),
         ({"migration": "0003"}, FATAL, "its store is at migration 0003, it knows 0004"),
+        ({"migration": "0005"}, WARNING, "its store is at migration 0005, it knows 0004 and does without"),
         ({"stuck": ("dns-nodes-ready",)}, FATAL, "dns-nodes-ready"),
         ({"unsent_for_s": 61}, FATAL, "its events have not left for 61 s"),
         ({"now": NOW + timedelta(seconds=4)}, WARNING, "its clock differs by 3 s"),

@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan_health.shares import live, owner, share_of
+from caravan_health.shares import live, owner, second, share_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTERS = [UUID(int=number) for number in range(3000)]
@@ -39,6 +39,14 @@ def test_shares_are_even() -> None:
 def test_silent_replica_is_not_live() -> None:
     beats = [("b", NOW), ("a", NOW - timedelta(seconds=7)), ("c", NOW - timedelta(seconds=9))]
     assert live(beats, NOW, silent_after_s=8) == ("a", "b")
+
+
+@given(replica_sets, st.uuids())
+@settings(max_examples=50)
+def test_second_look_is_asked_of_whoever_would_take_the_cluster_over(replicas: set[str], cluster_id: UUID) -> None:
+    first = owner(cluster_id, replicas)
+    others = replicas - {first}
+    assert second(cluster_id, replicas, first) == (owner(cluster_id, others) if others else None)
 
 
 def test_replica_that_is_not_live_itself_watches_nothing() -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from caravan_health.observation import MISSES, Kind, NodeReading, Observation
 from caravan_health.verdict import (
     Belief,
+    Elsewhere,
     NodeBelief,
     NodesSummary,
     Policy,
+    SecondLook,
     judge,
     judge_nodes,
     next_look_s,
@@ -88,6 +90,80 @@ def test_third_missed_look_marks_cluster_unreachable(kind: Kind) -> None:
     belief = after(believing(Verdict.HEALTHY), miss, miss, miss)
     assert (belief.verdict, belief.reason) == (Verdict.UNREACHABLE, "no answer")
     assert belief.since == START + timedelta(seconds=3)
+
+
+def missing(belief: Belief, *elsewhere: Elsewhere, every_s: float = 1.0) -> Belief:
+    """After one miss more for each of what was known from elsewhere at the time."""
+    for number, known in enumerate(elsewhere, 1):
+        now = START + timedelta(seconds=number * every_s)
+        belief = judge(belief, REFUSED, ALL_WELL, now, POLICY, elsewhere=known)
+    return belief
+
+
+ASKED = Elsewhere().is_asked()
+SEEN = ASKED.said(SecondLook("one", "two", answers=True), START + timedelta(seconds=1.5))
+SILENT = ASKED.said(SecondLook("one", "two", answers=False), START + timedelta(seconds=1.5))
+NO_WORD = ASKED.said(None, START + timedelta(seconds=1.5))
+
+
+def test_cluster_that_answers_another_replica_is_unknown_and_says_who_sees_it_and_who_does_not() -> None:
+    belief = missing(believing(Verdict.HEALTHY), ASKED, SEEN, SEEN, SEEN)
+    assert belief.verdict is Verdict.UNKNOWN
+    assert belief.reason == (
+        "it answers health's replica two, but not its replica one: refuses the connection; "
+        "the network of one is probably at fault"
+    )
+    assert next_look_s(belief, POLICY) == POLICY.probe_every_s
+
+
+def test_cluster_that_is_seen_elsewhere_keeps_its_verdict_through_a_hiccup_here() -> None:
+    belief = missing(believing(Verdict.HEALTHY), ASKED, SEEN, SEEN)
+    assert after(belief, OK).verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize("known", [SILENT, NO_WORD, Elsewhere()])
+def test_third_miss_decides_where_nobody_else_sees_the_cluster(known: Elsewhere) -> None:
+    belief = missing(believing(Verdict.HEALTHY), ASKED, known, known)
+    assert (belief.verdict, belief.reason) == (Verdict.UNREACHABLE, "refuses the connection")
+
+
+def test_third_miss_waits_for_the_word_from_elsewhere() -> None:
+    waiting = missing(believing(Verdict.HEALTHY), ASKED, ASKED, ASKED)
+    assert waiting.verdict is Verdict.HEALTHY
+    assert next_look_s(waiting, POLICY) == POLICY.recheck_s
+    assert missing(believing(Verdict.HEALTHY), ASKED, ASKED, ASKED, SILENT).verdict is Verdict.UNREACHABLE
+
+
+def test_word_that_does_not_come_is_not_waited_for_any_longer() -> None:
+    every_s = POLICY.second_look_s / 2  # between the first miss and the third
+    assert missing(believing(Verdict.HEALTHY), ASKED, ASKED, ASKED, every_s=every_s).verdict is Verdict.UNREACHABLE
+
+
+def test_question_that_is_put_again_holds_nothing_up() -> None:
+    again = SILENT.is_asked()
+    assert missing(believing(Verdict.HEALTHY), ASKED, again, again).verdict is Verdict.UNREACHABLE
+
+
+def test_sight_from_elsewhere_outlasts_a_replica_that_says_nothing_for_a_moment() -> None:
+    unsaid = SEEN.is_asked().said(None, START + timedelta(seconds=9))
+    within = missing(believing(Verdict.UNKNOWN), *[unsaid] * 4, every_s=5)
+    assert within.verdict is Verdict.UNKNOWN
+    assert missing(within, *[unsaid] * 8, every_s=5).verdict is Verdict.UNREACHABLE  # nobody has seen it for 20 s
+
+
+def test_unreachable_cluster_that_another_replica_sees_is_unreachable_no_more() -> None:
+    assert missing(believing(Verdict.UNREACHABLE), SEEN, SEEN).verdict is Verdict.UNREACHABLE
+    assert missing(believing(Verdict.UNREACHABLE), SEEN, SEEN, SEEN).verdict is Verdict.UNKNOWN
+
+
+@given(st.lists(st.sampled_from([OK, REFUSED, ETCD, VOID]), max_size=20), st.sampled_from(Verdict))
+def test_no_cluster_becomes_unreachable_while_another_replica_sees_it(seen: list[Observation], held: Verdict) -> None:
+    belief = believing(held)
+    for number, look in enumerate(seen):
+        known = replace(SEEN, seen_at=START + timedelta(seconds=number))
+        before, now = belief.verdict, START + timedelta(seconds=number)
+        belief = judge(belief, look, ALL_WELL, now, POLICY, elsewhere=known)
+        assert belief.verdict is not Verdict.UNREACHABLE or before is Verdict.UNREACHABLE
 
 
 def test_misses_far_apart_do_not_add_up() -> None:

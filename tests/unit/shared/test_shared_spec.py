@@ -1,11 +1,12 @@
 """What a team asks for: defaults, and the rules that one field can break alone."""
 
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from caravan_shared.contracts.spec import ClusterSpec, RepairMode, Role, minor_of
+from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, RepairMode, Role, minor_of
 
 
 def spec(**fields: Any) -> ClusterSpec:
@@ -95,6 +96,29 @@ def test_spec_survives_the_wire() -> None:
         oidc={"issuer_url": "https://login.example.org", "client_id": "k", "admin_groups": ["ops"]},
     )
     assert ClusterSpec.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_spec_is_kept_without_what_nobody_asked_for() -> None:
+    for spec in (ClusterSpec.model_validate(ClusterSpec.example), ClusterSpec(version="1.34.2")):
+        assert ClusterSpec.model_validate(spec.kept()) == spec
+    assert not {"tuning", "oidc", "etcd"} & ClusterSpec(version="1.34.2").kept().keys()
+
+
+def _parts(kind: Any) -> set[type[BaseModel]]:
+    """The models that a type is made of."""
+    found = set[type[BaseModel]]()
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        found |= {kind}.union(*(_parts(field.annotation) for field in kind.model_fields.values()))
+    return found.union(*(_parts(argument) for argument in get_args(kind)))
+
+
+def test_what_may_be_none_in_a_spec_is_none_where_nothing_is_said() -> None:
+    """So that a spec loses nothing where a store keeps no None."""
+    assert ControlPlane in _parts(ClusterSpec)
+    for part in _parts(ClusterSpec):
+        for name, field in part.model_fields.items():
+            if NoneType in get_args(field.annotation):
+                assert field.get_default(call_default_factory=True, validated_data={}) is None, (part, name)
 
 
 def test_minor_of_a_version() -> None:

@@ -122,6 +122,9 @@ def _of_replica(replica: Wellbeing, asked: Asked) -> Iterator[Finding]:
         yield tell(about, f"its clock differs by {skew.total_seconds():.0f} s", "Have its host keep time by NTP.")
     if replica.store_problem:
         yield _fatal(about, f"its store: {replica.store_problem}", "Bring its database back.")
+    elif replica.migration > replica.newest_migration:
+        says = f"its store is at migration {replica.migration}, it knows {replica.newest_migration} and does without"
+        yield _warning(about, says, "Replace this replica by the version that migrated its store.")
     elif replica.migration != replica.newest_migration:
         says = f"its store is at migration {replica.migration}, it knows {replica.newest_migration}"
         yield _fatal(about, says, "Replace this replica: its store was migrated by another version.")

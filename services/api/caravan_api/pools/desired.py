@@ -61,7 +61,7 @@ class DesiredPools:
             raise Conflict(f"the pool {pool.name} is being deleted")
         admitted = await self._admitted(tx, pool.team, spec)
         # Read as a spec: a field that this version of ours has added since is no change of anyone's.
-        wanted = PoolSpec.model_validate(pool.spec).model_dump(mode="json")
+        wanted = PoolSpec.model_validate(pool.spec).kept()
         if admitted == wanted:
             return
         pool.template_revision += _of_clusters(admitted["template"]) != _of_clusters(wanted["template"])
@@ -88,7 +88,7 @@ class DesiredPools:
             raise NotAdmitted((*problems, *refused.problems)) from refused
         if problems:
             raise NotAdmitted(problems)
-        return admitted.model_dump(mode="json")
+        return admitted.kept()
 
     def _touch(self, tx: AsyncSession, pool: Pool) -> None:
         pool.updated_at = self._clock.now()

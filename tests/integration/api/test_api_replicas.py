@@ -1,0 +1,76 @@
+"""Two replicas of the api on one store: whichever a client speaks to, it sees all that happens, once."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.api.conftest import Stack, fresh, running
+from tests.integration.api.test_api_streams import reading
+from tests.support.nats import NatsServer
+
+from caravan_shared.contracts.spec import ClusterSpec
+
+
+@dataclass
+class Two:
+    """Both replicas; each hears a part of what the services say."""
+
+    one: Stack
+    other: Stack
+
+
+@pytest.fixture
+async def two(tmp_path: Path, nats_server: NatsServer, postgres_url: str) -> AsyncIterator[Two]:
+    async with (
+        running(tmp_path, nats_server, database_url=postgres_url, instance="one") as one,
+        running(tmp_path, nats_server, database_url=postgres_url, instance="other") as other,
+    ):
+        await one.offer()
+        await one.add_team("builds")
+        yield Two(one, other)
+
+
+async def _timeline(stack: Stack, cluster: dict[str, Any]) -> list[int]:
+    entries = (await stack.http.get(f"/v1/clusters/{cluster['id']}/timeline?limit=100")).json()["items"]
+    return sorted(entry["id"] for entry in entries)
+
+
+async def test_stream_of_one_replica_tells_what_came_in_by_the_other_and_goes_on_at_that(two: Two) -> None:
+    cluster = await two.one.create()
+    path, seen = f"/v1/clusters/{cluster['id']}/events", list[int]()
+    async with reading(two.other.http, path) as stream:
+        first = await anext(stream)
+        assert first
+        await two.one.make_ready(cluster)
+        async for event in stream:
+            if event and event[1] == "timeline":
+                seen.append(event[0])
+                if len(seen) == 2:  # the connection breaks in the middle
+                    break
+    missed = [number for number in await _timeline(two.one, cluster) if number > first[0]]
+    async with reading(two.one.http, path, seen[-1]) as stream:
+        async for event in stream:
+            if event and event[1] == "timeline":
+                seen.append(event[0])
+            if seen[-1] >= missed[-1]:
+                break
+    assert seen == missed
+
+
+async def test_request_that_is_sent_again_to_the_other_replica_makes_no_second_cluster(two: Two) -> None:
+    body, key = {"name": fresh(), "spec": ClusterSpec.example}, {"Idempotency-Key": fresh()}
+    first, again = [await stack.http.post("/v1/clusters", json=body, headers=key) for stack in (two.one, two.other)]
+    assert first.status_code == again.status_code == 202
+    assert first.json()["id"] == again.json()["id"]
+    assert await _timeline(two.one, first.json()) == await _timeline(two.other, first.json())
+
+
+async def test_change_that_was_read_at_one_replica_is_refused_by_the_other_once_it_is_stale(two: Two) -> None:
+    cluster = await two.one.create()
+    stale = {"If-Match": cluster["etag"], "Content-Type": "application/merge-patch+json"}
+    path = f"/v1/clusters/{cluster['id']}"
+    first = await two.one.http.patch(path, json={"spec": {"version": "1.35.1"}}, headers=stale)
+    second = await two.other.http.patch(path, json={"spec": {"version": "1.33.6"}}, headers=stale)
+    assert (first.status_code, second.status_code) == (202, 412), (first.text, second.text)
