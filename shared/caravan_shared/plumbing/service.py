@@ -243,7 +243,7 @@ async def _run(service: Service) -> None:
     try:
         async with service.running():
             _spare_the_collector()
-            if asked_to_stop:  # nats-py may have swallowed the cancellation, as asyncio.wait_for does before Python 3.12
+            if asked_to_stop:  # and nats-py swallowed the cancellation, as asyncio.wait_for may before Python 3.12
                 await asyncio.sleep(0)
                 return
             await service.bus.died.wait()
