@@ -40,6 +40,7 @@ from caravan_api.recorder import Recorder
 from caravan_api.retention import Retention
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
+from caravan_api.written import Written
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.serving import AsgiApp
@@ -121,6 +122,7 @@ def build(settings: Settings) -> Service:
         sessions,
         _login(settings),
         desired,
+        Written(),
         handlers,
         feed,
         murmurs,
