@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -90,20 +91,25 @@ class Listed(Generic[_Row]):
 
 
 async def columns_of(
-    session: AsyncSession, columns: Sequence[Any], filters: Filters, sort: Sort, size: int, after: str | None = None
+    session: AsyncSession, columns: tuple[Any, ...], filters: Filters, sort: Sort, size: int, after: str | None = None
 ) -> Listed[Any]:
     """The page after that cursor, as rows of these columns, name, age and id among them: whole rows are twice the work.
 
     Raises `Malformed` for a strange cursor.
     """
+    rows = (await session.exec(_asking(columns, filters, sort, size, after))).all()
+    return Listed(rows[:size], _cursor(rows[size - 1], sort) if len(rows) > size else None)
+
+
+@lru_cache(maxsize=256)
+def _asking(columns: tuple[Any, ...], filters: Filters, sort: Sort, size: int, after: str | None) -> Any:
+    """The statement for a page and one row more. Kept: who looks at a list looks again, and building takes longer."""
     keys = (sort.column, col(Cluster.id))
     statement: Any = select(*columns)
     statement = statement.where(*filters.conditions())
     if after:
         statement = statement.where(_is_after(sort, after))
-    statement = statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys))
-    rows = (await session.exec(statement.limit(size + 1))).all()
-    return Listed(rows[:size], _cursor(rows[size - 1], sort) if len(rows) > size else None)
+    return statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys)).limit(size + 1)
 
 
 def _is_after(sort: Sort, cursor: str) -> ColumnElement[bool]:

@@ -6,8 +6,9 @@ state. So a door first asks for the states of the clusters meant, and here the r
 not at hand.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_api.readmodel import TraceView, cluster_detail, cluster_view, validator_of
 from caravan_api.store import Cluster
 
+_state = attrgetter("generation", "revision", "change")  # what a validator is made of
 _MOST = 5_000  # clusters; some 2 KB each on a list, 5 KB each on a page of its own
 
 
@@ -41,9 +43,9 @@ class Texts:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._texts: dict[UUID, tuple[Hashable, str]] = {}
+        self._texts: dict[UUID, tuple[object, str]] = {}
 
-    def of(self, thing: UUID, state: Hashable) -> str | None:
+    def of(self, thing: UUID, state: object) -> str | None:
         """Its text in that state; None if that is not at hand."""
         found = self._texts.get(thing)
         if found is None or found[0] != state:
@@ -51,7 +53,7 @@ class Texts:
         self._texts[thing] = self._texts.pop(thing)  # the last one now: a dict is in the order of insertion
         return found[1]
 
-    def keep(self, thing: UUID, state: Hashable, text: str) -> str:
+    def keep(self, thing: UUID, state: object, text: str) -> str:
         """Have it at hand from now on."""
         self._texts.pop(thing, None)
         self._texts[thing] = state, text
@@ -68,18 +70,17 @@ class Written:
 
     async def views(self, session: AsyncSession, clusters: Iterable[Seen]) -> list[str]:
         """A `ClusterView` of each, in this order. One that changes meanwhile is told as it is then."""
-        texts = {each.id: self._views.of(each.id, validator_of(each)) for each in clusters}
+        texts = {each.id: self._views.of(each.id, _state(each)) for each in clusters}
         if unwritten := [cluster for cluster, text in texts.items() if text is None]:
             for row in (await session.exec(select(Cluster).where(col(Cluster.id).in_(unwritten)))).all():
-                texts[row.id] = self._views.keep(row.id, validator_of(row), cluster_view(row).model_dump_json())
+                texts[row.id] = self._views.keep(row.id, _state(row), cluster_view(row).model_dump_json())
         return [text for text in texts.values() if text is not None]
 
     async def detail(self, session: AsyncSession, cluster: Seen, trace: TraceView | None) -> tuple[str, str]:
         """A `ClusterDetail`, and the validator of the state that it tells of."""
-        tag, traced = validator_of(cluster), trace and trace.id
-        text = self._details.of(cluster.id, (tag, traced))
-        if text is None:
-            row = await session.get_one(Cluster, cluster.id)
-            tag = validator_of(row)
-            text = self._details.keep(row.id, (tag, traced), cluster_detail(row, trace).model_dump_json())
-        return text, tag
+        text = self._details.of(cluster.id, (_state(cluster), trace))
+        if text is not None:
+            return text, validator_of(cluster)
+        row = await session.get_one(Cluster, cluster.id)
+        text = self._details.keep(row.id, (_state(row), trace), cluster_detail(row, trace).model_dump_json())
+        return text, validator_of(row)
