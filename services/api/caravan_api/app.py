@@ -56,7 +56,14 @@ def build(settings: Settings) -> Service:
     db, clock = service.db, service.clock
     recording.watch()
     notifications.watch()
-    feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
+    written = Written()
+    feed = Feed(
+        db,
+        written,
+        poll_s=settings.feed_poll_s,
+        heartbeat_s=settings.heartbeat_s,
+        stream_max_s=settings.stream_max_s,
+    )
 
     bells = Bells()
 
@@ -122,7 +129,7 @@ def build(settings: Settings) -> Service:
         sessions,
         _login(settings),
         desired,
-        Written(),
+        written,
         handlers,
         feed,
         murmurs,

@@ -46,13 +46,16 @@ class Written:
     def __init__(self) -> None:
         self._views, self._details = Latest[str](MOST), Latest[str](MOST)
 
-    async def views(self, session: AsyncSession, clusters: Iterable[Seen]) -> list[str]:
-        """A `ClusterView` of each, in this order. One that changes meanwhile is told as it is then."""
+    async def views(self, session: AsyncSession, clusters: Iterable[Seen]) -> dict[UUID, str]:
+        """A `ClusterView` of each, by id and in this order.
+
+        One that changes meanwhile is told as it is then, and one that is gone is left out.
+        """
         texts = {each.id: self._views.of(each.id, state_of(each)) for each in clusters}
         if unwritten := [cluster for cluster, text in texts.items() if text is None]:
             for row in (await session.exec(select(Cluster).where(col(Cluster.id).in_(unwritten)))).all():
                 texts[row.id] = self._views.keep(row.id, state_of(row), cluster_view(row).model_dump_json())
-        return [text for text in texts.values() if text is not None]
+        return {cluster: text for cluster, text in texts.items() if text is not None}
 
     async def detail(self, session: AsyncSession, cluster: Seen, trace: TraceView | None) -> tuple[str, str]:
         """A `ClusterDetail`, and the validator of the state that it tells of."""

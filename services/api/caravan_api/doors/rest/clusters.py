@@ -95,7 +95,7 @@ async def list_clusters(
     async with api.db.reading() as session:
         listed = await columns_of(session, SEEN, filters, sort, limit or api.settings.page_size, after)
         items = await api.written.views(session, map(Seen._make, listed.clusters))
-    return json_response(f'{{"next":{json.dumps(listed.next)},"items":[{",".join(items)}]}}')
+    return json_response(f'{{"next":{json.dumps(listed.next)},"items":[{",".join(items.values())}]}}')
 
 
 @router.get(
