@@ -15,10 +15,13 @@ _IDLE_SHARE = 0.1  # of a CPU: what an api takes that nobody asks for anything
 
 @asynccontextmanager
 async def api_on(folder: Path, url: str, at_once: int) -> AsyncIterator[tuple[psutil.Process, aiohttp.ClientSession]]:
-    """The process, and the first admin's session of so many connections at most; once its first look is over."""
+    """The process, and the first admin's session of so many connections at most; once its first look is over.
+
+    It looks at all once more only after a day: each minute's looks are no answer's cost either.
+    """
     nats = NatsServer(folder / "nats")
     nats.start()
-    api = ApiProcess(folder, nats, url)
+    api = ApiProcess(folder, nats, url, resync_every_s="86400")
     await api.start()
     headers = {"Authorization": f"Bearer {TOKEN}"}
     connector, cookies = aiohttp.TCPConnector(limit=at_once), aiohttp.CookieJar(unsafe=True)  # of an address too

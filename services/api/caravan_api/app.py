@@ -40,6 +40,7 @@ from caravan_api.recorder import Recorder
 from caravan_api.retention import Retention
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
+from caravan_api.written import Written
 from caravan_shared.contracts.events import CloudOffered, KubeconfigIssued, KubeconfigRevoked, KubernetesOffered
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.serving import AsgiApp
@@ -55,7 +56,14 @@ def build(settings: Settings) -> Service:
     db, clock = service.db, service.clock
     recording.watch()
     notifications.watch()
-    feed = Feed(db, poll_s=settings.feed_poll_s, heartbeat_s=settings.heartbeat_s, stream_max_s=settings.stream_max_s)
+    written = Written()
+    feed = Feed(
+        db,
+        written,
+        poll_s=settings.feed_poll_s,
+        heartbeat_s=settings.heartbeat_s,
+        stream_max_s=settings.stream_max_s,
+    )
 
     bells = Bells()
 
@@ -121,6 +129,7 @@ def build(settings: Settings) -> Service:
         sessions,
         _login(settings),
         desired,
+        written,
         handlers,
         feed,
         murmurs,

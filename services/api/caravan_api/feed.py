@@ -11,14 +11,16 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, or_, update
+from sqlalchemy import select as sql_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_api.audit.store import AuditEntry
 from caravan_api.pools.reach import is_within_reach
-from caravan_api.readmodel import cluster_view, timeline_view
+from caravan_api.readmodel import timeline_view
 from caravan_api.recorder import CHANGES
 from caravan_api.store import Cluster, Counter, TimelineEntry
+from caravan_api.written import SEEN, Seen, Written
 from caravan_shared.plumbing.backup import JUMP
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.waiting import is_set_within
@@ -39,8 +41,10 @@ class Scope:
 class Feed:
     """Wakes the streams, and writes them."""
 
-    def __init__(self, db: Database, *, poll_s: float, heartbeat_s: float, stream_max_s: float) -> None:
-        self._db = db
+    def __init__(
+        self, db: Database, written: Written, *, poll_s: float, heartbeat_s: float, stream_max_s: float
+    ) -> None:
+        self._db, self._written = db, written
         self._poll_s, self.heartbeat_s, self.stream_max_s = poll_s, heartbeat_s, stream_max_s
         self.changed = asyncio.Event()
         """Set when something has changed since it was read; then there is another one."""
@@ -74,8 +78,8 @@ class Feed:
         async with self._db.reading() as session:
             # A number from the future is one of another store's: there is nothing to resume.
             told = min(await _last_change(session), last_id if last_id is not None else _FUTURE)
-            clusters = await _clusters(session, scope, 0) if last_id is None else ()
-        yield "".join(_cluster_event(cluster) for cluster in clusters) or ": open\n\n"
+            clusters = await self._clusters(session, scope, 0) if last_id is None else []
+        yield "".join(text for _, text in clusters) or ": open\n\n"
         while loop.time() < ends_at and not self.ended:
             changed = self.changed
             text, told = await self._news(scope, told)
@@ -126,14 +130,18 @@ class Feed:
         """What was committed after change number `since`, in that order, and the number reached."""
         async with self._db.reading() as session:
             entries = await _entries(session, scope, since)
-            clusters = await _clusters(session, scope, since)
+            clusters = await self._clusters(session, scope, since)
         if len(entries) == _AT_ONCE:
             # The rest comes in the next round; the clusters' present state then, too.
-            clusters = [cluster for cluster in clusters if cluster.change <= entries[-1].id]
-        numbered = [(entry.id, _timeline_event(entry)) for entry in entries]
-        numbered += [(cluster.change, _cluster_event(cluster)) for cluster in clusters]
-        numbered.sort()
+            clusters = [(change, text) for change, text in clusters if change <= entries[-1].id]
+        numbered = sorted([*((entry.id, _timeline_event(entry)) for entry in entries), *clusters])
         return "".join(text for _, text in numbered), numbered[-1][0] if numbered else since
+
+    async def _clusters(self, session: AsyncSession, scope: Scope, since: int) -> list[tuple[int, str]]:
+        """The clusters that changed since, as events with their numbers, in that order."""
+        seen = await _seen(session, scope, since)
+        texts = await self._written.views(session, seen)
+        return [(each.change, _cluster_event(each.change, texts[each.id])) for each in seen if each.id in texts]
 
 
 async def number_on_far_above(tx: AsyncSession) -> None:
@@ -149,12 +157,11 @@ async def _last_audited(session: AsyncSession) -> int:
     return (await session.exec(select(func.max(AuditEntry.id)))).one() or 0
 
 
-async def _clusters(session: AsyncSession, scope: Scope, since: int) -> Sequence[Cluster]:
-    statement = select(Cluster).where(Cluster.change > since).order_by(col(Cluster.change))
+async def _seen(session: AsyncSession, scope: Scope, since: int) -> list[Seen]:
+    statement = sql_select(*SEEN).where(col(Cluster.change) > since).order_by(col(Cluster.change))
     if scope.cluster_id is None and since == 0:
         statement = statement.where(col(Cluster.deleted_at).is_(None))
-    found: Sequence[Cluster] = (await session.exec(_in_scope(statement, scope))).all()
-    return found
+    return [Seen._make(row) for row in (await session.exec(_in_scope(statement, scope))).all()]
 
 
 async def _entries(session: AsyncSession, scope: Scope, since: int) -> Sequence[TimelineEntry]:
@@ -179,8 +186,8 @@ def _about(statement: Any, scope: Scope, *, owner: Any, cluster: Any) -> Any:
     return statement
 
 
-def _cluster_event(cluster: Cluster) -> str:
-    return f"id: {cluster.change}\nevent: cluster\ndata: {cluster_view(cluster).model_dump_json()}\n\n"
+def _cluster_event(change: int, view: str) -> str:
+    return f"id: {change}\nevent: cluster\ndata: {view}\n\n"
 
 
 def _timeline_event(entry: TimelineEntry) -> str:

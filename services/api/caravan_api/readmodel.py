@@ -4,7 +4,7 @@ Counters are cumulative where that is what a progress bar wants: a joined node i
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -177,12 +177,28 @@ class ClustersGrantView(GrantView):
     is_open: bool = Field(description="Whether it still opens the cluster.")
 
 
-def etag_of(cluster: Cluster) -> str:
+class Numbered(Protocol):
+    """What a cluster's row, or a part of it, says of the state that it is in."""
+
+    @property
+    def generation(self) -> int:
+        """Which spec is wanted."""
+
+    @property
+    def revision(self) -> int:
+        """How often people asked for something."""
+
+    @property
+    def change(self) -> int:
+        """The number of its last change of any kind."""
+
+
+def etag_of(cluster: Numbered) -> str:
     """Names what is wanted, not what was observed: a node that joins makes nobody's change stale."""
     return f'"{cluster.generation}.{cluster.revision}"'
 
 
-def validator_of(cluster: Cluster) -> str:
+def validator_of(cluster: Numbered) -> str:
     """Names all that is shown of a cluster: what is wanted, and the newest of what was observed."""
     return f'{etag_of(cluster)[:-1]}-{cluster.change}"'
 

@@ -8,10 +8,11 @@ overwrite each other. Lock order: cluster, then the counter of changes.
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, func
+from sqlalchemy import Insert, case, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -29,7 +30,7 @@ from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.contracts.states import CLUSTER_MOVES, ClusterPhase, Verdict, move
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import after_commit
-from caravan_shared.plumbing.dialects import insert_into
+from caravan_shared.plumbing.dialects import dialect_of, insert_of
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.outbox import say
 
@@ -182,8 +183,13 @@ def _row(cluster_id: UUID, team: str, number: int, now: datetime, source: str, e
 
 async def _next_numbers(tx: AsyncSession, count: int) -> int:
     """Take `count` numbers and return the last; the counter's row stays locked until the commit."""
-    insert = insert_into(tx, Counter).values(name=CHANGES, value=count)
-    statement = insert.on_conflict_do_update(
-        index_elements=["name"], set_={"value": Counter.value + insert.excluded.value}
-    ).returning(col(Counter.value))
-    return int((await (await tx.connection()).execute(statement)).scalar_one())
+    counting, numbers = _counting(dialect_of(tx)), {"name": CHANGES, "value": count}
+    return int((await (await tx.connection()).execute(counting, numbers)).scalar_one())
+
+
+@cache
+def _counting(dialect: str) -> Insert:
+    """Built once, which takes longer than asking it."""
+    insert = insert_of(dialect, Counter)
+    further = {"value": Counter.value + insert.excluded.value}
+    return insert.on_conflict_do_update(index_elements=["name"], set_=further).returning(col(Counter.value))

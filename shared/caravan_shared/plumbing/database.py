@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import current_revision, is_known, newest_revision, upgrade, upgrade_within
-from caravan_shared.plumbing.postgresql import postgresql_engine
+from caravan_shared.plumbing.postgresql import WITHOUT_TRANSACTION, postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import COUNTED_ID, plumbing_tables
 from caravan_shared.plumbing.utc import UtcDateTime
@@ -75,11 +75,13 @@ class Database:
     def open(self) -> None:
         """Open the store as it is."""
         if self.is_sqlite:
-            self._engine = sqlite_engine(self.url)
+            self._engine = read = sqlite_engine(self.url)
             self._writer = GroupCommit(self._engine)
         else:
             self._engine = postgresql_engine(self.url)
+            read = self._engine.execution_options(**WITHOUT_TRANSACTION)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
+        self._readers = async_sessionmaker(read, class_=AsyncSession, sync_session_class=_Reader, autoflush=False)
 
     async def migrate(self) -> None:
         """Bring the tables of the open store to the newest version."""
@@ -124,8 +126,8 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session to read with; whatever it changes is discarded."""
-        async with self._sessions() as session:
+        """A session to read with; it raises `RuntimeError` where it is asked to write."""
+        async with self._readers() as session:
             yield session
 
     def load(self) -> Load:
@@ -151,6 +153,14 @@ class Database:
 
     def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         return self._writer.transaction() if self._writer else self._sessions.begin()
+
+
+class _Reader(Session):
+    """Writes nothing: it has no transaction that would be undone at its end."""
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        """Refuse."""
+        raise RuntimeError("a session to read with cannot write")
 
 
 def after_commit(tx: AsyncSession, call: Callable[[], None]) -> None:

@@ -38,6 +38,8 @@ _PUBLISHED = Counter("caravan_events_published_total", "Events stored by the bus
 _UNSENT = Gauge("caravan_outbox_unsent", "Events written but not yet stored by the bus, up to a batch of 200.")
 _OLDEST = Gauge("caravan_outbox_oldest_seconds", "For how long the oldest of them has waited; 0: none waits.")
 
+_SAYING = insert(OUTBOX)
+
 log = get_logger(__name__)
 
 
@@ -61,7 +63,7 @@ async def say(tx: AsyncSession, *events: Event) -> None:
         }
         for event in events
     ]
-    await tx.exec(insert(OUTBOX), params=rows)
+    await tx.exec(_SAYING, params=rows)
     tx.info["said"] = True
 
 

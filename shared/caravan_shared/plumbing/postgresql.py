@@ -7,6 +7,12 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+WITHOUT_TRANSACTION = {"isolation_level": "AUTOCOMMIT"}
+"""Execution options for reading: each statement sees what is committed, as in a transaction here (READ COMMITTED).
+
+Beginning a transaction and ending it would be two more round trips, of three for most questions.
+"""
+
 _CONNECTIONS = 15  # of one process, all kept: opening one costs a server process and more than the work it is for
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+import uvloop
 from sqlalchemy import MetaData
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -213,12 +214,16 @@ class Service:
 
 
 def run(service: Service) -> None:
-    """Run until SIGTERM or SIGINT; exit with 1 when a part of the service fails or the bus closes for good."""
+    """Run until SIGTERM or SIGINT; exit with 1 when a part of the service fails or the bus closes for good.
+
+    On uvloop: all that a service does goes through sockets, and asyncio's own loop takes a fifth more CPU for it.
+    """
     settings = service.settings
     configure_logging(service.name, settings.log_level, settings.log_format)
     tracing.start(service.name, settings.instance, settings.otlp_endpoint)
     try:
-        asyncio.run(_run(service))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(service))
     except BaseExceptionGroup as failures:
         log.critical("the service failed", exc_info=failures)
         sys.exit(1)

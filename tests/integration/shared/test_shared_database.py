@@ -55,10 +55,12 @@ async def test_calls_after_commit_come_once_the_change_can_be_read(db: Database)
     assert called == ["said", "committed"]
 
 
-async def test_reading_discards_what_it_changes(db: Database) -> None:
+async def test_reading_refuses_to_write_and_discards_what_was_changed(db: Database) -> None:
     async with db.reading() as session:
         session.add(Item(name="a"))
-        await session.flush()
+        with pytest.raises(RuntimeError, match="cannot write"):
+            await session.flush()
+        assert (await session.exec(select(Item))).all() == []
     assert await items(db) == {}
 
 

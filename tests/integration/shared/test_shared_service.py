@@ -135,7 +135,7 @@ async def test_unready_while_the_store_does_not_answer(example: Example) -> None
     async with example.running():
         assert example.service.db._engine
         await example.service.db.stop()
-        example.service.db._sessions = _refuse
+        example.service.db._readers = _refuse
         status, body = await get(example, "/readyz")
         assert (status, body) == (503, "the store does not answer: OSError\n")
         assert (await get(example, "/livez"))[0] == 200

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from caravan_api.doors.web.screens.cluster_rows import Row, Shown, drawn
+from caravan_api.doors.web.screens.cluster_rows import Row, Shown, drawn, sketched
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MOST_BYTES = 300_000
@@ -29,12 +29,12 @@ def row(number: int = 1, **more: Any) -> Row:
         "accessed_at": NOW - timedelta(minutes=number),
         "accessed_by": "alice",
         "created_at": NOW - timedelta(hours=number),
-        "node_sets": [],
+        "node_sets": [{"ready": 2}, {"failed": 1}],
         "pool_id": None,
         "expires_at": None,
         **more,
     }
-    return Row(Shown(id=UUID(int=number), **fields), 2, 1, NOW + timedelta(hours=3), None)
+    return Row(sketched(Shown(id=UUID(int=number), **fields)), leased_until=NOW + timedelta(hours=3))
 
 
 def test_a_row_tells_how_a_cluster_is() -> None:

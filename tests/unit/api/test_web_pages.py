@@ -47,7 +47,7 @@ def test_health_is_drawn_for_as_long_as_each_verdict_was_believed() -> None:
         {"verdict": verdict, "since": begin.isoformat()}
         for verdict, begin in zip(("Healthy", "Unreachable", "Healthy"), begins, strict=True)
     ]
-    drawn = str(drawing.sparkline(verdicts, NOW))
+    drawn = str(drawing.sparkline(drawing.history_of(verdicts), NOW))
     bars = {
         colour: sorted((int(begin), int(minutes)) for begin, minutes in re.findall(r"M(\d+) 20h(\d+)v", path))
         for colour, path in re.findall(r'class="fill-(\w+)" d="([^"]+)"', drawn)

@@ -1,5 +1,6 @@
 """Clusters: ask for them, look at them, change them, let them go."""
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -23,17 +24,20 @@ from caravan_api.doors.rest.context import (
     answer_with,
     cluster_response,
     find_cluster,
+    json_response,
     must_match,
     once,
+    see_cluster,
     team_listed,
     team_of,
 )
 from caravan_api.errors import NoPrecondition
 from caravan_api.idempotency import Answer
-from caravan_api.listing import PART_OF_NAME, Filters, Sort, page_of
-from caravan_api.readmodel import ClusterDetail, ClusterView, cluster_detail, cluster_view, etag_of, validator_of
+from caravan_api.listing import PART_OF_NAME, Filters, Sort, columns_of
+from caravan_api.readmodel import ClusterDetail, ClusterView, etag_of, validator_of
 from caravan_api.store import Cluster
 from caravan_api.tracelinks import trace_of
+from caravan_api.written import SEEN, Seen
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
@@ -69,7 +73,7 @@ async def create(
     return await once(request, caller, key, body.model_dump(), work)
 
 
-@router.get("")
+@router.get("", response_model=ClusterPage)
 async def list_clusters(
     caller: Viewer,
     api: Parts,
@@ -82,32 +86,33 @@ async def list_clusters(
     sort: Sort = Sort.AGE_DOWN,
     limit: Limit = None,
     after: After = None,
-) -> ClusterPage:
+) -> Response:
     """Your team's clusters and those it leases (an admin's: all teams'), page by page.
 
     Deleted ones only with `phase=Deleted`.
     """
     filters = Filters(team_listed(caller, team), phase, health, version, cloud, q)
     async with api.db.reading() as session:
-        page = await page_of(session, filters, sort, limit or api.settings.page_size, after)
-    return ClusterPage(items=[cluster_view(row) for row in page.clusters], next=page.next)
+        listed = await columns_of(session, SEEN, filters, sort, limit or api.settings.page_size, after)
+        items = await api.written.views(session, map(Seen._make, listed.clusters))
+    return json_response(f'{{"next":{json.dumps(listed.next)},"items":[{",".join(items.values())}]}}')
 
 
 @router.get(
     "/{cluster}", response_model=ClusterDetail, responses={304: {"description": "As the client has it", "content": {}}}
 )
 async def get(
-    cluster: str, response: Response, caller: Viewer, api: Parts, if_none_match: IfNoneMatch = None, team: Team = None
-) -> ClusterDetail | Response:
+    cluster: str, caller: Viewer, api: Parts, if_none_match: IfNoneMatch = None, team: Team = None
+) -> Response:
     """One cluster, by id or name. If-None-Match spares who asks again what has not changed since."""
     async with api.db.reading() as session:
-        found = await find_cluster(session, caller, cluster, team)
-        tag = validator_of(found)
+        seen = await see_cluster(session, caller, cluster, team)
+        tag = validator_of(seen)
         if if_none_match and tag in if_none_match:
             return Response(status_code=304, headers={"ETag": tag})
-        trace = await trace_of(session, found.id, api.settings.trace_url)
-    response.headers["ETag"] = tag
-    return cluster_detail(found, trace)
+        trace = await trace_of(session, seen.id, api.settings.trace_url)
+        text, tag = await api.written.detail(session, seen, trace)
+    return json_response(text, {"ETag": tag})
 
 
 @router.patch(

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy import BindParameter, bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from caravan_api.access import Access, Caller, Sessions
 from caravan_api.admission import Limits
@@ -35,6 +34,7 @@ from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, etag_of
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster
+from caravan_api.written import SEEN, Seen, Written
 from caravan_shared.contracts.spec import DNS_LABEL, TeamName
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
@@ -59,6 +59,7 @@ class Api:
     login: CodeFlow | None
     """The issuer that people log in with, if there is one."""
     desired: Desired
+    written: Written
     handlers: Handlers
     feed: Feed
     murmurs: Murmurs
@@ -133,27 +134,38 @@ async def find_cluster(
     Found are those of the caller's team, and to look at and get into them those that it leases. Raises `NotFound`, for
     another team's cluster too, and `Forbidden` for changing one that is only leased.
     """
-    meant = team or caller.team
-    found: Sequence[Cluster] = ()
-    if caller.sees(meant) and could_exist(ref):
-        by_id = is_id(ref)
-        statement = _finding(by_id=by_id, anywhere=by_id and caller.is_admin, lock=lock)
-        found = (await session.exec(statement, params={"ref": UUID(ref) if by_id else ref, "team": meant})).all()
-    if not found:
-        raise NotFound("there is no such cluster in your team")
-    cluster = min(found, key=lambda each: each.team != meant)  # two of a name: the own one
+    cluster: Cluster = await _found(session, caller, ref, team, Cluster, lock=lock)
     if lock and not caller.sees(cluster.team):
         raise Forbidden(f"your team only leases the cluster {cluster.name}: give the lease back to have it deleted")
     return cluster
 
 
+async def see_cluster(session: AsyncSession, caller: Caller, ref: str, team: str | None = None) -> Seen:
+    """Which cluster `find_cluster` would find, and in which state it is. Raises `NotFound`."""
+    return Seen._make(await _found(session, caller, ref, team, *SEEN))
+
+
+async def _found(
+    session: AsyncSession, caller: Caller, ref: str, team: str | None, *what: Any, lock: bool = False
+) -> Any:
+    meant = team or caller.team
+    found: Sequence[Any] = ()
+    if caller.sees(meant) and could_exist(ref):
+        by_id = is_id(ref)
+        statement = _finding(*what, by_id=by_id, anywhere=by_id and caller.is_admin, lock=lock)
+        found = (await session.exec(statement, params={"ref": UUID(ref) if by_id else ref, "team": meant})).all()
+    if not found:
+        raise NotFound("there is no such cluster in your team")
+    return min(found, key=lambda each: each.team != meant)  # two of a name: the own one
+
+
 @cache
-def _finding(*, by_id: bool, anywhere: bool, lock: bool) -> SelectOfScalar[Cluster]:
+def _finding(*what: Any, by_id: bool, anywhere: bool, lock: bool) -> Any:
     """The clusters that `ref` names within the reach of `team`: built once, which takes longer than asking it."""
     ref: BindParameter[Any] = bindparam("ref")
     named = [Cluster.id == ref] if by_id else [Cluster.name == ref, col(Cluster.deleted_at).is_(None)]
     reach = [] if anywhere else [is_within_reach(bindparam("team"), owner=Cluster.team, cluster=Cluster.id)]
-    statement = select(Cluster).where(*named, *reach)
+    statement = select(*what).where(*named, *reach)
     return statement.with_for_update() if lock else statement
 
 
@@ -240,6 +252,11 @@ async def _claimed(
     answer = await work(tx)
     await claim.remember(tx, answer)
     return answer
+
+
+def json_response(text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """What is JSON already, as it is: FastAPI would read and write it once more."""
+    return Response(text, headers=headers, media_type="application/json")
 
 
 def answer_with(cluster: Cluster, status: int) -> Answer:

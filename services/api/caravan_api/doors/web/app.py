@@ -30,7 +30,10 @@ from caravan_api.doors.web.screens import (
     overview,
     pools,
 )
+from caravan_api.doors.web.screens.cluster_rows import Sketch
 from caravan_api.doors.web.screens.settings import members, notifications, quotas, tokens
+from caravan_api.latest import Latest
+from caravan_api.written import MOST
 from caravan_shared.plumbing.log import get_logger
 
 _PARTS = (
@@ -72,6 +75,7 @@ def build_web(api: Api, routers: Sequence[APIRouter] = ROUTERS) -> ASGIApp:
     )
     app.state.api = api
     app.state.entrance = by_session(api.sessions)
+    app.state.sketches = Latest[Sketch](MOST)
     for router in routers:
         app.include_router(router)
     app.mount(assets.address(), _Kept(directory=assets.STATIC), name="static")

@@ -6,13 +6,15 @@ words what it shows.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
 
 from caravan_api.doors.web.words import colour, span
 from caravan_shared.contracts.states import Verdict
+
+History = Sequence[tuple[str, float]]
+"""Verdicts and since when each was believed, seconds since 1970; oldest first."""
 
 WINDOW = timedelta(hours=24)
 """What a sparkline shows."""
@@ -33,12 +35,13 @@ _SPARKLINE = (
 """How each begins; a unit of its width is a minute."""
 
 
-def sparkline(verdicts: Sequence[Mapping[str, Any]], now: datetime) -> Markup:
-    """A cluster's health over the last day, as bars: each verdict for as long as it was believed.
+def history_of(verdicts: Sequence[Mapping[str, Any]]) -> History:
+    """What `sparkline` draws, of what hold `verdict` and `since` (ISO 8601), oldest first."""
+    return [(each["verdict"], datetime.fromisoformat(each["since"]).timestamp()) for each in verdicts]
 
-    `verdicts` hold `verdict` and `since` (ISO 8601), oldest first.
-    """
-    history = [(each["verdict"], _seconds(each["since"])) for each in verdicts]
+
+def sparkline(history: History, now: datetime) -> Markup:
+    """A cluster's health over the last day, as bars: each verdict for as long as it was believed."""
     moment = now.timestamp()
     drawn = f"{_SPARKLINE}{_told(history, moment)}</title>{_bars(history, moment)}</svg>"
     return Markup(drawn)  # noqa: S704  # numbers and our own words
@@ -68,13 +71,7 @@ def stretch(begins: float, share: float, its_colour: str) -> Markup:
     )
 
 
-@lru_cache(maxsize=65_536)
-def _seconds(since: str) -> float:
-    """Since 1970. A list is drawn anew at every news, mostly with the moments that it had before."""
-    return datetime.fromisoformat(since).timestamp()
-
-
-def _bars(history: Sequence[tuple[str, float]], now: float) -> str:
+def _bars(history: History, now: float) -> str:
     """A path for each verdict, with a bar for each time it was believed within the window; moments in seconds."""
     origin, end = now - _MINUTES * 60, _MINUTES
     paths = dict.fromkeys(_LOOKS, "")
@@ -94,7 +91,7 @@ def _bars(history: Sequence[tuple[str, float]], now: float) -> str:
     return "".join([f'{_LOOKS[verdict][0]}{path}"/>' for verdict, path in paths.items() if path])
 
 
-def _told(history: Sequence[tuple[str, float]], now: float) -> str:
+def _told(history: History, now: float) -> str:
     if not history:
         return "Nothing is known of its health yet"
     verdict, since = history[-1]

@@ -154,4 +154,4 @@ _ENVIRONMENT.filters |= {
     "seconds": words.seconds,
     "span": words.span,
 }
-_ENVIRONMENT.globals |= {"bar": drawing.bar, "icon": _icon, "sparkline": drawing.sparkline, "stretch": drawing.stretch}
+_ENVIRONMENT.globals |= {"bar": drawing.bar, "icon": _icon, "stretch": drawing.stretch}
