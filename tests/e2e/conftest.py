@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.support.api import FAST_SANDBOX, Api
-from tests.support.otlp import Collector, collecting
 
 from caravan_cli.up import Stack
+from tests.support.api import FAST_SANDBOX, Api
+from tests.support.otlp import Collector, collecting
 
 
 @pytest.fixture(scope="package")

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from tests.support.api import FAST_SANDBOX, SMALL, Api, Json
-from tests.support.kubectl import Kubectl
 
 from caravan_cli.up import Stack
+from tests.support.api import FAST_SANDBOX, SMALL, Api, Json
+from tests.support.kubectl import Kubectl
 
 LIFE_S = 30
 """That every credential of this stack lives, whatever is asked for."""

@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.api import FAST_SANDBOX, SMALL, Api
-from tests.support.eventually import eventually
 from typer.testing import CliRunner
 
 from caravan_cli.main import app
 from caravan_cli.up import Stack
 from caravan_shared.plumbing.sealing import KeyRing
+from tests.support.api import FAST_SANDBOX, SMALL, Api
+from tests.support.eventually import eventually
 
 EAGER = {
     "CARAVAN_PROVISIONER_SWEEP_EVERY_S": "0.5",

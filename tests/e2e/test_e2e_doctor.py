@@ -1,10 +1,9 @@
 """The doctor finds a whole installation well, and one that lacks a service not."""
 
-from tests.support.api import Api
-from tests.support.eventually import eventually
-
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import SERVICES
+from tests.support.api import Api
+from tests.support.eventually import eventually
 
 
 async def test_a_whole_installation_is_well_and_one_without_dns_is_not(stack: Stack, api: Api) -> None:

@@ -9,10 +9,10 @@ import shutil
 from itertools import count
 
 import pytest
-from tests.support.api import SMALL, Api
-from tests.support.facts import saying_everything_again, watching
 
 from caravan_cli.up import Stack
+from tests.support.api import SMALL, Api
+from tests.support.facts import saying_everything_again, watching
 
 SERVICES = ("api", "provisioner", "bootstrapper", "dns", "health")
 CREATE_STEPS = (

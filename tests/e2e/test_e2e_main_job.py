@@ -13,10 +13,10 @@ import pytest
 import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from tests.support.api import SMALL, Api, Json
-from tests.support.eventually import eventually
 
 from caravan_cli.up import Stack
+from tests.support.api import SMALL, Api, Json
+from tests.support.eventually import eventually
 
 
 def _core(kubeconfig: str) -> client.CoreV1Api:

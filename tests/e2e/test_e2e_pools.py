@@ -4,10 +4,9 @@ import asyncio
 import sys
 from typing import Any
 
+from caravan_cli.up import Stack
 from tests.support.api import SMALL, Api, Json
 from tests.support.eventually import eventually
-
-from caravan_cli.up import Stack
 
 LIST_NODES = """
 from kubernetes import client, config

@@ -1,6 +1,7 @@
 """Nodes of a running cluster replaced through all five services, one of the control plane among them."""
 
 import pytest
+
 from tests.support.api import SMALL, Api, Json
 from tests.support.eventually import eventually
 

@@ -12,11 +12,11 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy import make_url
-from tests.support.api import FAST_SANDBOX, SMALL, Api
-from tests.support.second_replicas import SecondReplicas
 
 from caravan_cli.up import Stack
 from caravan_cli.up.wiring import SERVICES
+from tests.support.api import FAST_SANDBOX, SMALL, Api
+from tests.support.second_replicas import SecondReplicas
 
 pytestmark = pytest.mark.long
 

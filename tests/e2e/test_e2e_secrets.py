@@ -7,10 +7,10 @@ from base64 import b64decode
 import httpx
 import pytest
 import yaml
-from tests.support.api import SMALL, Api
-from tests.support.canaries import hits
 
 from caravan_cli.up import Stack
+from tests.support.api import SMALL, Api
+from tests.support.canaries import hits
 
 TOKENS, KUBECONFIGS, STRAYS = 60, 25, 15
 # The stack's own keys and credentials, readable by its owner alone; and the far end, which is no part of Caravan.

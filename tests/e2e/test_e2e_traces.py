@@ -1,11 +1,10 @@
 """What was asked can be followed through all services, on one page of a trace viewer; also when one of them dies."""
 
+from caravan_cli.up import Stack
+from caravan_cli.up.parts import SERVICES
 from tests.support.api import SMALL, Api
 from tests.support.eventually import eventually
 from tests.support.otlp import Collector, Span
-
-from caravan_cli.up import Stack
-from caravan_cli.up.parts import SERVICES
 
 SEEN = {
     ("api", "publish cluster.requested"),

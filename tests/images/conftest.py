@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tests.support.nats import free_port
 
 CHECKOUT = Path(__file__).parents[2]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dns.message
 import dns.query
 import pytest
+
 from tests.images.conftest import Installation, installed
 from tests.support.eventually import eventually
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
+
 from tests.images.conftest import CHECKOUT, IMAGES
 
 PARTS = ["api", "provisioner", "bootstrapper", "health", "dns", "sandbox"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from tests.images.conftest import Installation, installed
 
 pytestmark = [pytest.mark.images, pytest.mark.usefixtures("needs")]

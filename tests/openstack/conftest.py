@@ -14,12 +14,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.eventually import eventually
-from tests.support.openstack_proxy import Proxy, proxying
 
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_api import Api, NotFound
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from tests.support.eventually import eventually
+from tests.support.openstack_proxy import Proxy, proxying
 
 LAB: dict[str, Any] = {
     "image": "dummy",

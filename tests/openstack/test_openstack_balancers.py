@@ -5,9 +5,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S
-from tests.support.openstack_proxy import Proxy
 
 from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineBatch, Owner
 from caravan_provisioner.clouds.openstack import OpenStackCloud
@@ -15,6 +12,9 @@ from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
+from tests.contracts.cloud_suite import eventually
+from tests.openstack.conftest import PATIENCE_S
+from tests.support.openstack_proxy import Proxy
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
 

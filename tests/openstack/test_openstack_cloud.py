@@ -1,10 +1,10 @@
 """The OpenStack adapter passes the suite of all clouds, on a real one."""
 
 import pytest
-from tests.contracts.cloud_suite import CloudSuite
 
 from caravan_provisioner.clouds.base import Cloud
 from caravan_provisioner.clouds.openstack import OpenStackCloud
+from tests.contracts.cloud_suite import CloudSuite
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(600)]
 

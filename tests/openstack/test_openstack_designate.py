@@ -11,14 +11,14 @@ import dns.flags
 import dns.message
 import dns.opcode
 import pytest
-from tests.contracts.zone_suite import NAME, OURS, TTL, Plant, Server, ZoneSuite
-from tests.support.bind9 import named, secondary
-from tests.support.eventually import eventually
 
 from caravan_dns.errors import ZoneRefused, ZoneUnreachable
 from caravan_dns.zones.designate import DesignateZone
 from caravan_dns.zones.openstack_login import service
 from caravan_shared.contracts.facts import WhoCanFix
+from tests.contracts.zone_suite import NAME, OURS, TTL, Plant, Server, ZoneSuite
+from tests.support.bind9 import named, secondary
+from tests.support.eventually import eventually
 
 ORIGIN = "caravan.test"
 MDNS = int(os.environ.get("CARAVAN_TEST_DESIGNATE_MDNS", "15354"))  # the lab's; it is what a pool's name servers copy

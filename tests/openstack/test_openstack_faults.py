@@ -4,9 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
-from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S, Project
-from tests.support.openstack_proxy import Proxy
 
 from caravan_provisioner.clouds.base import (
     CloudMachineState,
@@ -19,6 +16,9 @@ from caravan_provisioner.clouds.base import (
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.spec import Role
+from tests.contracts.cloud_suite import eventually
+from tests.openstack.conftest import PATIENCE_S, Project
+from tests.support.openstack_proxy import Proxy
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
 

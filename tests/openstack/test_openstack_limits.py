@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
-from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S
 
 from caravan_provisioner.clouds.base import CloudMachineState, MachineBatch, Owner, QuotaExceeded
 from caravan_provisioner.clouds.openstack import OpenStackCloud
@@ -15,6 +13,8 @@ from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
+from tests.contracts.cloud_suite import eventually
+from tests.openstack.conftest import PATIENCE_S
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(600)]
 

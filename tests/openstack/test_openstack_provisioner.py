@@ -16,10 +16,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.integration.provisioner.conftest import Around, Asker, Provisioner, around
-from tests.openstack.conftest import PATIENCE_S, Project
-from tests.support.nats import NatsServer, free_port
-from tests.support.openstack_proxy import Proxy
 
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
@@ -28,6 +24,10 @@ from caravan_provisioner.settings import Settings
 from caravan_provisioner.store import Table
 from caravan_shared.contracts.events import NodesFailed, NodesLeaving, NodesReady, NodesRemoved
 from caravan_shared.plumbing.database import Database
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, around
+from tests.openstack.conftest import PATIENCE_S, Project
+from tests.support.nats import NatsServer, free_port
+from tests.support.openstack_proxy import Proxy
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(1800)]
 

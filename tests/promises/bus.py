@@ -3,11 +3,10 @@
 from datetime import datetime
 from uuid import uuid4
 
-from tests.support.headers import headers_for
-
 from caravan_shared.contracts.facts import Event
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import MESSAGE_ID
+from tests.support.headers import headers_for
 
 
 async def publish_copy(bus: Bus, event: Event, sequence: int, event_id: str, at: datetime) -> None:

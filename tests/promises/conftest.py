@@ -5,6 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+
 from tests.promises.report import Report
 from tests.promises.sizes import Size
 from tests.promises.trial import Trial

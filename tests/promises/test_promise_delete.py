@@ -5,14 +5,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.integration.api.bare_store import Store, bare_store, facts_of
-from tests.integration.api.conftest import gone_facts
-from tests.promises.sizes import DELETED_ANYWHERE
-from tests.promises.trial import Trial
 
 from caravan_api.handlers import CLUSTER_FACTS
 from caravan_api.store import Cluster
 from caravan_shared.contracts.facts import ClusterEvent, Event
+from tests.integration.api.bare_store import Store, bare_store, facts_of
+from tests.integration.api.conftest import gone_facts
+from tests.promises.sizes import DELETED_ANYWHERE
+from tests.promises.trial import Trial
 
 LAST = 1_000_000
 """Sequence from which what is told last is counted."""

@@ -7,6 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
+from caravan_shared.contracts.facts import Event
+from caravan_shared.plumbing.streams import FACTS
 from tests.integration.api.bare_store import bare_store, facts_of
 from tests.integration.api.conftest import Stack, ready_facts, running
 from tests.promises.bus import nothing_waits, publish_copy
@@ -14,9 +17,6 @@ from tests.promises.sizes import EVENTS_IN_DISORDER, FACTS_IN_DISORDER
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
-
-from caravan_shared.contracts.facts import Event
-from caravan_shared.plumbing.streams import FACTS
 
 MOST_TIMES = 5
 LATEST = timedelta(hours=48)

@@ -3,14 +3,14 @@
 from uuid import uuid4
 
 import pytest
+
+from caravan_provisioner.clouds.sandbox import SandboxCloud
+from caravan_provisioner.settings import Settings
 from tests.integration.provisioner.conftest import Sandbox, sandbox, sandbox_cloud
 from tests.integration.provisioner.sweeping import Bench, sweeping
 from tests.promises.sizes import SWEEPS_IN_DOUBT
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
-
-from caravan_provisioner.clouds.sandbox import SandboxCloud
-from caravan_provisioner.settings import Settings
 
 __all__ = ["sandbox", "sandbox_cloud"]  # fixtures of the provisioner's own tests
 

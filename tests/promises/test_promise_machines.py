@@ -8,6 +8,11 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+
+from caravan_provisioner.clouds.base import MachineBatch, Owner
+from caravan_provisioner.clouds.sandbox import SandboxCloud
+from caravan_shared.contracts.events import NodesRemoved
+from caravan_shared.contracts.spec import Role
 from tests.integration.provisioner.conftest import (
     Asker,
     Provisioner,
@@ -20,11 +25,6 @@ from tests.integration.provisioner.conftest import (
 )
 from tests.promises.sizes import REPLIES_LOST
 from tests.promises.trial import Trial
-
-from caravan_provisioner.clouds.base import MachineBatch, Owner
-from caravan_provisioner.clouds.sandbox import SandboxCloud
-from caravan_shared.contracts.events import NodesRemoved
-from caravan_shared.contracts.spec import Role
 
 __all__ = ["around", "provisioner", "sandbox", "sandbox_cloud", "settings"]  # fixtures of the provisioner's own tests
 

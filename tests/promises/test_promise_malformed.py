@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from caravan_api.handlers import CLUSTER_FACTS
+from caravan_shared.contracts.events import NodesJoined
+from caravan_shared.contracts.facts import Event
+from caravan_shared.contracts.public import ClusterWanted
+from caravan_shared.plumbing.dead_letters import list_dead_letters
+from caravan_shared.plumbing.streams import FACTS, intake_stream
 from tests.integration.api.conformity import probe
 from tests.integration.api.conftest import (
     Stack,
@@ -25,13 +32,6 @@ from tests.promises.spoiling import meddled, spoilt
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
-
-from caravan_api.handlers import CLUSTER_FACTS
-from caravan_shared.contracts.events import NodesJoined
-from caravan_shared.contracts.facts import Event
-from caravan_shared.contracts.public import ClusterWanted
-from caravan_shared.plumbing.dead_letters import list_dead_letters
-from caravan_shared.plumbing.streams import FACTS, intake_stream
 
 __all__ = ["api_nats", "dns", "inventory", "inventory_db", "provisioner", "runs", "stack"]  # of the api's own tests
 

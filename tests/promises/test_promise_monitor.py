@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from tests.integration.health.conftest import Apiserver, Watching, apiserver, authority, watching
-from tests.promises.sizes import FLEETS_OUT_OF_SIGHT, LOOKS_BESIDE_SLOW_CLUSTERS, LOOKS_OF_A_STALLED_MONITOR
-from tests.promises.trial import Trial
-from tests.support.tls import Authority
 
 from caravan_health import metrics
 from caravan_health.settings import Settings
 from caravan_shared.contracts.states import Verdict
+from tests.integration.health.conftest import Apiserver, Watching, apiserver, authority, watching
+from tests.promises.sizes import FLEETS_OUT_OF_SIGHT, LOOKS_BESIDE_SLOW_CLUSTERS, LOOKS_OF_A_STALLED_MONITOR
+from tests.promises.trial import Trial
+from tests.support.tls import Authority
 
 __all__ = ["apiserver", "authority"]  # fixtures of health's own tests
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from caravan_shared.contracts.events import BootstrapDone
+from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.dead_letters import DeadLetter, list_dead_letters
 from tests.promises.sizes import POISON_AMONG_GOOD, POISON_NESTED_DEEP
 from tests.promises.spoiling import nested_deep, spoilt
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 from tests.support.service import Example, done, note, tell
-
-from caravan_shared.contracts.events import BootstrapDone
-from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.dead_letters import DeadLetter, list_dead_letters
 
 ONE_IN = 11
 AT_ONCE = 100

@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
+
+from caravan_shared.contracts.spec import ClusterSpec
 from tests.integration.api.conftest import Stack, fresh, running
 from tests.promises.sizes import LOST_UPDATES, REPEATED_REQUESTS
 from tests.promises.trial import Trial
 from tests.support.nats import NatsServer
-
-from caravan_shared.contracts.spec import ClusterSpec
 
 CLUSTERS = 5
 MOST_TIMES = 5

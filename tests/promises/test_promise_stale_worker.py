@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import col, select
+
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.tables import LEASES
 from tests.promises.sizes import PAUSES_BY_THE_CLOCK, PROCESSES_STOPPED
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
 from tests.support.replicas import pauses
 from tests.support.service import Noted, open_store
 from tests.support.worker import KEY, Worker, worker
-
-from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.tables import LEASES
 
 LEASE_S = 0.4
 TAKEN_OVER_WITHIN_S = 4.0

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.promises.sizes import HOSTILE_TEXTS
-from tests.promises.trial import Trial
 
 from caravan_bootstrapper.inventory import Work, build, to_yaml
 from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import MembershipState
+from tests.promises.sizes import HOSTILE_TEXTS
+from tests.promises.trial import Trial
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 A_RUN = 100

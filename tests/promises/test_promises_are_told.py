@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.promises import sizes
 from tests.promises.sizes import Size
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pytest
+
 from tests.promises.sizes import Size
 
 

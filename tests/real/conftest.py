@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.api import Api, Json
-from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl
 
 from caravan_cli.up import Stack, StackError
 from caravan_cli.up.clouds import filled_mirror
 from caravan_cli.up.docker import Docker, find
+from tests.support.api import Api, Json
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
 
 VERSION, OLDER = "1.34.2", "1.33.13"
 

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.real.conftest import OLDER, VERSION
 
 from caravan_cli.artifacts.mirror import Mirror
 from caravan_cli.errors import CliError
 from caravan_cli.up.docker import Docker
+from tests.real.conftest import OLDER, VERSION
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import kube_apiserver
-from tests.support.chart import KUBERNETES, VALUES, helm, render
 
 from caravan_cli.up.clouds import filled_mirror
 from caravan_cli.up.errors import StackError
+from tests.support import kube_apiserver
+from tests.support.chart import KUBERNETES, VALUES, helm, render
 
 pytestmark = pytest.mark.real
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.real.conftest import Fleet, containers
-from tests.support.chart import CHART, SERVICES, VALUES, helm
-from tests.support.kubectl import Kubectl
 
 from caravan_cli.nats import accounts
 from caravan_shared.plumbing.sealing import KeyRing
+from tests.real.conftest import Fleet, containers
+from tests.support.chart import CHART, SERVICES, VALUES, helm
+from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.real
 

@@ -1,6 +1,7 @@
 """Cilium for real, in kube-proxy's place: agents load their eBPF programs; pods, services and names work."""
 
 import pytest
+
 from tests.real.conftest import Fleet
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support import kube_apiserver
 
 from caravan_bootstrapper.cilium import Release, values
 from caravan_cli.up.clouds import filled_mirror
 from caravan_cli.up.errors import StackError
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.support import kube_apiserver
 
 pytestmark = pytest.mark.real
 VERSION, CHART = "1.34.2", "1.19.3"

@@ -8,8 +8,6 @@ from typing import Protocol
 from uuid import uuid4
 
 import pytest
-from tests.contracts.cloud_suite import CloudSuite
-from tests.support.eventually import eventually
 
 from caravan_provisioner.clouds import docker_network
 from caravan_provisioner.clouds.base import (
@@ -25,6 +23,8 @@ from caravan_provisioner.clouds.docker import DockerCloud
 from caravan_provisioner.clouds.docker_config import DockerConfig
 from caravan_provisioner.clouds.docker_engine import Engine
 from caravan_shared.plumbing.errors import CaravanError
+from tests.contracts.cloud_suite import CloudSuite
+from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.real.conftest import VERSION, Fleet, container_of, engine, until_step
-from tests.support.api import Api, Json
-from tests.support.eventually import eventually
 
 from caravan_cli.up import Layout, Stack
 from caravan_cli.up.docker import CLOUD, Docker
+from tests.real.conftest import VERSION, Fleet, container_of, engine, until_step
+from tests.support.api import Api, Json
+from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 

@@ -1,6 +1,7 @@
 """Several control planes: none is special, one may die, and etcd may live on nodes of its own."""
 
 import pytest
+
 from tests.real.conftest import Fleet, container_of, engine
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.kubeadm import rendered
 
 from caravan_cli.up import StackError
 from caravan_cli.up.clouds import filled_mirror
 from caravan_shared.contracts.cluster_oidc import Oidc
 from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.support.kubeadm import rendered
 
 pytestmark = pytest.mark.real
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from tests.real.conftest import Fleet
 from tests.support import smoke_image
 from tests.support.api import Json

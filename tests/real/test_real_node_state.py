@@ -13,8 +13,6 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from tests.support.eventually import eventually
-from tests.support.kubeadm import COMMON, PLAYBOOKS
 
 from caravan_bootstrapper import ssh
 from caravan_bootstrapper.artifacts import Artifacts
@@ -28,6 +26,8 @@ from caravan_provisioner.clouds.docker_engine import Engine
 from caravan_shared.contracts.spec import Cni, Network, Role
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.ssh_keys import make_ssh_key_pair
+from tests.support.eventually import eventually
+from tests.support.kubeadm import COMMON, PLAYBOOKS
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 

@@ -12,6 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from caravan_cli.main import app
+from caravan_cli.up import Stack
+from caravan_cli.up.docker import Docker
 from tests.real.conftest import VERSION, Fleet
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
@@ -19,11 +24,6 @@ from tests.support.oidc import certificate
 from tests.support.oidc.provider import Provider
 from tests.support.oidc.setup import CODE_CLIENT, OTHER_CLIENT
 from tests.support.oidc.tokens import claims_at, rsa_key, signed
-from typer.testing import CliRunner
-
-from caravan_cli.main import app
-from caravan_cli.up import Stack
-from caravan_cli.up.docker import Docker
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

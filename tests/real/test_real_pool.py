@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from caravan_cli.up import Stack
 from tests.real.conftest import VERSION, Fleet
 from tests.support.api import Json
 from tests.support.eventually import eventually
-
-from caravan_cli.up import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

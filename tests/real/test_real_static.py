@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from caravan_cli.up import Stack
+from caravan_cli.up.docker import Docker
 from tests.real.conftest import PROMPT, Fleet, engine
 from tests.support.api import Api
 from tests.support.inventory_api import is_clean, machine, take_in, until
 from tests.support.smoke import smoke
 from tests.support.ssh_hosts import SshHost, ssh_hosts
-
-from caravan_cli.up import Stack
-from caravan_cli.up.docker import Docker
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(2400)]
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+
+from caravan_cli.up import Stack
 from tests.real.conftest import OLDER, VERSION, Fleet, until_step
 from tests.support import smoke_image
 from tests.support.eventually import eventually
 from tests.support.smoke import load_image, smoke
-
-from caravan_cli.up import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+
+from caravan_cli.up import Stack
+from caravan_cli.up.docker import Docker
 from tests.real.conftest import PROMPT, Fleet, container_of, engine, fleet_on
 from tests.support.api import Json
 from tests.support.eventually import eventually
 from tests.support.kubeadm import PLAYBOOKS
 from tests.support.kubectl import Kubectl
-
-from caravan_cli.up import Stack
-from caravan_cli.up.docker import Docker
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 

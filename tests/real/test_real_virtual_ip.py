@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 from cryptography import x509
+
 from tests.real.conftest import OLDER, VERSION, Fleet, container_of, engine
 from tests.support.api import Json
 from tests.support.eventually import eventually

@@ -12,11 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.releases import KEY_RING, backup_of
-from tests.support.api import FAST_SANDBOX, SMALL, Api
-
 from caravan_cli.up import Stack
 from caravan_cli.up.wiring import SERVICES
+from tests.releases import KEY_RING, backup_of
+from tests.support.api import FAST_SANDBOX, SMALL, Api
 
 
 async def _live(stack: Stack) -> None:

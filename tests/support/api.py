@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from tests.support.eventually import eventually
 
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import SERVICES
+from tests.support.eventually import eventually
 
 Json = dict[str, Any]
 

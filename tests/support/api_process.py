@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port

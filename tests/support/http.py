@@ -1,6 +1,7 @@
 """Ask a service over HTTP."""
 
 import aiohttp
+
 from tests.support.service import Example
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)

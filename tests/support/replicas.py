@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlmodel import select
-from tests.support.clock import ManualClock
-from tests.support.service import Item
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import StaleLease
 from caravan_shared.plumbing.leases import Lease, acquire
 from caravan_shared.plumbing.reconciler import Turn
+from tests.support.clock import ManualClock
+from tests.support.service import Item
 
 LASTS = timedelta(seconds=15)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.support.authority import VERSION, Authority
-from tests.support.eventually import eventually
 
 from caravan_sandbox.app import Sandbox
 from caravan_sandbox.settings import Settings
+from tests.support.authority import VERSION, Authority
+from tests.support.eventually import eventually
 
 INSTANT = {"vm_boot_s": 0, "init_s": 0, "join_s": 0, "delete_s": 0, "join_retry_s": 0.02}
 

@@ -7,12 +7,11 @@ and a log of its own.
 import time
 from typing import Self
 
-from tests.support.nats import free_port
-
 from caravan_cli.up import Stack
 from caravan_cli.up.processes import Process, Program
 from caravan_cli.up.readiness import is_ready
 from caravan_cli.up.wiring import SERVICES, own_env, program
+from tests.support.nats import free_port
 
 NAME = "second"
 _READY_WITHIN_S = 120.0

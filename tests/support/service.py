@@ -14,8 +14,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import MetaData
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.nats import free_port
-from tests.support.store import create_tables
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.contracts.facts import ClusterEvent, Event
@@ -27,6 +25,8 @@ from caravan_shared.plumbing.envelope import Heard, headers_of
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.service import Service, run
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
+from tests.support.nats import free_port
+from tests.support.store import create_tables
 
 
 class Settings(ServiceSettings):

@@ -7,10 +7,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.support.authority import Authority as ClusterAuthority
 
 from caravan_health.probe import present
 from caravan_shared.contracts.requests import ClientCertificate
+from tests.support.authority import Authority as ClusterAuthority
 
 HOST = "demo.default.caravan.test"
 

@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.service import Noted, open_store
 
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.errors import GiveUp, StaleLease
 from caravan_shared.plumbing.log import configure_logging
 from caravan_shared.plumbing.reconciler import Reconciler, Turn
+from tests.support.service import Noted, open_store
 
 KEY = "key"
 _WRITES_A_TURN = 4

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
-from tests.support.api import FAST_SANDBOX, Api
 
 from caravan_cli.up import Stack
+from tests.support.api import FAST_SANDBOX, Api
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = CHECKOUT / ".screenshots"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import expect
+
 from tests.support.api import SMALL, Api
 from tests.ui.conftest import WAITS_MS, Window, look
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.async_api import expect
-from tests.support.api import FAST_SANDBOX
-from tests.ui.conftest import WAITS_MS, Window, look
 
 from caravan_cli.up import Stack
+from tests.support.api import FAST_SANDBOX
+from tests.ui.conftest import WAITS_MS, Window, look
 
 pytestmark = pytest.mark.ui
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Locator, Page, expect
+
 from tests.support.api import SMALL, Api
 from tests.support.eventually import eventually
 from tests.ui.conftest import WAITS_MS, Window, look

@@ -7,12 +7,12 @@ from typing import Any
 import nats
 import pytest
 from playwright.async_api import expect
+
+from caravan_cli.up import Stack
 from tests.support.api import FAST_SANDBOX, Api
 from tests.support.eventually import eventually
 from tests.support.inventory import entry
 from tests.ui.conftest import WAITS_MS, Window, look
-
-from caravan_cli.up import Stack
 
 pytestmark = pytest.mark.ui
 

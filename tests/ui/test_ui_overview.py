@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from playwright.async_api import expect
-from tests.support.api import SMALL, Api
-from tests.ui.conftest import WAITS_MS, Window, look
 
 from caravan_cli.up import Stack
+from tests.support.api import SMALL, Api
+from tests.ui.conftest import WAITS_MS, Window, look
 
 pytestmark = pytest.mark.ui
 

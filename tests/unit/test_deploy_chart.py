@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+
 from tests.support.chart import CHART, SERVICES, VALUES, helm, render
 from tests.support.settings import SETTINGS
 

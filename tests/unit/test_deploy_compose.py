@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.support.settings import SETTINGS
 
 CHECKOUT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support import promtool
 
 from metrics_of_the_code import described
+from tests.support import promtool
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = CHECKOUT / "deploy/observability"

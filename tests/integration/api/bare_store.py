@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlmodel import select
-from tests.integration.api.conftest import fresh, ready_facts
 
 from caravan_api.admission import Limits
 from caravan_api.app import MIGRATIONS
@@ -22,6 +21,7 @@ from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import Database
+from tests.integration.api.conftest import fresh, ready_facts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+
 from tests.integration.api.conftest import ADMIN, Stack
 
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}

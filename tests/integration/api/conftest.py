@@ -12,13 +12,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from nats.js.errors import NotFoundError
-from tests.support import chat
-from tests.support.chat import FakeChat
-from tests.support.eventually import eventually
-from tests.support.headers import headers_for
-from tests.support.nats import NatsServer, free_port
-from tests.support.runs import answering
-from tests.support.spares import seed
 
 from caravan_api.access import Role
 from caravan_api.app import build
@@ -52,6 +45,13 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.streams import intake_stream
+from tests.support import chat
+from tests.support.chat import FakeChat
+from tests.support.eventually import eventually
+from tests.support.headers import headers_for
+from tests.support.nats import NatsServer, free_port
+from tests.support.runs import answering
+from tests.support.spares import seed
 
 ADMIN = "first-admin"
 

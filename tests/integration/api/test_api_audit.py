@@ -9,8 +9,6 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
-from tests.integration.api.conftest import Stack, fresh
-from tests.support.eventually import eventually
 
 from caravan_api.access import Role
 from caravan_api.app import MIGRATIONS
@@ -22,6 +20,8 @@ from caravan_api.teams.store import Team
 from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.database import Database
+from tests.integration.api.conftest import Stack, fresh
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
 

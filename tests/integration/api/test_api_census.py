@@ -1,11 +1,11 @@
 """What there is, is counted for Prometheus by kind and in total."""
 
 from prometheus_client import REGISTRY
-from tests.integration.api.conftest import Stack
 
 from caravan_api.census import Census
 from caravan_api.decide.pools import Bucket
 from caravan_shared.contracts.states import ClusterPhase, LeaseState
+from tests.integration.api.conftest import Stack
 
 
 def _value(name: str, **labels: str) -> float | None:

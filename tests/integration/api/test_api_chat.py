@@ -10,6 +10,11 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 from structlog.testing import capture_logs
+
+from caravan_api.audit.store import AuditEntry
+from caravan_api.doors.chatops.store import ChatReply, ChatUser, HeardRequest, LinkCode
+from caravan_api.pools.keys import pool_key
+from caravan_api.pools.store import Lease, Pool, PoolCluster
 from tests.integration.api.conftest import Chats, fresh
 from tests.support.chat import (
     MATTERMOST_TOKEN,
@@ -23,11 +28,6 @@ from tests.support.chat import (
     slack_press,
 )
 from tests.support.eventually import eventually
-
-from caravan_api.audit.store import AuditEntry
-from caravan_api.doors.chatops.store import ChatReply, ChatUser, HeardRequest, LinkCode
-from caravan_api.pools.keys import pool_key
-from caravan_api.pools.store import Lease, Pool, PoolCluster
 
 POOL, OTHER_POOL = "pool0", "pool1"
 

@@ -8,9 +8,6 @@ from uuid import uuid4
 
 import pytest
 from sqlmodel import select
-from tests.support.chat import SLACK_SECRET, FakeChat, fake_chat
-from tests.support.eventually import eventually
-from tests.support.nats import free_port
 
 from caravan_api.app import MIGRATIONS
 from caravan_api.decide.notifications import Occasion, Pace
@@ -29,6 +26,9 @@ from caravan_api.store import Table
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealing import KeyRing
+from tests.support.chat import SLACK_SECRET, FakeChat, fake_chat
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
 
 CLOCK = SystemClock()
 KEYS = KeyRing({"k": b"0" * 32}, "k")

@@ -1,9 +1,9 @@
 """What those who run clouds ask: the provisioner looks, and a person sees what it found."""
 
 import pytest
-from tests.integration.api.conftest import Stack
 
 from caravan_api.access import Role
+from tests.integration.api.conftest import Stack
 
 
 @pytest.mark.usefixtures("provisioner")

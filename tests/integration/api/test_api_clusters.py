@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from nats.js.errors import NotFoundError
-from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
 
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
 
 LOOKED_THROUGH = 300
 """Facts, from the last one back: those of other tests' clusters come in between."""

@@ -1,8 +1,7 @@
 """The doctor's route: what the api can see of an installation of which only itself runs."""
 
-from tests.integration.api.conftest import Stack
-
 from caravan_api.access import Role
+from tests.integration.api.conftest import Stack
 
 
 async def test_it_tells_who_is_there_who_is_not_and_what_could_not_be_asked(stack: Stack) -> None:

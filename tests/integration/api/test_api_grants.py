@@ -3,11 +3,11 @@
 from uuid import uuid4
 
 import pytest
-from tests.integration.api.conftest import Stack, ready_facts
-from tests.support.eventually import eventually
 
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke
+from tests.integration.api.conftest import Stack, ready_facts
+from tests.support.eventually import eventually
 
 
 async def test_an_issued_kubeconfig_is_recorded_once_and_can_be_revoked(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
-from tests.integration.api.bare_store import Store, bare_store, facts_of
 
 from caravan_api.store import Cluster
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
+from tests.integration.api.bare_store import Store, bare_store, facts_of
 
 
 @pytest.fixture

@@ -11,9 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nats.js.errors import NotFoundError
-from tests.integration.api.conftest import ADMIN, Stack, fresh, running
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
 from typer.testing import CliRunner
 
 from caravan_api.desired import Desired
@@ -22,6 +19,9 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.streams import PROGRESS
+from tests.integration.api.conftest import ADMIN, Stack, fresh, running
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
 
 
 async def ask(stack: Stack, body: Any, team: str = "builds") -> None:

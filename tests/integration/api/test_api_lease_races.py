@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support import spares
 from tests.support.api_process import ApiProcess
 from tests.support.eventually import eventually

@@ -3,11 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from tests.integration.api.conftest import Stack, fresh
-from tests.support.eventually import eventually
-
 from caravan_api.store import Cluster
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.integration.api.conftest import Stack, fresh
+from tests.support.eventually import eventually
 
 
 async def _texts(stack: Stack, cluster: str) -> list[str]:

@@ -3,13 +3,12 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from tests.integration.api.conftest import Stack
-from tests.support.inventory import entry, work_once
-
 from caravan_api.access import Role
 from caravan_provisioner.clouds.static_inventory import InventoryMachine
 from caravan_shared.contracts.machines import bmc_context
 from caravan_shared.plumbing.database import Database
+from tests.integration.api.conftest import Stack
+from tests.support.inventory import entry, work_once
 
 PATH = "/v1/machines"
 PASSWORD = "canary-of-the-bmc"

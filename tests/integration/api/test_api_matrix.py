@@ -11,14 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import update
 from sqlmodel import col, func, select
-from tests.integration.api.conftest import ADMIN, Chats, Stack, fresh
-from tests.integration.api.routes import ROUTES, SIGNED, Route
-from tests.integration.api.victims import REFUSED, STRANGERS, VICTIM, Victim, beginning, changes, one_victim, places
-from tests.support import chat
 
 from caravan_api.access import Role
 from caravan_api.audit.store import AuditEntry
 from caravan_api.store import Token
+from tests.integration.api.conftest import ADMIN, Chats, Stack, fresh
+from tests.integration.api.routes import ROUTES, SIGNED, Route
+from tests.integration.api.victims import REFUSED, STRANGERS, VICTIM, Victim, beginning, changes, one_victim, places
+from tests.support import chat
 
 pytestmark = pytest.mark.usefixtures("dns", "runs")  # which takes back what former members hold
 

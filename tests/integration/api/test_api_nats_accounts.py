@@ -16,10 +16,6 @@ import pytest
 import yaml
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
-from tests.support.rest import FakeApi
 from typer.testing import CliRunner
 
 from caravan_cli.main import app
@@ -32,6 +28,10 @@ from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.dead_letters import list_dead_letters
 from caravan_shared.plumbing.streams import DEAD, FACTS, PROGRESS, Kept, Subscription, ensure_topology, intake_stream
+from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
+from tests.support.rest import FakeApi
 
 TEAMS = ("payments", "search")
 FENCE = "progress.payments.fence"

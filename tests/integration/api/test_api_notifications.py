@@ -9,8 +9,6 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 from structlog.testing import capture_logs
-from tests.integration.api.conftest import Chats, fresh, ready_facts
-from tests.support.eventually import eventually
 
 from caravan_api.access import Role
 from caravan_api.notifications.store import Notification, NotificationRule
@@ -19,6 +17,8 @@ from caravan_api.pools.store import Lease
 from caravan_api.store import Cluster
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.integration.api.conftest import Chats, fresh, ready_facts
+from tests.support.eventually import eventually
 
 UNHEALTHY, ENDING, GRANTED = "cluster-unhealthy", "lease-ending", "lease-granted"
 

@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
+from caravan_api.oidc import far_end
+from caravan_api.oidc.errors import IssuerAway
+from caravan_api.oidc.issuers import Issuers
+from caravan_api.oidc.keys import PAUSE, FetchFailed
+from caravan_api.settings import Settings
 from tests.integration.api.conftest import running
 from tests.support.clock import ManualClock
 from tests.support.nats import NatsServer
@@ -14,12 +20,6 @@ from tests.support.oidc import certificate
 from tests.support.oidc.provider import Provider
 from tests.support.oidc.setup import CODE_CLIENT, OTHER_CLIENT
 from tests.support.oidc.tokens import claims_at, ec_key, key_set, signed
-
-from caravan_api.oidc import far_end
-from caravan_api.oidc.errors import IssuerAway
-from caravan_api.oidc.issuers import Issuers
-from caravan_api.oidc.keys import PAUSE, FetchFailed
-from caravan_api.settings import Settings
 
 MAX_AGE_S = 60
 PAUSE_S = PAUSE.total_seconds()

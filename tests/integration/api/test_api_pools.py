@@ -9,9 +9,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from tests.integration.api.conftest import Stack, fresh, gone_facts
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
 from caravan_api.pools.keys import pool_key
@@ -22,6 +19,9 @@ from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, AskSmoke
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
+from tests.integration.api.conftest import Stack, fresh, gone_facts
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
 
 Json = dict[str, Any]
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from caravan_shared.contracts import events as e
 from tests.integration.api.conftest import Stack, gone_facts
 from tests.integration.api.test_api_clusters import announced
 from tests.support.eventually import eventually
-
-from caravan_shared.contracts import events as e
 
 
 def worker(cluster: dict[str, Any], number: int = 0) -> dict[str, str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from caravan_shared.contracts.spec import ClusterSpec
 from tests.integration.api.conftest import Stack, fresh, running
 from tests.integration.api.test_api_streams import reading
 from tests.support.nats import NatsServer
-
-from caravan_shared.contracts.spec import ClusterSpec
 
 
 @dataclass

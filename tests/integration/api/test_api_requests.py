@@ -9,13 +9,13 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 from sqlmodel import col
-from tests.integration.api.conftest import Stack, fresh, running
-from tests.integration.api.routes import ROUTES
-from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
 from caravan_api.store import Token
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.integration.api.conftest import Stack, fresh, running
+from tests.integration.api.routes import ROUTES
+from tests.support.nats import NatsServer
 
 UNKNOWN = "0190f6f0-0000-7000-8000-00000000dead"
 """An id that nothing has; fixed, because it is part of test names."""

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 from sqlmodel import select
-from tests.support.service import opened
 
 from caravan_api import store
 from caravan_api.app import MIGRATIONS
@@ -15,6 +14,7 @@ from caravan_api.pools.store import PoolCluster
 from caravan_api.retention import Retention
 from caravan_api.store import Cluster, Grant, TimelineEntry
 from caravan_shared.plumbing.database import Database
+from tests.support.service import opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LIVE, GONE, JUST_GONE, IN_POOL = (UUID(int=number) for number in range(1, 5))

@@ -7,9 +7,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from tests.integration.api.conftest import Stack, fresh
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
 from caravan_api.pools.store import Lease
@@ -26,6 +23,9 @@ from caravan_shared.contracts.requests import (
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
+from tests.integration.api.conftest import Stack, fresh
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
 
 Json = dict[str, Any]
 

@@ -3,13 +3,12 @@
 import re
 from uuid import uuid4
 
-from tests.integration.api.browsers import browser
-from tests.integration.api.conftest import Stack, fresh
-from tests.support.runs import LOG_CHARS, ran
-
 from caravan_bootstrapper import logs
 from caravan_shared.contracts import events as e
 from caravan_shared.plumbing.database import Database
+from tests.integration.api.browsers import browser
+from tests.integration.api.conftest import Stack, fresh
+from tests.support.runs import LOG_CHARS, ran
 
 
 async def test_runs_are_listed_page_by_page_newest_first(stack: Stack, runs: Database) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from tests.integration.api.conformity import probe
 from tests.integration.api.conftest import Stack
 

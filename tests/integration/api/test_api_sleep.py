@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from caravan_shared.contracts import events as e
 from tests.integration.api.conftest import Stack
 from tests.integration.api.test_api_clusters import announced
 from tests.support.eventually import eventually
-
-from caravan_shared.contracts import events as e
 
 
 def power(cluster: dict[str, Any], generation: int, stopped: int) -> e.NodesPowerChanged:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.integration.api.conftest import Stack, ready_facts, running
-from tests.support.nats import NatsServer
 
 from caravan_api.access import Role
+from tests.integration.api.conftest import Stack, ready_facts, running
+from tests.support.nats import NatsServer
 
 
 @asynccontextmanager

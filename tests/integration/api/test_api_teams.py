@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.integration.api.conftest import Stack, fresh, gone_facts
 
 from caravan_api.access import Role
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.integration.api.conftest import Stack, fresh, gone_facts
 
 pytestmark = pytest.mark.usefixtures("dns")  # which takes back what former members hold
 POOL = {"template": ClusterSpec.example, "spares": 0, "max_size": 1}

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import event
-from tests.integration.api.conftest import Stack, fresh
-from tests.integration.api.test_web_door import OWN_PAGE, browser
 
 from caravan_api.decide.nodes import NodeState
 from caravan_api.store import Node
 from caravan_shared.contracts import events as e
+from tests.integration.api.conftest import Stack, fresh
+from tests.integration.api.test_web_door import OWN_PAGE, browser
 
 FORM = {
     "version": "1.34.2",

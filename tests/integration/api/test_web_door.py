@@ -10,14 +10,14 @@ import httpx
 import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
-from tests.integration.api.browsers import OWN_PAGE, browser
-from tests.integration.api.conftest import ADMIN, Stack, fresh
 
 from caravan_api.audit.store import AuditEntry
 from caravan_api.doors.web import headers
 from caravan_api.store import Token, WebSession
 from caravan_shared.contracts.events import MachinesChanged
 from caravan_shared.plumbing.streams import DEAD
+from tests.integration.api.browsers import OWN_PAGE, browser
+from tests.integration.api.conftest import ADMIN, Stack, fresh
 
 
 async def test_a_page_shows_what_there_is_and_lets_no_script_in(stack: Stack) -> None:

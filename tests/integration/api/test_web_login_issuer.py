@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+
 from tests.integration.api.conftest import Stack, running
 from tests.support.nats import NatsServer
 from tests.support.oidc.browser import walk_to

@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import update
+
+from caravan_api.access import Role
+from caravan_api.store import WebSession
+from caravan_shared.plumbing.database import Database
 from tests.integration.api.browsers import OWN_PAGE, browser
 from tests.integration.api.conftest import Stack, fresh
 from tests.integration.api.routes import WEB_ROUTES, Route
 from tests.integration.api.victims import REFUSED, STRANGERS, VICTIM, Victim, beginning, changes, one_victim, places
 from tests.support.runs import ran
-
-from caravan_api.access import Role
-from caravan_api.store import WebSession
-from caravan_shared.plumbing.database import Database
 
 pytestmark = pytest.mark.usefixtures("dns", "runs")  # which takes back what former members hold
 

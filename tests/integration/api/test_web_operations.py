@@ -1,12 +1,12 @@
 """The screens of those who run things, over HTTP: what forms do, and who sees which controls."""
 
 import httpx
-from tests.integration.api.browsers import OWN_PAGE, browser
-from tests.integration.api.conftest import Stack, fresh
-from tests.support.inventory import entry, work_once
 
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.database import Database
+from tests.integration.api.browsers import OWN_PAGE, browser
+from tests.integration.api.conftest import Stack, fresh
+from tests.support.inventory import entry, work_once
 
 
 async def sent(client: httpx.AsyncClient, path: str, **form: str) -> httpx.Response:

@@ -1,9 +1,8 @@
 """Pools asked for, changed and let go in a browser, judged as over REST."""
 
+from caravan_shared.contracts.spec import ClusterSpec
 from tests.integration.api.browsers import OWN_PAGE, browser
 from tests.integration.api.conftest import Stack, fresh
-
-from caravan_shared.contracts.spec import ClusterSpec
 
 HTMX = {**OWN_PAGE, "HX-Request": "true"}
 FORM = {

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+
+from caravan_shared.contracts.spec import ClusterSpec
 from tests.integration.api.browsers import OWN_PAGE, browser
 from tests.integration.api.conftest import Stack, fresh
 from tests.support.eventually import eventually
-
-from caravan_shared.contracts.spec import ClusterSpec
 
 WEBHOOK = "https://hooks.slack.com/services/T0/B0/X"
 _HTMX = {**OWN_PAGE, "HX-Request": "true"}

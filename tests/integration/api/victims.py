@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import httpx
 from sqlmodel import func, select
-from tests.integration.api.conftest import Stack, fresh
-from tests.integration.api.routes import Route
 
 from caravan_api.audit.store import AuditEntry
 from caravan_api.store import Grant
 from caravan_shared.contracts.spec import ClusterSpec
+from tests.integration.api.conftest import Stack, fresh
+from tests.integration.api.routes import Route
 
 VICTIM, STRANGERS = "victims", "strangers"
 REFUSED = {401, 403, 404, 405}

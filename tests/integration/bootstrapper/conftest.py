@@ -10,8 +10,6 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
 
 from caravan_bootstrapper.app import build
 from caravan_bootstrapper.settings import Settings
@@ -30,6 +28,8 @@ from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer, free_port
 
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Reply)

@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 from caravan_bootstrapper import handlers, ledger, records, store
 from caravan_bootstrapper.decide import decide
-from caravan_shared.contracts.upgrades import version_key
 from caravan_bootstrapper.reconcile import write
 from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.steps import EnsureTokens, LookAtMembers, Policy, Rest, StartRun, Step
@@ -26,6 +25,7 @@ from caravan_shared.contracts.events import (
 )
 from caravan_shared.contracts.facts import ClusterEvent, Connection, NodeRef, ReadyNode
 from caravan_shared.contracts.spec import ClusterSpec, Role, minor_of
+from caravan_shared.contracts.upgrades import version_key
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import Heard
 

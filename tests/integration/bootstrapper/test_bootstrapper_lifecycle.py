@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.bootstrapper.fleet import BEGAN, Fleet
-from tests.support.service import opened
 
 from caravan_bootstrapper.app import MIGRATIONS
 from caravan_bootstrapper.steps import Abandon, Policy, SayDone, StartRun, Tell
@@ -18,6 +16,8 @@ from caravan_bootstrapper.views import Play, RunState
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MembershipState as M
 from caravan_shared.plumbing.database import Database
+from tests.integration.bootstrapper.fleet import BEGAN, Fleet
+from tests.support.service import opened
 
 OFFERED = ("1.34.2", "1.33.6", "1.32.9")
 POLICY = Policy(offered=OFFERED, max_attempts=3, upgrades_in_flight=2, upgrades_share=1.0)

@@ -8,8 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
-from tests.support.eventually import eventually
-from tests.support.service import opened
 
 from caravan_bootstrapper import logs
 from caravan_bootstrapper.app import MIGRATIONS
@@ -21,6 +19,8 @@ from caravan_shared.contracts.requests import AskRunLog, AskRuns
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.eventually import eventually
+from tests.support.service import opened
 
 MOST = 100  # characters of a log
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import psutil
 import pytest
-from tests.support.eventually import eventually
 
 from caravan_bootstrapper import inventory
 from caravan_bootstrapper.runner import Order, Runner, runs_root
 from caravan_bootstrapper.views import Play, RunState
+from tests.support.eventually import eventually
 
 CANARY = "canary-4d1f7b9a-2c60"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

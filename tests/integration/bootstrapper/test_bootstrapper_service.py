@@ -6,10 +6,6 @@ from typing import Any
 
 import pytest
 from sqlmodel import select, update
-from tests.integration.bootstrapper.conftest import Subject, World
-from tests.support.eventually import eventually
-from tests.support.nats import free_port
-from tests.support.process import start
 
 from caravan_bootstrapper.store import JoinToken, Run
 from caravan_shared.contracts.events import (
@@ -22,6 +18,10 @@ from caravan_shared.contracts.events import (
     NodesJoined,
 )
 from caravan_shared.plumbing.service import Service
+from tests.integration.bootstrapper.conftest import Subject, World
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
+from tests.support.process import start
 
 SMALL = {
     "version": "1.34.1",

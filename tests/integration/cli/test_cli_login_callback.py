@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from tests.support.oidc.laid_down import HOW, ISSUER, METADATA, forms, id_token_of
-from tests.support.rest import FakeApi
 
 from caravan_cli.errors import CliError, TimedOut, Unavailable
 from caravan_cli.login import browser
 from caravan_cli.login.issuer import Issuer, IssuerRefused
+from tests.support.oidc.laid_down import HOW, ISSUER, METADATA, forms, id_token_of
+from tests.support.rest import FakeApi
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
+
+from caravan_cli.errors import NotAllowed
+from caravan_cli.login.kept import LoginFile, login_file
 from tests.support.api_process import ApiProcess
 from tests.support.nats import NatsServer
 from tests.support.oidc.browser import walk
 from tests.support.oidc.provider import Provider
 from tests.support.oidc.setup import CODE_CLIENT, DEVICE_CLIENT
-
-from caravan_cli.errors import NotAllowed
-from caravan_cli.login.kept import LoginFile, login_file
 
 BROWSER = f"{sys.executable} -m tests.support.oidc.browser %s"
 CHECKOUT = Path(__file__).resolve().parents[3]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support import process
 
 from caravan_cli.up import processes
 from caravan_cli.up.claim import Claim
 from caravan_cli.up.errors import StackTaken
 from caravan_cli.up.processes import Module, Process, Program, Stray, birth, rotate, tail
+from tests.support import process
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = (

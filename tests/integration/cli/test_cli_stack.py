@@ -9,12 +9,12 @@ from pathlib import Path
 import nats
 import psutil
 import pytest
-from tests.support.eventually import eventually
 from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
 from caravan_cli.up import Ports, Stack, StackTaken
 from caravan_cli.up.parts import PARTS
+from tests.support.eventually import eventually
 
 QUICK = {f"CARAVAN_SANDBOX_{name}": "0" for name in ("VM_BOOT_S", "INIT_S", "JOIN_S", "DELETE_S")}
 

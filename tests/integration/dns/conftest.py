@@ -19,9 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from sqlalchemy import select
-from tests.contracts.zone_suite import Server
-from tests.support.eventually import eventually
-from tests.support.nats import accepts, free_port
 
 from caravan_dns.app import build
 from caravan_dns.settings import Settings
@@ -47,6 +44,9 @@ from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.contracts.zone_suite import Server
+from tests.support.eventually import eventually
+from tests.support.nats import accepts, free_port
 
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Reply)

@@ -7,8 +7,6 @@ from uuid import uuid4
 import pytest
 import yaml
 from kubernetes.aio import client, config
-from tests.integration.dns.conftest import Apiserver, Around, Subject, Told, authority
-from tests.support.eventually import eventually
 
 from caravan_dns.errors import ClusterUnreachable
 from caravan_dns.settings import Settings
@@ -17,6 +15,8 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, Kubeconfig, Revoked
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.service import Service
+from tests.integration.dns.conftest import Apiserver, Around, Subject, Told, authority
+from tests.support.eventually import eventually
 
 
 async def granted(cluster: Subject, user: str = "alice", role: str = "viewer", ttl_s: int = 60) -> Kubeconfig:

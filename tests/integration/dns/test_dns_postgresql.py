@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from tests.integration.dns.conftest import Apiserver, Around, Dns, Subject, Told
 
 from caravan_shared.contracts.events import EndpointWithdrawn, KubeconfigRevoked
 from caravan_shared.contracts.requests import AskKubeconfig, AskRevoke, AskRevokeAll, Kubeconfig, Revoked, RevokedAll
+from tests.integration.dns.conftest import Apiserver, Around, Dns, Subject, Told
 
 
 @pytest.fixture

@@ -5,9 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from tests.integration.dns.conftest import Apiserver, Around, Subject, Told, authority
-from tests.integration.dns.test_dns_grants import granted
-from tests.support.eventually import eventually
 
 from caravan_dns import bindings
 from caravan_dns.errors import ZoneUnreachable
@@ -17,6 +14,9 @@ from caravan_shared.contracts.events import KubeconfigIssued, KubeconfigRevoked
 from caravan_shared.contracts.requests import AskRevokeAll, RevokedAll
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.service import Service
+from tests.integration.dns.conftest import Apiserver, Around, Subject, Told, authority
+from tests.integration.dns.test_dns_grants import granted
+from tests.support.eventually import eventually
 
 
 async def revoke_all(around: Around, user: str = "alice", team: str | None = "default") -> RevokedAll:

@@ -8,10 +8,6 @@ import aiohttp
 import pytest
 import yaml
 from kubernetes.aio import client, config
-from tests.integration.dns.conftest import Subject, Told
-from tests.support.authority import VERSION, Authority
-from tests.support.eventually import eventually
-from tests.support.sandbox import CloudClient, sandbox_settings
 
 from caravan_dns.settings import Settings
 from caravan_sandbox.app import Sandbox
@@ -24,6 +20,10 @@ from caravan_shared.contracts.requests import (
     Revoked,
 )
 from caravan_shared.plumbing.service import Service
+from tests.integration.dns.conftest import Subject, Told
+from tests.support.authority import VERSION, Authority
+from tests.support.eventually import eventually
+from tests.support.sandbox import CloudClient, sandbox_settings
 
 
 @pytest.fixture

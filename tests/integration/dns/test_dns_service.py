@@ -8,9 +8,6 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from sqlalchemy import delete
 from sqlmodel import select
-from tests.integration.dns.conftest import Around, Dns, Subject, Told, authority
-from tests.support.bind9 import KEY_NAME, SECRET, Bind9, named
-from tests.support.eventually import eventually
 
 from caravan_dns.store import Cluster, Grant, Node, PkiPart, ZoneRecord, ZoneSerial
 from caravan_shared.contracts.events import EndpointFailed, EndpointIssued, EndpointWithdrawn
@@ -19,6 +16,9 @@ from caravan_shared.contracts.requests import AskClientCertificate, AskClusterPk
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.service import Service
+from tests.integration.dns.conftest import Around, Dns, Subject, Told, authority
+from tests.support.bind9 import KEY_NAME, SECRET, Bind9, named
+from tests.support.eventually import eventually
 
 
 async def test_name_and_authority_are_there_before_any_machine(

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 import dns.message
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.contracts.zone_suite import NAME, OURS, SEVERAL, TTL, Plant, Server, ZoneSuite
-from tests.support.eventually import eventually
-from tests.support.nats import accepts, free_port
 
 from caravan_dns.app import MIGRATIONS
 from caravan_dns.store import Table, ZoneRecord, ZoneSerial
 from caravan_dns.zones.embedded import EmbeddedZone
 from caravan_shared.plumbing.database import Database, upsert
+from tests.contracts.zone_suite import NAME, OURS, SEVERAL, TTL, Plant, Server, ZoneSuite
+from tests.support.eventually import eventually
+from tests.support.nats import accepts, free_port
 
 
 @asynccontextmanager

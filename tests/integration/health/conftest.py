@@ -12,9 +12,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.eventually import eventually
-from tests.support.nats import free_port
-from tests.support.tls import HOST, Authority
 
 from caravan_health.app import monitor_for
 from caravan_health.beliefs import Change
@@ -33,6 +30,9 @@ from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
+from tests.support.tls import HOST, Authority
 
 CHECKS = b"[+]ping ok\n[+]etcd ok\nreadyz check passed\n"
 FAILED = b"[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"

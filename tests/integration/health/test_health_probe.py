@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
-from tests.integration.health.conftest import Apiserver, Authority
-from tests.support.nats import free_port
 
 from caravan_health.observation import Kind
 from caravan_health.probe import Prober, client_context, open_door
+from tests.integration.health.conftest import Apiserver, Authority
+from tests.support.nats import free_port
 
 TIMEOUT_S = 0.4
 

@@ -8,11 +8,6 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from tests.integration.health.conftest import Watching, watching
-from tests.support.authority import Authority
-from tests.support.eventually import eventually
-from tests.support.sandbox import CloudClient, Made, sandbox_settings
-from tests.support.tls import certificate_for_health
 
 from caravan_health.probe import Prober, open_door
 from caravan_health.settings import Settings
@@ -20,6 +15,11 @@ from caravan_health.smoke import look_at
 from caravan_health.target import Target
 from caravan_sandbox.app import Sandbox
 from caravan_shared.contracts.states import Verdict
+from tests.integration.health.conftest import Watching, watching
+from tests.support.authority import Authority
+from tests.support.eventually import eventually
+from tests.support.sandbox import CloudClient, Made, sandbox_settings
+from tests.support.tls import certificate_for_health
 
 RBAC = Path(__file__).parents[3] / "playbooks" / "manifests" / "rbac.yaml"
 NODES = frozenset({"cp-1", "w-1", "w-2"})

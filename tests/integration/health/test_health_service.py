@@ -9,10 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlmodel import col, select
-from tests.integration.health.conftest import Apiserver, Dns
-from tests.support.eventually import eventually
-from tests.support.nats import free_port
-from tests.support.tls import HOST
 
 from caravan_health.app import build
 from caravan_health.settings import Settings
@@ -35,6 +31,10 @@ from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.integration.health.conftest import Apiserver, Dns
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
+from tests.support.tls import HOST
 
 E = TypeVar("E", bound=Event)
 

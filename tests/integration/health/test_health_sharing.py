@@ -5,10 +5,6 @@ from collections.abc import AsyncIterator, Iterable
 from uuid import UUID, uuid4
 
 import pytest
-from tests.integration.health.conftest import nobody_else
-from tests.support.clock import ManualClock
-from tests.support.eventually import eventually
-from tests.support.tls import HOST
 
 from caravan_health.app import MIGRATIONS, monitor_for
 from caravan_health.credentials import Credentials
@@ -20,6 +16,10 @@ from caravan_health.watch import Watch
 from caravan_shared.contracts.requests import AskClientCertificate, ClientCertificate
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import Retry
+from tests.integration.health.conftest import nobody_else
+from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
+from tests.support.tls import HOST
 
 PROMISED_S = 10.0
 CLUSTERS = frozenset(uuid4() for _ in range(20))

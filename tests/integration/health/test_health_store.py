@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlmodel import col, select
-from tests.support.tls import HOST
 
 from caravan_health import handlers
 from caravan_health.app import MIGRATIONS
@@ -43,6 +42,7 @@ from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.tls import HOST
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

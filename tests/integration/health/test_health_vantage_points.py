@@ -6,10 +6,6 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from tests.integration.health.conftest import Apiserver, Dns
-from tests.integration.health.test_health_service import Subject, running, told, until
-from tests.support.eventually import eventually
-from tests.support.nats import free_port
 from yarl import URL
 
 from caravan_health import onlooker, watch
@@ -20,6 +16,10 @@ from caravan_health.store import Replica
 from caravan_shared.contracts.events import HealthChanged
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.service import Service
+from tests.integration.health.conftest import Apiserver, Dns
+from tests.integration.health.test_health_service import Subject, running, told, until
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
 
 
 class CutOff(Prober):

@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from tests.integration.health.conftest import Apiserver, Watching, nobody_else, watching
-from tests.support.eventually import eventually
-from tests.support.tls import Authority
 
 from caravan_health.app import monitor_for
 from caravan_health.beliefs import Change
@@ -20,6 +17,9 @@ from caravan_shared.contracts.requests import AskClientCertificate, ClientCertif
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.errors import Retry
+from tests.integration.health.conftest import Apiserver, Watching, nobody_else, watching
+from tests.support.eventually import eventually
+from tests.support.tls import Authority
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.support.api import Api
-from tests.support.ssh_hosts import missing
 
 from caravan_cli.up import Stack
+from tests.support.api import Api
+from tests.support.ssh_hosts import missing
 
 ENV = {
     "CARAVAN_PROVISIONER_CLOUDS": json.dumps({"metal": {"kind": "static"}}),

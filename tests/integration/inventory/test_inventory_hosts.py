@@ -1,6 +1,7 @@
 """Hosts are checked when they come in, prepared when claimed, wiped when they go; what fails is locked away."""
 
 import pytest
+
 from tests.support.api import Api
 from tests.support.eventually import eventually
 from tests.support.inventory import HOST_KEY

@@ -12,9 +12,6 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 from sqlalchemy import select
-from tests.support import process
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
 
 from caravan_cli.up.processes import Process
 from caravan_provisioner import app
@@ -41,6 +38,9 @@ from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support import process
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer, free_port
 
 E = TypeVar("E", bound=Event)
 PATIENCE_S = 20.0

@@ -6,9 +6,6 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select as sql_select
-from tests.integration.provisioner.conftest import Asker, Provisioner
-from tests.support.eventually import eventually
-from tests.support.inventory import by_state, entry, stock, work_once, working
 
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds import static_inventory
@@ -32,6 +29,9 @@ from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.integration.provisioner.conftest import Asker, Provisioner
+from tests.support.eventually import eventually
+from tests.support.inventory import by_state, entry, stock, work_once, working
 
 
 @pytest.fixture

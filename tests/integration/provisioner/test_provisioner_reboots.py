@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
-from tests.support.eventually import eventually
 
 from caravan_provisioner.clouds.sandbox import SandboxCloud
 from caravan_provisioner.settings import Settings
 from caravan_shared.contracts.events import NodesFailed, NodesRepairHeld
 from caravan_shared.contracts.facts import ReadyNode
 from caravan_shared.contracts.states import Verdict
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
+from tests.support.eventually import eventually
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
-from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
-
 from caravan_provisioner.settings import Settings
 from caravan_shared.contracts.events import NodesFailed, NodesLeaving, NodesReady, NodesRemoved, NodesRepairHeld
 from caravan_shared.contracts.facts import ReadyNode
 from caravan_shared.contracts.states import Verdict
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
 
 
 def names(events: Sequence[NodesReady | NodesFailed | NodesLeaving | NodesRemoved]) -> set[str]:

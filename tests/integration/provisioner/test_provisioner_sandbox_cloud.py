@@ -2,12 +2,12 @@
 
 import pytest
 from pydantic import SecretStr
-from tests.contracts.cloud_suite import CloudSuite
-from tests.integration.provisioner.conftest import Sandbox
-from tests.support.nats import free_port
 
 from caravan_provisioner.clouds.base import Cloud, CloudRefused, CloudUnavailable, QuotaExceeded
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
+from tests.contracts.cloud_suite import CloudSuite
+from tests.integration.provisioner.conftest import Sandbox
+from tests.support.nats import free_port
 
 
 class TestSandboxCloud(CloudSuite):

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import uuid4
 
-from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
-
 from caravan_shared.contracts.events import (
     CloudOffered,
     NodesCreating,
@@ -18,6 +16,7 @@ from caravan_shared.contracts.events import (
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.service import Service
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
 
 
 def complete(generation: int):  # type: ignore[no-untyped-def]

@@ -1,11 +1,10 @@
 """Clusters put to sleep and woken: real nats-server, store and sandbox."""
 
-from tests.integration.provisioner.conftest import Asker, Provisioner, Sandbox
-from tests.support.eventually import eventually
-
 from caravan_shared.contracts.events import CloudOffered, NodesFailed, NodesLeaving, NodesPowerChanged, NodesReady
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.integration.provisioner.conftest import Asker, Provisioner, Sandbox
+from tests.support.eventually import eventually
 
 
 async def _awake(asker: Asker, workers: int = 2) -> list[str]:

@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from tests.contracts.cloud_suite import CloudSuite
-from tests.support import claimer
-from tests.support.inventory import by_state, stock, work_once, working
 
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds.base import Cloud, CloudMachineState, QuotaExceeded
@@ -18,6 +15,9 @@ from caravan_provisioner.store import Table
 from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from tests.contracts.cloud_suite import CloudSuite
+from tests.support import claimer
+from tests.support.inventory import by_state, stock, work_once, working
 
 
 @pytest.fixture

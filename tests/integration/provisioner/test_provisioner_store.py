@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.clock import ManualClock
 
 from caravan_provisioner import handlers, store
 from caravan_provisioner.app import MIGRATIONS
@@ -26,6 +25,7 @@ from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import MachineState, Verdict
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import Heard
+from tests.support.clock import ManualClock
 
 CLUSTER = UUID(int=1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
-from tests.support.eventually import eventually
-from tests.support.process import start
 
 from caravan_provisioner.settings import Settings
 from caravan_shared.contracts.events import NodesReady, NodesRemoved
+from tests.integration.provisioner.conftest import Around, Asker, Provisioner, Sandbox
+from tests.support.eventually import eventually
+from tests.support.process import start
 
 MANY = 60
 

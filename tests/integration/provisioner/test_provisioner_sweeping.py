@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from tests.integration.provisioner.sweeping import Bench, sweeping
-from tests.support.eventually import eventually
 
 from caravan_provisioner import store
 from caravan_provisioner.clouds.sandbox import SandboxCloud
@@ -13,6 +11,8 @@ from caravan_provisioner.errors import UnknownCloud
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.sweep import Verdict
 from caravan_shared.contracts.requests import AskCloudCheck, AskSweepRelease, AskSweepReport
+from tests.integration.provisioner.sweeping import Bench, sweeping
+from tests.support.eventually import eventually
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.support.authority import Authority
-from tests.support.sandbox import CloudClient, Made, sandbox_settings
 
 from caravan_sandbox.app import Sandbox
+from tests.support.authority import Authority
+from tests.support.sandbox import CloudClient, Made, sandbox_settings
 
 
 @pytest.fixture

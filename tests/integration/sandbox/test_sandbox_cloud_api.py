@@ -5,11 +5,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
+from caravan_sandbox.app import Sandbox
 from tests.support.authority import VERSION, Authority
 from tests.support.eventually import eventually
 from tests.support.sandbox import CloudClient, restarted, sandbox_settings
-
-from caravan_sandbox.app import Sandbox
 
 
 async def test_ordered_machine_becomes_active_with_an_address_of_its_own(cloud: CloudClient) -> None:

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from tests.support.authority import VERSION, Authority
-from tests.support.eventually import eventually
-from tests.support.sandbox import Made
 
 from caravan_sandbox.app import Sandbox
 from caravan_sandbox.kube.resources import NODES
+from tests.support.authority import VERSION, Authority
+from tests.support.eventually import eventually
+from tests.support.sandbox import Made
 
 Nodes = Callable[[], set[str]]
 

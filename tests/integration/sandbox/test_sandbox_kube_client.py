@@ -11,6 +11,7 @@ import kubernetes
 import kubernetes.aio
 import pytest
 from kubernetes.aio import config as aio_config
+
 from tests.support.authority import TOKEN, Authority
 from tests.support.eventually import eventually
 from tests.support.sandbox import Made

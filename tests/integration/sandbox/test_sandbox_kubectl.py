@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.support.sandbox import Made
 
 KUBECTL = shutil.which("kubectl")

@@ -12,6 +12,7 @@ import aiohttp
 import kubernetes.aio
 import pytest
 from kubernetes.aio import config as aio_config
+
 from tests.support.authority import Authority
 from tests.support.eventually import eventually
 from tests.support.nats import free_port

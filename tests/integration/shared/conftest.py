@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.nats import NatsServer
-from tests.support.service import Example, note
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.bus import Bus
+from tests.support.nats import NatsServer
+from tests.support.service import Example, note
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import JSON, Boolean, Column, DateTime, Enum, Float, Integer, LargeBinary, String, Table, Uuid, insert
 from sqlalchemy import null as no_value
 from sqlmodel.sql.sqltypes import AutoString
-from tests.support.settings import SETTINGS
 
 from caravan_shared.contracts.events import ClusterDeleted
 from caravan_shared.plumbing.backup import JUMP, restore, write_backup
@@ -25,6 +24,7 @@ from caravan_shared.plumbing.sealed_columns import sealed_columns
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
 from caravan_shared.plumbing.utc import UtcDateTime
+from tests.support.settings import SETTINGS
 
 SERVICES = ["api", "provisioner", "bootstrapper", "health", "dns"]
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -4,17 +4,17 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.clock import ManualClock
-from tests.support.eventually import eventually
-from tests.support.http import get
-from tests.support.nats import NatsServer
-from tests.support.service import Example, done, tell
 
 from caravan_shared.contracts.events import BootstrapDone, ClusterDeleted
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import Heard
 from caravan_shared.plumbing.errors import Retry
+from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
+from tests.support.http import get
+from tests.support.nats import NatsServer
+from tests.support.service import Example, done, tell
 
 
 async def test_messages_flow_again_after_the_server_restarted(example: Example, nats_server: NatsServer) -> None:

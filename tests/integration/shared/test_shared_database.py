@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy.exc import StatementError
 from sqlmodel import col, select
-from tests.support.service import Item, done, open_store
 
 from caravan_shared.plumbing.database import Database, after_commit, upsert
 from caravan_shared.plumbing.outbox import say
+from tests.support.service import Item, done, open_store
 
 
 @pytest.fixture

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
-from tests.support.service import Example, done, note, tell
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.contracts.facts import WhoCanFix
@@ -20,6 +17,9 @@ from caravan_shared.plumbing.delivery import Patience
 from caravan_shared.plumbing.envelope import Heard
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.streams import FACTS
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
+from tests.support.service import Example, done, note, tell
 
 SUBJECT = BootstrapDone.subject
 

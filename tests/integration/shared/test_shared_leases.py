@@ -4,13 +4,13 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.clock import ManualClock
-from tests.support.replicas import LASTS, Replica, pauses, written
-from tests.support.service import open_store
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import StaleLease
 from caravan_shared.plumbing.leases import release
+from tests.support.clock import ManualClock
+from tests.support.replicas import LASTS, Replica, pauses, written
+from tests.support.service import open_store
 
 PAUSES = 200
 

@@ -17,10 +17,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.support.service import opened
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.migrations import StoreTooNew, upgrade, write_next
+from tests.support.service import opened
 
 _STORE = """
 import sqlalchemy as sa

@@ -9,10 +9,6 @@ from uuid import uuid4
 
 import pytest
 from sqlmodel import select
-from tests.support.clock import ManualClock
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
-from tests.support.service import Example, done, note, open_store
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.bus import Bus
@@ -21,6 +17,10 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.outbox import Relay, say
 from caravan_shared.plumbing.streams import FACTS, MAX_EVENT_BYTES
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
+from tests.support.service import Example, done, note, open_store
 
 Named = Callable[..., Example]
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.clock import ManualClock
-from tests.support.eventually import eventually
-from tests.support.service import Item, open_store
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.clock import Clock, SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
 from caravan_shared.plumbing.reconciler import Reconciler, Turn, back_off_s
+from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
+from tests.support.service import Item, open_store
 
 Look = Callable[[Turn], Awaitable[float | None]]
 

@@ -9,10 +9,6 @@ import pytest
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel, select
-from tests.integration.shared.test_shared_backup import SERVICES, make, rewritten, sqlite
-from tests.releases import KEY_RING, backup_of
-from tests.support.nats import NatsServer, free_port
-from tests.support.settings import SETTINGS
 
 from caravan_shared.plumbing.backup import restore
 from caravan_shared.plumbing.backup_file import check, rows_by_table
@@ -20,6 +16,10 @@ from caravan_shared.plumbing.migrations import age, upgrade
 from caravan_shared.plumbing.sealed_columns import sealed_columns
 from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.integration.shared.test_shared_backup import SERVICES, make, rewritten, sqlite
+from tests.releases import KEY_RING, backup_of
+from tests.support.nats import NatsServer, free_port
+from tests.support.settings import SETTINGS
 
 # --- the store of the release before ---------------------------------------------------------------------------------
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.support.nats import NatsServer
-from tests.support.service import Example
 
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.requests import AskKubeconfig, AskWellbeing, Kubeconfig, Wellbeing
@@ -17,6 +15,8 @@ from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.requests import answer, ask
 from caravan_shared.plumbing.sealing import CannotOpen, KeyRing
+from tests.support.nats import NatsServer
+from tests.support.service import Example
 
 QUESTION = AskKubeconfig(cluster_id=uuid4(), user="alice", role="viewer", ttl_s=3600)
 ANSWER = Kubeconfig(grant_id=uuid4(), kubeconfig="a secret token", expires_at=datetime(2026, 1, 1, tzinfo=UTC))

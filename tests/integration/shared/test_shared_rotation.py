@@ -5,7 +5,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.service import opened
 
 from caravan_dns import store
 from caravan_dns.app import MIGRATIONS
@@ -13,6 +12,7 @@ from caravan_dns.store import PkiPart, pki_context
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealed_columns import Resealing, keys_in_use, sealed_columns
 from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, drop, rotate
+from tests.support.service import opened
 
 MANY = 250  # more than are read at once
 

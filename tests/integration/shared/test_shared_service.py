@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.eventually import eventually
-from tests.support.http import get
-from tests.support.nats import NatsServer, accepts, free_port
-from tests.support.service import Example, Item, done, note, tell
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.reconciler import Turn
+from tests.support.eventually import eventually
+from tests.support.http import get
+from tests.support.nats import NatsServer, accepts, free_port
+from tests.support.service import Example, Item, done, note, tell
 
 _ENDS_WITHIN_S = 10.0
 

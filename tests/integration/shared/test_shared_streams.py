@@ -3,15 +3,15 @@
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
-from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
-from tests.support.service import Example, done, tell
 
 from caravan_shared.contracts.events import EVENTS, BootstrapDone
 from caravan_shared.contracts.public import TOLD
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.envelope import Heard
 from caravan_shared.plumbing.streams import DEAD, FACTS, PROGRESS, Kept, Subscription, ensure_topology, intake_stream
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
+from tests.support.service import Example, done, tell
 
 SUBSCRIPTION = Subscription("example", BootstrapDone.subject)
 

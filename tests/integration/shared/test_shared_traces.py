@@ -7,12 +7,12 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from sqlalchemy import select
-from tests.support.service import done, open_store
 
 from caravan_shared.plumbing import traces, tracing
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.service import done, open_store
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = "a" * 32, "c" * 32

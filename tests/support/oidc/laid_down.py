@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 import httpx
-from tests.support.oidc.tokens import segment
-from tests.support.rest import FakeApi
 
 from caravan_cli.login.issuer import HowToLogIn
+from tests.support.oidc.tokens import segment
+from tests.support.rest import FakeApi
 
 ISSUER = "https://login.example.org"
 HOW = HowToLogIn(issuer=ISSUER, client_id="caravan", scopes=("openid", "email"))

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from tests.support.nats import accepts, free_port
 from tests.support.oidc.browser import walk_to
 from tests.support.oidc.certificate import LOOPBACK

@@ -14,6 +14,7 @@ import uvicorn
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command
+
 from tests.support.oidc.setup import Setup
 
 _LOGIN_PAGE = "<form method=post>{% csrf_token %}{{ form.as_p }}<button type=submit>Log in</button></form>"

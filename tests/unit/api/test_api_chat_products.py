@@ -10,6 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from caravan_api.doors.chatops import mattermost, slack
+from caravan_api.doors.chatops.answers import Answer, Button, Line
+from caravan_api.doors.chatops.integrations import Integration, MattermostCommand, SlackApp
+from caravan_api.errors import Unsigned
+from caravan_api.markup import Product, escaped
 from tests.support.chat import (
     MATTERMOST_TEAM,
     MATTERMOST_TOKEN,
@@ -23,12 +29,6 @@ from tests.support.chat import (
     slack_command,
     slack_press,
 )
-
-from caravan_api.doors.chatops import mattermost, slack
-from caravan_api.doors.chatops.answers import Answer, Button, Line
-from caravan_api.doors.chatops.integrations import Integration, MattermostCommand, SlackApp
-from caravan_api.errors import Unsigned
-from caravan_api.markup import Product, escaped
 
 NOW = datetime.now(UTC)
 SLACK = SlackApp(product=Product.SLACK, signing_secret=SecretStr(SLACK_SECRET), workspaces=(SLACK_WORKSPACE,))

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.unit.api.test_api_admission import changing, problems, spec
 
 from caravan_dns.authority import make_pki
+from tests.unit.api.test_api_admission import changing, problems, spec
 
 PKI = make_pki(datetime(2026, 1, 1, tzinfo=UTC))
 PROVIDER: dict[str, Any] = {"issuer_url": "https://login.example.org", "client_id": "kubernetes"}

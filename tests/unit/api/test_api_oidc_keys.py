@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import Key
-from tests.support.clock import ManualClock
-from tests.support.oidc.tokens import ISSUER, ec_key, key_set
 
 from caravan_api.oidc.errors import IssuerAway, Untrusted
 from caravan_api.oidc.keys import PAUSE, FetchFailed, IssuerKeys, Seen, fetch_is_due, read_keys
+from tests.support.clock import ManualClock
+from tests.support.oidc.tokens import ISSUER, ec_key, key_set
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MAX_AGE = timedelta(minutes=5)

@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey
-from tests.support.clock import ManualClock
-from tests.support.oidc.tokens import ISSUER, claims_at, ec_key, key_set, rsa_key, segment, signed, unsigned
 
 from caravan_api.oidc.identity import Expected, Identity
 from caravan_api.oidc.issuers import Issuer, Issuers
 from caravan_api.oidc.keys import IssuerKeys
 from caravan_shared.contracts.users import why_no_user
+from tests.support.clock import ManualClock
+from tests.support.oidc.tokens import ISSUER, claims_at, ec_key, key_set, rsa_key, segment, signed, unsigned
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EC, RSA = ec_key("ec"), rsa_key("rsa")

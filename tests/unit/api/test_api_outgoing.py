@@ -1,9 +1,9 @@
 """Messages go to the hosts that the operator named, and nowhere else."""
 
 import pytest
-from tests.support.clock import ManualClock
 
 from caravan_api.outgoing import Outgoing, Undelivered
+from tests.support.clock import ManualClock
 
 OUTGOING = Outgoing(["hooks.slack.com", "chat.example.org:8443", "127.0.0.1:9999"], ManualClock())
 

@@ -6,19 +6,6 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.bootstrapper.clusters import (
-    NOW,
-    POLICY,
-    RUN,
-    V,
-    cluster,
-    control_plane,
-    joined,
-    next_step,
-    node,
-    running,
-    spec,
-)
 
 from caravan_bootstrapper.decide import backoff_s
 from caravan_bootstrapper.steps import (
@@ -39,6 +26,19 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Role, Topology
 from caravan_shared.contracts.states import MembershipState as M
 from caravan_shared.contracts.states import Verdict
+from tests.unit.bootstrapper.clusters import (
+    NOW,
+    POLICY,
+    RUN,
+    V,
+    cluster,
+    control_plane,
+    joined,
+    next_step,
+    node,
+    running,
+    spec,
+)
 
 
 def test_without_a_control_plane_there_is_nothing_to_do() -> None:

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.bootstrapper.clusters import NOW, POLICY, RUN, V, control_plane, etcd, joined, next_step, node, spec, up
 
 from caravan_bootstrapper.decide import SLOW_POLL_S
 from caravan_bootstrapper.removals import may_leave
@@ -15,6 +14,7 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import Topology
 from caravan_shared.contracts.states import MembershipState as M
 from caravan_shared.contracts.states import Verdict
+from tests.unit.bootstrapper.clusters import NOW, POLICY, RUN, V, control_plane, etcd, joined, next_step, node, spec, up
 
 BLOCKED = (
     "w-2: failed to ensure the cluster has let go of the node: w-2 was not drained within 300 s. PodDisruptionBudget "

@@ -5,6 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from caravan_bootstrapper.steps import Abandon, LookAtMembers, Policy, Rest, SayDone, StartRun
+from caravan_bootstrapper.upgrades import join_version
+from caravan_bootstrapper.views import ClusterView, Failure, NodeView, Play
+from caravan_shared.contracts.facts import WhoCanFix
+from caravan_shared.contracts.spec import Role, Topology
+from caravan_shared.contracts.states import MembershipState as M
+from caravan_shared.contracts.states import Verdict
 from tests.unit.bootstrapper.clusters import (
     NOW,
     POLICY,
@@ -17,14 +25,6 @@ from tests.unit.bootstrapper.clusters import (
     spec,
     up,
 )
-
-from caravan_bootstrapper.steps import Abandon, LookAtMembers, Policy, Rest, SayDone, StartRun
-from caravan_bootstrapper.upgrades import join_version
-from caravan_bootstrapper.views import ClusterView, Failure, NodeView, Play
-from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.contracts.spec import Role, Topology
-from caravan_shared.contracts.states import MembershipState as M
-from caravan_shared.contracts.states import Verdict
 
 OLD = "1.33.6"
 

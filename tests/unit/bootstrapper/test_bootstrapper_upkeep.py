@@ -4,6 +4,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+
+from caravan_bootstrapper import upkeep
+from caravan_bootstrapper.steps import LookAtMembers, Rest, StartRun, Step
+from caravan_bootstrapper.views import ClusterView, NodeView, Play
+from caravan_shared.contracts.spec import Topology
+from caravan_shared.contracts.states import MembershipState as M
+from caravan_shared.contracts.states import Verdict
 from tests.unit.bootstrapper.clusters import (
     NOW,
     POLICY,
@@ -16,13 +23,6 @@ from tests.unit.bootstrapper.clusters import (
     spec,
     up,
 )
-
-from caravan_bootstrapper import upkeep
-from caravan_bootstrapper.steps import LookAtMembers, Rest, StartRun, Step
-from caravan_bootstrapper.views import ClusterView, NodeView, Play
-from caravan_shared.contracts.spec import Topology
-from caravan_shared.contracts.states import MembershipState as M
-from caravan_shared.contracts.states import Verdict
 
 LONG_AGO = NOW - timedelta(days=271)
 DAILY = replace(POLICY, backup_every_s=86_400.0)

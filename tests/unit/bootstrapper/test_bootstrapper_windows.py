@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.unit.bootstrapper.clusters import NOW, control_plane, joined, next_step, node, over_ssh, running, spec, up
 
 from caravan_bootstrapper.steps import LookAtMembers, Rest, SayHeld, StartRun
 from caravan_bootstrapper.views import ClusterView, Play
 from caravan_shared.contracts.spec import Role
+from tests.unit.bootstrapper.clusters import NOW, control_plane, joined, next_step, node, over_ssh, running, spec, up
 
 # NOW is Thursday, the 1st of January 2026, 00:00 UTC.
 OPEN = {"windows": [{"days": ["wed"], "start": "23:00", "duration_s": 7200}]}

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.rest import FakeApi, cluster, problem
 from typer.testing import CliRunner, Result
 
 from caravan_cli.context import CREDENTIALS, write_credentials
 from caravan_cli.credential_cache import Credential, at_hand
 from caravan_cli.main import app
+from tests.support.rest import FakeApi, cluster, problem
 
 ID = str(cluster()["id"])
 ROUTE = f"POST /v1/clusters/{ID}/kubeconfig"

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import Result
-from tests.support.rest import FakeApi
 from typer.testing import CliRunner
 
 from caravan_cli.main import app
+from tests.support.rest import FakeApi
 
 LINK = {
     "id": "0190f6f0-5b7c-7000-8000-000000000001",

@@ -2,7 +2,6 @@
 
 import httpx
 import pytest
-from tests.support.rest import FakeApi, cluster, entry, problem
 
 from caravan_cli import client as client_module
 from caravan_cli.client import Client
@@ -15,6 +14,7 @@ from caravan_cli.errors import (
     Refused,
     Unavailable,
 )
+from tests.support.rest import FakeApi, cluster, entry, problem
 
 
 @pytest.fixture(autouse=True)

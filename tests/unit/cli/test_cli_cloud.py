@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.rest import FakeApi
 from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
+from tests.support.rest import FakeApi
 
 OK = {"about": "auth", "level": "ok", "says": "logged in to the project demo", "mend": ""}
 FULL = {"about": "quota", "level": "fatal", "says": "10 of 10 machines in use, 0 free", "mend": "Have it raised."}

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from tests.support.rest import FakeApi, cluster, entry, problem, stream
 from typer.testing import CliRunner, Result
 
 from caravan_cli.errors import EXIT_CODES
 from caravan_cli.main import app
+from tests.support.rest import FakeApi, cluster, entry, problem, stream
 
 NODE = {
     "name": "demo-workers-k3x9-1",

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import httpx
-from tests.support.rest import FakeApi
 from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
+from tests.support.rest import FakeApi
 
 OK = {"about": "dns", "level": "ok", "says": "2 replicas, version 1.0", "mend": ""}
 LETTERS = {"about": "dead letters", "level": "warning", "says": "2 messages could not be handled", "mend": "Replay."}

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.rest import FakeApi, problem
 from typer.testing import CliRunner, Result
 
 from caravan_cli import child, lease_access, lease_keeper, queueing
 from caravan_cli import client as client_module
 from caravan_cli.main import app
+from tests.support.rest import FakeApi, problem
 
 LEASE = "0190f6f0-5b7c-7000-8000-000000000001"
 CLUSTER = "0190f6f0-5b7c-7000-8000-000000000002"

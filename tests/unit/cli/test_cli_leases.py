@@ -10,13 +10,13 @@ import httpx
 import pytest
 import typer
 import yaml
-from tests.support.rest import FakeApi, problem
 from typer.testing import CliRunner, Result
 
 from caravan_cli import client as client_module
 from caravan_cli import durations, lease_access, queueing
 from caravan_cli.main import app
 from caravan_cli.queueing import Place, is_news
+from tests.support.rest import FakeApi, problem
 
 LEASE = "0190f6f0-5b7c-7000-8000-000000000001"
 CLUSTER = "0190f6f0-5b7c-7000-8000-000000000002"

@@ -11,9 +11,6 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.oidc.laid_down import HOW, ISSUER, METADATA, forms, id_token_of
-from tests.support.oidc.tokens import segment
-from tests.support.rest import FakeApi, problem
 from typer.testing import CliRunner
 
 from caravan_cli.context import find_target
@@ -23,6 +20,9 @@ from caravan_cli.login.issuer import DeviceCode, Issuer, IssuerRefused
 from caravan_cli.login.kept import Login, LoginFile, login_file
 from caravan_cli.login.renewal import Renewing
 from caravan_cli.main import app
+from tests.support.oidc.laid_down import HOW, ISSUER, METADATA, forms, id_token_of
+from tests.support.oidc.tokens import segment
+from tests.support.rest import FakeApi, problem
 
 API = "http://caravan.test"
 PENDING = httpx.Response(400, json={"error": "authorization_pending"})

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.rest import FakeApi, problem
 from typer.testing import CliRunner, Result
 
 from caravan_cli import entries
 from caravan_cli.errors import UsageProblem
 from caravan_cli.main import app
+from tests.support.rest import FakeApi, problem
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 CSV = f"""\

@@ -6,10 +6,10 @@ import bcrypt
 import pytest
 import yaml
 from click.testing import Result
-from tests.support.rest import FakeApi, problem
 from typer.testing import CliRunner
 
 from caravan_cli.main import app
+from tests.support.rest import FakeApi, problem
 
 
 @pytest.fixture

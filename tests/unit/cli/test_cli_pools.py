@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from tests.support.rest import FakeApi, problem
 from typer.testing import CliRunner, Result
 
 from caravan_cli import client as client_module
 from caravan_cli import pools
 from caravan_cli.main import app
 from caravan_cli.specs import SpecFlags
+from tests.support.rest import FakeApi, problem
 
 POOLS = "/v1/pools"
 ID = "0190f6f0-5b7c-7000-8000-0000000000aa"

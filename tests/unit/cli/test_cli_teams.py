@@ -3,10 +3,10 @@
 import httpx
 import pytest
 from click.testing import Result
-from tests.support.rest import FakeApi
 from typer.testing import CliRunner
 
 from caravan_cli.main import app
+from tests.support.rest import FakeApi
 
 TEAM = {"name": "payments", "max_clusters": 3, "max_nodes": None, "max_leases": None, "created_by": "admin"}
 MEMBER = {"team": "payments", "kind": "user", "user": "alice", "role": "owner", "added_by": "admin"}

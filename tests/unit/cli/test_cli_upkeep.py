@@ -5,12 +5,12 @@ import io
 import httpx
 import pytest
 from rich.console import Console
-from tests.support.rest import FakeApi, cluster, entry, stream
 from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
 from caravan_cli.render import node_row, phase_text
 from caravan_cli.views import Cluster, Node
+from tests.support.rest import FakeApi, cluster, entry, stream
 
 PATH = "/v1/clusters/demo"
 CHANGE = f"PATCH {PATH}"

@@ -5,7 +5,6 @@ import io
 import httpx
 import pytest
 from rich.console import Console
-from tests.support.rest import FakeApi, cluster, entry, problem, stream
 
 from caravan_cli import sse
 from caravan_cli.client import Client
@@ -14,6 +13,7 @@ from caravan_cli.errors import CliError, TimedOut
 from caravan_cli.progress import Bars, Lines, progress_on
 from caravan_cli.views import Cluster
 from caravan_cli.waiting import ClusterFailed, until_deleted, until_healthy, until_settled
+from tests.support.rest import FakeApi, cluster, entry, problem, stream
 
 ID = cluster()["id"]
 NOW = f"GET /v1/clusters/{ID}"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.kubeadm import PLAYBOOKS, documents, rendered
 
 from caravan_shared.contracts.cluster_oidc import Oidc
 from caravan_shared.contracts.tuning import KubeProxyMode, Tuning
+from tests.support.kubeadm import PLAYBOOKS, documents, rendered
 
 PROVIDER = Oidc(issuer_url="https://login.example.org/realms/main", client_id="kubernetes")
 

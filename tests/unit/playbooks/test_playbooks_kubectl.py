@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.support.machine_modules import carried
 
 is_rolled_out = carried("caravan_kubectl").is_rolled_out

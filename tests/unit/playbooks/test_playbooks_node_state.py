@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.machine_modules import carried
 
 node_state = carried("node_state")

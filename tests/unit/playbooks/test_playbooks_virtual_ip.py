@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+
 from tests.support.kubeadm import PLAYBOOKS, rendered
 from tests.support.machine_modules import carried
 

@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-from tests.support.inventory import entry
-
 from caravan_provisioner.clouds.static_inventory import InventoryMachine
 from caravan_provisioner.desk import problems
 from caravan_shared.contracts.machines import MachineEntry
 from caravan_shared.contracts.states import InventoryState
+from tests.support.inventory import entry
 
 
 def row(given: MachineEntry) -> InventoryMachine:

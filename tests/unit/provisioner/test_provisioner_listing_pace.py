@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import cast
 
 import pytest
-from tests.support.clock import ManualClock
 
 from caravan_provisioner.clouds.base import Cloud, Machine
 from caravan_provisioner.inventory import Inventory
+from tests.support.clock import ManualClock
 
 SLOW_S = 0.1
 

@@ -6,12 +6,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.authority import TOKEN, Authority
 
 from caravan_sandbox.kube.protobuf import MAGIC, UnreadableProtobuf, decode
 from caravan_sandbox.kubeadm import KubeadmConfigError, duration_s, parse_init, parse_join
 from caravan_sandbox.userdata import UserDataError, join_config
 from caravan_sandbox.yamltext import load_all
+from tests.support.authority import TOKEN, Authority
 
 AUTHORITY = Authority()
 

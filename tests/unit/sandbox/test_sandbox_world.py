@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.authority import VERSION, Authority
 
 from caravan_sandbox.cloud import Cloud, Ordered, QuotaExceeded
 from caravan_sandbox.faults import Fault, FaultKind, Faults
@@ -21,6 +20,7 @@ from caravan_sandbox.membership import Membership
 from caravan_sandbox.scheduler import Scheduler
 from caravan_sandbox.settings import Settings
 from caravan_sandbox.store import Store, WrongLayout
+from tests.support.authority import VERSION, Authority
 
 AUTHORITY = Authority()
 

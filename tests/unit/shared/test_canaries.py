@@ -5,6 +5,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+
 from tests.support.canaries import hits
 
 SECRET = "caravan_kQ3-9_xYz/+änd=more"

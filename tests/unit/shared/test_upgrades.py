@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan_shared.contracts.upgrades import GapInVersions, hops, version_key
 from caravan_shared.contracts.spec import minor_of
+from caravan_shared.contracts.upgrades import GapInVersions, hops, version_key
 
 OFFERED = ("1.34.2", "1.34.1", "1.33.6", "1.33.10", "1.32.9")
 
