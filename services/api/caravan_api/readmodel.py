@@ -224,7 +224,7 @@ def cluster_view(cluster: Cluster) -> ClusterView:
         generation=cluster.generation,
         phase=phase,
         failure=FailureView.model_validate(cluster.failure) if cluster.failure else None,
-        spec=ClusterSpec.model_validate(cluster.spec),
+        spec=ClusterSpec.model_validate(cluster.spec, extra="ignore"),  # a newer replica beside us may have written it
         version=facts.version.number if facts.version else None,
         health=_health(facts),
         endpoint=_endpoint(facts),

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from nats.js.errors import NotFoundError
 
+from caravan_api.store import Cluster
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.spec import ClusterSpec
@@ -247,6 +249,16 @@ async def test_who_asks_again_gets_a_cluster_only_when_something_of_it_changed(s
     assert changed.json()["health"]["verdict"] == "Unreachable"
     patch = {"spec": {"workers": [{"name": "workers", "count": 3}]}}
     assert (await stack.http.patch(path, json=patch, headers={"If-Match": first.headers["ETag"]})).status_code == 202
+
+
+async def test_what_a_replica_of_the_next_release_lets_people_ask_for_hides_no_cluster(stack: Stack) -> None:
+    cluster = await stack.create()
+    async with stack.service.db.transaction() as tx:
+        row = await tx.get(Cluster, UUID(cluster["id"]))
+        assert row
+        row.spec = {**row.spec, "colour": "blue"}
+    answer = await stack.http.get(f"/v1/clusters/{cluster['id']}")
+    assert (answer.status_code, "colour" in answer.json()["spec"]) == (200, False), answer.text
 
 
 async def test_a_virtual_ip_is_had_once_on_a_cloud_however_many_ask_at_once_and_is_free_again(stack: Stack) -> None:
