@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from hypothesis import settings
 from sqlalchemy import make_url
+
 from tests.support.nats import NatsServer
 from tests.support.postgres import postgres
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 from tests.support.api import FAST_SANDBOX, SMALL, Api
 from tests.support.second_replicas import SecondReplicas
 

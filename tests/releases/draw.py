@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from caravan_cli.up import Stack
-from caravan_cli.up.wiring import SERVICES
+from caravan_cli.up.parts import SERVICES
 from tests.releases import KEY_RING, backup_of
 from tests.support.api import FAST_SANDBOX, SMALL, Api
 

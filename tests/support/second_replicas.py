@@ -8,9 +8,10 @@ import time
 from typing import Self
 
 from caravan_cli.up import Stack
+from caravan_cli.up.parts import SERVICES
 from caravan_cli.up.processes import Process, Program
 from caravan_cli.up.readiness import is_ready
-from caravan_cli.up.wiring import SERVICES, own_env, program
+from caravan_cli.up.wiring import own_env, program
 from tests.support.nats import free_port
 
 NAME = "second"
@@ -65,7 +66,7 @@ class SecondReplicas:
 
     def _program(self, service: str) -> Program:
         first = program(service, self._stack.layout, self._stack.state_dir)
-        return Program(f"{service}-{NAME}", first.argv, free_port(), first.ready_path)
+        return Program(f"{service}-{NAME}", first.runs, free_port(), first.ready_path)
 
     def _launch(self, service: str) -> None:
         chosen = self._programs[service]
