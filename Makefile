@@ -73,8 +73,11 @@ format: install ## Format the code and mend what can be mended
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
+# Files in their order: what a folder's tests share is started once, and ends with them.
+BY_FOLDER := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: install ## All tests that need nothing but this checkout
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest $(BY_FOLDER)
 
 test-ui: install ## The UI in Debian's Chromium; screenshots of every screen in .screenshots
 	$(BIN)/pytest -m ui
@@ -83,7 +86,7 @@ pictures: test-ui ## Draw the README's pictures anew, by the UI's tests
 	@for name in overview clusters cluster-making pool; do cp .screenshots/$$name-light-desk.png docs/pictures/$$name.png; done
 
 test-long: install ## What takes minutes: every service killed at every step, races of a hundred, a restore, long stories
-	$(BIN)/pytest -m long --timeout 600 --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m long --timeout 600 $(BY_FOLDER)
 
 promises: install ## Try what docs/promises.md promises, hours; report in .promises [SHORT=1: minutes] [SEED=n] [ONLY=name]
 	$(BIN)/pytest tests/promises -m promises --timeout $(if $(SHORT),300,0) $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) \

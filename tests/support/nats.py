@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from caravan_cli.up.layout import Ports
+
 _STARTS_WITHIN_S = 10.0
 
 
@@ -83,9 +85,8 @@ def _binary() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A TCP port nobody listens on now, and none that the kernel gives to a connection before somebody does."""
+    return Ports.free().api
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
