@@ -231,7 +231,10 @@ async def test_the_form_proposes_a_cluster_and_plans_it(stack: Stack) -> None:
     assert page.status_code == 200
     assert "3 nodes, ready in about" in page.text
     assert "caravan cluster create demo --version 1.35.1" in page.text
-    assert 'value="large"' in page.text, "the machines that the cloud offers"
+    clouds = (await stack.http.get("/v1/clouds")).json()["items"]
+    (proposed,) = [cloud for cloud in clouds if f'value="{cloud["cloud"]}" selected' in page.text]
+    for machine in proposed["machine_types"]:
+        assert f'value="{machine["name"]}"' in page.text, "the machines that the cloud offers"
 
 
 async def test_rows_come_and_go_and_the_yaml_says_what_is_asked_for(stack: Stack) -> None:
