@@ -89,7 +89,7 @@ async def _life(api: Api, name: str) -> str:
     for workers in (3, 1):
         await api.insist("PATCH", f"/clusters/{cluster_id}/node-sets/workers", {"count": workers})
         await api.until_ready(cluster_id, nodes=workers + 1, within=PATIENCE_S)
-        await api.until_exactly(cluster_id, workers + 1)
+        await api.until_exactly(cluster_id, workers + 1, within=PATIENCE_S)  # a dead replica's lease lasts 15 s
     await api.insist("DELETE", f"/clusters/{cluster_id}")
     await api.until_gone(cluster_id, within=PATIENCE_S)
     return cluster_id

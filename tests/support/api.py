@@ -129,7 +129,7 @@ class Api:
         answer.raise_for_status()
         return list(answer.json()["machines"])
 
-    async def until_exactly(self, cluster_id: str, nodes: int) -> None:
+    async def until_exactly(self, cluster_id: str, nodes: int, within: float = 15) -> None:
         """Wait until the cloud has as many machines as the cluster has nodes; never two of one name."""
 
         async def exactly() -> bool:
@@ -137,7 +137,7 @@ class Api:
             assert max(names.values(), default=1) == 1, f"made twice: {names}"
             return names.total() == nodes
 
-        await eventually(exactly, within=15, every=0.2, saying=f"{nodes} machines of {cluster_id}")
+        await eventually(exactly, within=within, every=0.2, saying=f"{nodes} machines of {cluster_id}")
 
     def _last_words(self, cluster_id: str) -> str:
         """What each service logged about the cluster, and its log's end: a failure elsewhere leaves nothing else."""
