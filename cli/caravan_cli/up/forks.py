@@ -23,9 +23,8 @@ from caravan_cli.up.parts import SANDBOX, SERVICES, module
 
 _SERVER = get_context("forkserver")
 _SERVER.set_forkserver_preload(["__main__", *(f"{module(part)}.__main__" for part in (SANDBOX, *SERVICES)), __name__])
-_one_at_a_time = (
-    Lock()
-)  # multiprocessing looks after all its processes whenever one is started, and reads each end once
+_one_at_a_time = Lock()
+"""Held for each start and look: a start has multiprocessing look at all its processes, and an end is read only once."""
 
 
 class Fork:
@@ -35,6 +34,7 @@ class Fork:
     """
 
     def __init__(self, name: str, log: Path, env: Mapping[str, str]) -> None:
+        log.touch()  # whoever reads it need not wait for the process
         self._process = _SERVER.Process(target=_become, args=(name, log, dict(env)), name=name, daemon=True)
         with _one_at_a_time:
             self._process.start()

@@ -41,7 +41,6 @@ class Process:
     def __init__(self, program: Program, log: Path, env: Mapping[str, str]) -> None:
         self.program, self.log = program, log
         rotate(log)
-        log.touch()
         self._popen = _start(program.runs, log, env)
         self.born = birth(self.pid)
 

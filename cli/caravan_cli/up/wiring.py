@@ -37,7 +37,6 @@ def common_env(
         "CARAVAN_SANDBOX_TOKEN": layout.sandbox_token,
         "CARAVAN_SANDBOX_NETWORK": layout.network,
         "CARAVAN_DNS_EMBEDDED_PORT": str(layout.ports.zone),
-        "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
     }
     return {**inherited, **(docker.env(layout) if docker else {}), **extra, **ports, **wiring}

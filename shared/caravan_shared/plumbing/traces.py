@@ -21,6 +21,9 @@ CONTINUED_FOR = timedelta(hours=6)
 KEPT_FOR = timedelta(days=30)
 """As long as a trace store may keep the traces themselves."""
 
+_ID_OF = select(TRACES.c.trace_id).where(TRACES.c.key == bindparam("key"))
+"""Built once, which takes longer than asking it."""
+
 
 async def keep(tx: AsyncSession, key: str) -> None:
     """Make the present trace that of `key`, unless it is already, or that of a newer request is."""
@@ -50,10 +53,6 @@ async def id_of(session: AsyncSession, key: str) -> str | None:
     """The id of the key's trace, however old; None: it has none."""
     found: str | None = (await (await session.connection()).execute(_ID_OF, {"key": key})).scalar()
     return found
-
-
-_ID_OF = select(TRACES.c.trace_id).where(TRACES.c.key == bindparam("key"))
-"""Built once, which takes longer than asking it."""
 
 
 async def prune(tx: AsyncSession, now: datetime) -> None:
