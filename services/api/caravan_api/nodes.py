@@ -41,9 +41,13 @@ async def forget_removed(tx: AsyncSession, cluster_id: UUID, before: datetime) -
     await tx.exec(delete(Node).where(col(Node.cluster_id) == cluster_id, *removed))
 
 
-async def forget_all(tx: AsyncSession, cluster_id: UUID) -> None:
-    """Drop every node of a deleted cluster."""
+async def forget_all(tx: AsyncSession, cluster_id: UUID) -> Sequence[Node]:
+    """Drop every node of a deleted cluster. Returned are those whose machine's end was overtaken by the cluster's."""
+    ended = (MachineState.PLANNED.value, MachineState.REMOVED.value)
+    untold = select(Node).where(Node.cluster_id == cluster_id, col(Node.machine).not_in(ended))
+    left: Sequence[Node] = (await tx.exec(untold)).all()
     await tx.exec(delete(Node).where(col(Node.cluster_id) == cluster_id))
+    return left
 
 
 async def _rows(tx: AsyncSession, cluster_id: UUID, names: Sequence[str]) -> dict[str, Row]:

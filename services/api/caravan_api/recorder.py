@@ -23,7 +23,7 @@ from caravan_api.nodes import forget_all
 from caravan_api.progress import told
 from caravan_api.readmodel import FailureView, NodeSetView
 from caravan_api.store import Cluster, Counter, Node, TimelineEntry
-from caravan_api.timeline import Entry
+from caravan_api.timeline import Entry, removed
 from caravan_shared.contracts.events import ClusterDeleted
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec
@@ -63,7 +63,7 @@ class Recorder:
         now = self._clock.now()
         news = [*entries, *_conclude(cluster)]
         if cluster.phase == ClusterPhase.DELETED and cluster.deleted_at is None:
-            news.append(await _let_go(tx, cluster, now))
+            news += await _let_go(tx, cluster, now)
         last = await _next_numbers(tx, len(news) + 1)
         for number, entry in enumerate(news, start=last - len(news)):
             tx.add(_row(cluster.id, cluster.team, number, now, source, entry))
@@ -159,13 +159,13 @@ def _conclude(cluster: Cluster) -> Sequence[Entry]:
     return (Entry("phase", f"The cluster is {new}{why}", {"phase": new.value, "before": old.value}),)
 
 
-async def _let_go(tx: AsyncSession, cluster: Cluster, now: datetime) -> Entry:
+async def _let_go(tx: AsyncSession, cluster: Cluster, now: datetime) -> Sequence[Entry]:
     """Free the name of a cluster that nothing is left of, forget its nodes, tell everybody."""
     cluster.deleted_at, cluster.node_sets = now, []
-    await forget_all(tx, cluster.id)
+    late = removed(await forget_all(tx, cluster.id))
     await say(tx, ClusterDeleted(cluster_id=cluster.id, team=cluster.team, name=cluster.name))
     log.info("cluster deleted", cluster=str(cluster.id), name=cluster.name)
-    return Entry("deleted", "Nothing of the cluster is left")
+    return [*late, Entry("deleted", "Nothing of the cluster is left")]
 
 
 def _row(cluster_id: UUID, team: str, number: int, now: datetime, source: str, entry: Entry) -> TimelineEntry:

@@ -48,6 +48,11 @@ def change_sentence(user: str, before: ClusterSpec, after: ClusterSpec) -> str:
     return f"{user} changed the cluster: {after.node_count()} nodes with Kubernetes {after.version}{paused}"
 
 
+def removed(nodes: Sequence[Any]) -> Sequence[Entry]:
+    """What is told of nodes whose machines are gone; of none, nothing."""
+    return [Entry("machines", f"Removed: {how_many(nodes)}", _nodes(nodes))] if nodes else []
+
+
 def _nodes(nodes: Sequence[Any]) -> dict[str, Any]:
     return {"node_sets": dict(Counter(node.node_set for node in nodes))}
 
@@ -88,7 +93,7 @@ def _(_event: e.NodesLeaving, news: Sequence[Any]) -> Entry | None:
 
 @_on
 def _(_event: e.NodesRemoved, news: Sequence[Any]) -> Entry | None:
-    return Entry("machines", f"Removed: {how_many(news)}", _nodes(news)) if news else None
+    return next(iter(removed(news)), None)
 
 
 @_on

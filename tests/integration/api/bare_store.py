@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from caravan_api.admission import Limits
 from caravan_api.app import MIGRATIONS
@@ -15,7 +15,7 @@ from caravan_api.handlers import Handlers
 from caravan_api.offers import cloud_offered, kubernetes_offered
 from caravan_api.readmodel import cluster_view
 from caravan_api.recorder import Recorder
-from caravan_api.store import Cluster, Node, Table
+from caravan_api.store import Cluster, Node, Table, TimelineEntry
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import Event
 from caravan_shared.contracts.spec import ClusterSpec
@@ -67,6 +67,12 @@ class Store:
             nodes = (await session.exec(select(Node).where(Node.cluster_id == cluster_id).order_by(Node.name))).all()
         seen = cluster_view(cluster).model_dump(mode="json", exclude={"created_at", "updated_at", "id", "name"})
         return {**seen, "rows": [node.model_dump(exclude={"changed_at", "cluster_id"}) for node in nodes]}
+
+    async def timeline(self, cluster_id: UUID) -> list[str]:
+        """What was told of a cluster, in that order."""
+        entries = select(TimelineEntry.text).where(TimelineEntry.cluster_id == cluster_id)
+        async with self.db.reading() as session:
+            return list(await session.exec(entries.order_by(col(TimelineEntry.id))))
 
 
 def heard(sequence: int, event: Event) -> Heard[Any]:

@@ -61,6 +61,26 @@ async def test_a_deleted_cluster_is_not_revived_by_a_late_fact(store: Store) -> 
     assert (await store.view(cluster_id))["phase"] == "Deleted"
 
 
+async def test_removal_that_the_end_of_its_cluster_overtakes_is_told_all_the_same(store: Store) -> None:
+    cluster_id = await store.create()
+    for sequence, event in await facts_of(store, cluster_id):
+        await store.hear(sequence, event)
+    async with store.db.transaction() as tx:
+        await store.desired.delete(tx, await tx.get_one(Cluster, cluster_id), "tester")
+    control_plane, *workers = [
+        {"name": row["name"], "node_set": row["node_set"]}
+        for row in (await store.view(cluster_id))["rows"]
+        if row["state"] == "Joined"
+    ]
+    about: dict[str, Any] = {"cluster_id": cluster_id, "remaining": 0}
+    await store.hear(98, e.EndpointWithdrawn(cluster_id=cluster_id))
+    await store.hear(99, e.NodesRemoved.model_validate({**about, "nodes": [control_plane]}))
+    await store.hear(97, e.NodesRemoved.model_validate({**about, "nodes": workers}))
+    told = [text for text in await store.timeline(cluster_id) if text.startswith("Removed")]
+    assert told[-2:] == ["Removed: 1 node of control-plane", "Removed: 2 nodes of workers"]
+    assert len(told) == 3, "and the one that was lost"
+
+
 async def test_a_fact_about_an_unknown_cluster_is_let_go(store: Store) -> None:
     await store.hear(1, e.BootstrapStarted.model_validate(e.BootstrapStarted.example))
 
