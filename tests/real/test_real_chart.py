@@ -39,7 +39,7 @@ def kubeconfig(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_kube_apiserver_takes_every_object_strictly(mirror: Path, kubeconfig: Path) -> None:
     binary = helm()
     assert binary
-    rendered = render(binary, VALUES)
+    rendered = render(binary, {**VALUES, "backup": {"claim": "backups"}})
     assert rendered.returncode == 0, rendered.stderr
 
     (kubectl,) = mirror.glob(f"kubernetes/v{KUBERNETES}/kubectl")

@@ -11,7 +11,7 @@ import yaml
 
 from caravan_cli.nats import accounts
 from caravan_shared.plumbing.sealing import KeyRing
-from tests.real.conftest import Fleet, containers
+from tests.real.conftest import Fleet, containers, engine
 from tests.support.chart import CHART, SERVICES, VALUES, helm
 from tests.support.kubectl import Kubectl
 
@@ -29,7 +29,9 @@ OURS: dict[str, Any] = {
     "image": {"tag": TAG},
     "nats": {"secret": "nats", "replicas": 1},
     "services": {name: {**VALUES["services"][name], "resources": LIGHT} for name in SERVICES},
+    "backup": {"claim": "backups", "keep": 1},
 }
+BACKUPS = "/var/lib/backups"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,8 @@ async def test_replicas_are_installed_and_replaced_without_an_answer_lost(
     kubectl = await fleet.kubectl("management")
     await asyncio.gather(*(_load(container) for container in await containers(cluster["id"])))
     await _far_ends(kubectl, tmp_path)
+    keeper = (await containers(cluster["id"]))[0]
+    await _volume(kubectl, keeper)
 
     await _helm(binary, kubectl, "install", OURS)
     ready = json.loads(await _said(kubectl, "get", "deployments", "--output", "json"))["items"]
@@ -67,6 +71,45 @@ async def test_replicas_are_installed_and_replaced_without_an_answer_lost(
         refused += asked.out.strip() != "ok"
     await rolled
     assert refused == 0
+
+    for number in (1, 2):
+        await _said(kubectl, "create", "job", "--from=cronjob/caravan-backup", f"caravan-backup-{number}")
+        await _said(
+            kubectl, "wait", "--for=condition=complete", f"job/caravan-backup-{number}", "--timeout=240s", within=260
+        )
+    kept = await engine("exec", keeper, "find", BACKUPS, "-type", "f")
+    assert sorted(kept.split()) == sorted(f"{BACKUPS}/caravan-backup-2/{service}.jsonl.gz" for service in SERVICES)
+
+
+async def _volume(kubectl: Kubectl, container: str) -> None:
+    """A disk of one node, and the claim on it that the values name."""
+    await engine("exec", container, "mkdir", "--parents", BACKUPS)
+    node = (await engine("exec", container, "hostname")).strip()
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    size, modes = {"storage": "1Gi"}, ["ReadWriteOnce"]
+    objects = [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "backups"},
+            "spec": {
+                "capacity": size,
+                "accessModes": modes,
+                "storageClassName": "",
+                "claimRef": {"name": "backups", "namespace": "default"},
+                "local": {"path": BACKUPS},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "backups"},
+            "spec": {"accessModes": modes, "storageClassName": "", "resources": {"requests": size}},
+        },
+    ]
+    applied = await kubectl.run("apply", "--filename", "-", stdin=yaml.safe_dump_all(objects))
+    assert applied.code == 0, applied.err
 
 
 async def _load(container: str) -> None:

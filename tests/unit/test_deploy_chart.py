@@ -44,8 +44,17 @@ def test_values_that_name_every_secret_are_taken() -> None:
         {"services": {"zone": {"replicas": 3, "database": {"secret": "a", "key": "url"}}}},
         {"nats": {"replicas": 2}},
         {"networkPolicies": {"enabled": True}},
+        {"backup": {"keep": 0}},
     ],
-    ids=["no key ring", "no database", "a misspelt value", "an unknown service", "an even quorum", "an unknown part"],
+    ids=[
+        "no key ring",
+        "no database",
+        "a misspelt value",
+        "an unknown service",
+        "an even quorum",
+        "an unknown part",
+        "none",
+    ],
 )
 def test_values_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
     assert problems(merged(VALUES, wrong))
@@ -122,6 +131,28 @@ def test_a_pod_is_asked_whether_it_lives_and_whether_it_is_ready(rendered: dict[
     container = _container(rendered["Deployment"][f"caravan-{service}"])
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_backups_are_made_where_a_volume_is_named(binary: Path) -> None:
+    assert "kind: CronJob" not in render(binary, VALUES).stdout
+
+
+def test_a_backup_is_of_all_stores_and_the_apis_is_the_last(binary: Path) -> None:
+    files = {"provisioner": {"files": {"keys": "of-clouds"}}, "dns": {"files": {"keys": "of-the-zone"}}}
+    rendered = render(binary, merged(VALUES, {"backup": {"claim": "backups", "keep": 3}, "services": files}))
+    (job,) = [each for each in yaml.safe_load_all(rendered.stdout) if each and each["kind"] == "CronJob"]
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    wanted = ["dns", "provisioner", "bootstrapper", "health", "api"]
+    assert [each["name"] for each in pod["initContainers"]] == wanted
+    assert [each["args"] for each in pod["initContainers"]] == [
+        ["backup", f"/backup/$(BACKUP)/{service}.jsonl.gz"] for service in wanted
+    ]
+    volumes = {each["name"] for each in pod["volumes"]}
+    assert len(volumes) == len(pod["volumes"])
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        mounts = {each["name"] for each in container["volumeMounts"]}
+        assert "backup" in mounts
+        assert mounts <= volumes
 
 
 def test_a_zone_that_somebody_else_serves_has_no_service_of_ours(binary: Path) -> None:

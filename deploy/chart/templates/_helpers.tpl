@@ -54,20 +54,30 @@ volumes:
     emptyDir: {medium: Memory, sizeLimit: 256Mi}
   - name: key-ring
     secret: {secretName: {{ required "keyRing.secret is needed" .root.Values.keyRing.secret }}, defaultMode: 0440}
+  {{- include "caravan.files" . | nindent 2 }}
+{{- end }}
+
+{{/* The volumes of a service's own files. */}}
+{{- define "caravan.files" -}}
+{{- $service := .name }}
 {{- range $name, $secret := .service.files }}
-  - name: file-{{ $name }}
-    secret: {secretName: {{ $secret }}, defaultMode: 0440}
+- name: {{ $service }}-{{ $name }}
+  secret: {secretName: {{ $secret }}, defaultMode: 0440}
 {{- end }}
 {{- end }}
 
-{{/* A container's own part. */}}
+{{/* What no container of ours may do. */}}
+{{- define "caravan.confined" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* A container's own part. With "backup" in what it takes, the volume for backups is there, and its job's name. */}}
 {{- define "caravan.container" -}}
 image: {{ include "caravan.image" . }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+securityContext: {{- include "caravan.confined" .root | nindent 2 }}
 env:
   - name: CARAVAN_INSTANCE
     valueFrom: {fieldRef: {fieldPath: metadata.name}}
@@ -92,13 +102,20 @@ env:
   - name: {{ $name }}
     valueFrom: {secretKeyRef: {name: {{ $from.secret }}, key: {{ $from.key }}}}
 {{- end }}
+{{- if .backup }}
+  - name: BACKUP
+    valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
+{{- end }}
 volumeMounts:
   - {name: state, mountPath: /var/lib/caravan}
   - {name: tmp, mountPath: /tmp}
   - {name: shm, mountPath: /dev/shm}
   - {name: key-ring, mountPath: /etc/caravan/key-ring, readOnly: true}
 {{- range $name, $secret := .service.files }}
-  - {name: file-{{ $name }}, mountPath: /etc/caravan/{{ $name }}, readOnly: true}
+  - {name: {{ $service }}-{{ $name }}, mountPath: /etc/caravan/{{ $name }}, readOnly: true}
+{{- end }}
+{{- if .backup }}
+  - {name: backup, mountPath: /backup}
 {{- end }}
 resources: {{- toYaml .service.resources | nindent 2 }}
 {{- end }}

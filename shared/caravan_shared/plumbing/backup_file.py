@@ -88,9 +88,13 @@ class Writer:
 
 @contextmanager
 def writing(path: Path) -> Iterator[gzip.GzipFile]:
-    """A new file at `path`, mode 0600, which appears there once all of it is on disk. Refused where one is already."""
+    """A new file at `path`, mode 0600, which appears there once all of it is on disk. Refused where one is already.
+
+    Its folder is made if only that is missing.
+    """
     if path.exists():
         raise Refused(f"{path} is there already; a backup is never written over")
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
