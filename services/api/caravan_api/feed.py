@@ -57,8 +57,8 @@ class Feed:
         self.changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Notice what other replicas commit; end all streams when cancelled, as a server waits for them."""
-        last = (0, 0)
+        """Notice what other replicas commit; at the end end all streams, as a server that stops waits for them."""
+        self.ended, last = False, (0, 0)
         try:
             while True:
                 await asyncio.sleep(self._poll_s)

@@ -12,6 +12,7 @@ from uuid import UUID
 from caravan_bootstrapper import logs, records
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.waiting import is_set_within
 
@@ -48,8 +49,9 @@ class Told:
         self.output += text
         self.news.set()
 
-    def kept(self, count: int) -> None:
-        """So many characters of `output` are stored."""
+    def kept(self, step: tuple[str, int] | None, count: int) -> None:
+        """That step is stored, and so many characters of `output`."""
+        self.step = None if self.step == step else self.step
         self.output, self.start = self.output[count:], self.start + count
 
 
@@ -72,17 +74,25 @@ async def _tell(db: Database, clock: Clock, run_id: UUID, told: Told, log_chars:
     while True:
         await is_set_within(told.news, BEAT_EVERY_S)
         told.news.clear()
-        step, output = told.step, told.output
-        told.step = None
-        async with db.transaction() as tx:
-            if step:
-                await records.reached(tx, run_id, *step, clock.now())
-            else:
-                await records.beat(tx, run_id, clock.now())
-            if output:
-                await logs.keep(tx, run_id, told.start, output, log_chars)
-        told.kept(len(output))
+        try:
+            await _write(db, clock, run_id, told, log_chars)
+        except StoreAway as error:  # what is not written down yet is written with the next news
+            log.warning("how far the run is could not be stored yet", run=str(run_id), reason=error.reason)
+            await asyncio.sleep(error.after)
+            told.news.set()
         await asyncio.sleep(REPORT_EVERY_S)
+
+
+async def _write(db: Database, clock: Clock, run_id: UUID, told: Told, log_chars: int) -> None:
+    step, output = told.step, told.output
+    async with db.transaction() as tx:
+        if step:
+            await records.reached(tx, run_id, *step, clock.now())
+        else:
+            await records.beat(tx, run_id, clock.now())
+        if output:
+            await logs.keep(tx, run_id, told.start, output, log_chars)
+    told.kept(step, len(output))
 
 
 async def _keep_the_rest(db: Database, run_id: UUID, told: Told, log_chars: int) -> None:

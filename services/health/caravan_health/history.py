@@ -15,6 +15,7 @@ from caravan_health.store import ClusterHealth, HealthHour, Replica, Transition,
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, upsert
+from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.log import get_logger
 
 log = get_logger(__name__)
@@ -37,7 +38,7 @@ class History:
         while True:
             try:
                 await self.tidy()
-            except (SQLAlchemyError, OSError) as error:
+            except (StoreAway, SQLAlchemyError) as error:
                 log.error("history not tidied this time", error=str(error))
             await asyncio.sleep(_EVERY_S)
 

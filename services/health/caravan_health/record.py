@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from caravan_health.beliefs import Change, beat_clusters, write
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.log import get_logger
 
 log = get_logger(__name__)
@@ -58,7 +59,7 @@ class Recorder:
         try:
             async with self._db.transaction() as tx:
                 owned = await write(tx, changes, self._replica, self._clock.now())
-        except (SQLAlchemyError, OSError) as error:
+        except (StoreAway, SQLAlchemyError) as error:
             log.error("verdicts not stored yet", clusters=len(changes), error=str(error))
             self._put_back(changes)
             await asyncio.sleep(_TRY_AGAIN_S)
@@ -78,5 +79,5 @@ class Recorder:
             try:
                 async with self._db.transaction() as tx:
                     await beat_clusters(tx, self._replica, self._clock.now())
-            except (SQLAlchemyError, OSError) as error:
+            except (StoreAway, SQLAlchemyError) as error:
                 log.error("heartbeat of the verdicts not stored", error=str(error))

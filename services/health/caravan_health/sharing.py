@@ -19,6 +19,7 @@ from caravan_health.store import Replica, targets, versions
 from caravan_health.watch import Watch
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, upsert
+from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.waiting import is_set_within
 
@@ -60,7 +61,7 @@ class Sharing:
                 self._targets_changed.clear()
                 try:
                     await self._adjust()
-                except (SQLAlchemyError, OSError) as error:
+                except (StoreAway, SQLAlchemyError) as error:
                     log.error("the store does not answer; following the same clusters as before", error=str(error))
                 await is_set_within(self._targets_changed, LOOK_AGAIN_S)
         finally:

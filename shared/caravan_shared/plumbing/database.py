@@ -1,7 +1,8 @@
 """A service's own store: SQLite by default, PostgreSQL by URL; the same code on both.
 
 Every change happens in `transaction()`. Commits are synced to disk on both, because an acknowledged event is gone from
-the bus; on SQLite those that come together share one sync (`group_commit`).
+the bus; on SQLite those that come together share one sync (`group_commit`). A store that cannot be worked with right
+now raises `StoreAway`.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing.away import told_as_away
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import current_revision, is_known, newest_revision, upgrade, upgrade_within
@@ -116,7 +118,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One write transaction: committed at the end, rolled back on any error."""
-        with _TRANSACTION_SECONDS.time():
+        with _TRANSACTION_SECONDS.time(), told_as_away():
             async with self._writing() as session:
                 yield session
         if session.info.get("said"):
@@ -127,8 +129,9 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session to read with; it raises `RuntimeError` where it is asked to write."""
-        async with self._readers() as session:
-            yield session
+        with told_as_away():
+            async with self._readers() as session:
+                yield session
 
     def load(self) -> Load:
         """What is in use at this moment."""

@@ -2,6 +2,7 @@
 
     CaravanError
     ├── Retry        temporary: try again after a while (reconciler: wakes the key later; bus: redelivers later)
+    │   └── StoreAway    our own store is to blame (a part of a service: goes on once it is back)
     ├── GiveUp       for good until a person acts (reconciler: visible failed state; bus: dead letter)
     └── StaleLease   somebody else works on this key now: drop what you hold, write nothing
 
@@ -9,6 +10,9 @@ Anything else is a defect: it is logged with its traceback and retried with back
 """
 
 from caravan_shared.contracts.facts import WhoCanFix
+
+STORE_BACK_IN_S = 2.0
+"""After so many seconds a store that was away is asked again."""
 
 
 class CaravanError(Exception):
@@ -25,6 +29,13 @@ class Retry(CaravanError):
     def __init__(self, reason: str, *, after: float = 1.0) -> None:
         super().__init__(reason)
         self.after = after
+
+
+class StoreAway(Retry):
+    """Our store does not answer, is shutting down, or has no connection or no room left."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, after=STORE_BACK_IN_S)
 
 
 class GiveUp(CaravanError):

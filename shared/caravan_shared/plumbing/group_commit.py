@@ -4,8 +4,9 @@ SQLite takes one writer at a time and every commit waits for the disk. So the tr
 work join it: each runs in a savepoint of its own (an error undoes only its own part), and the last one commits for all.
 Nobody is told "done" before that commit. PostgreSQL does this by itself.
 
-A transaction that is cancelled in the middle of a statement takes the connection with it: then the whole group fails,
-its members raise, and the next group starts on a new connection.
+A transaction that is cancelled in the middle of a statement takes the connection with it, and where the disk is full
+SQLite undoes more than the statement that found out: then the whole group fails, its members raise, and the next group
+starts on a new connection.
 """
 
 import asyncio
@@ -69,6 +70,9 @@ class GroupCommit:
                 ) as session:
                     yield session
                     await session.commit()
+            except BaseException:
+                await self._end_if_undone()
+                raise
             finally:
                 full = group.is_full(asyncio.get_running_loop().time())
                 if full or not self._waiting or self._connection.invalidated:
@@ -103,6 +107,15 @@ class GroupCommit:
             self._group = _Group(transaction, asyncio.get_running_loop().time())
         self._group.members += 1
         return self._group
+
+    async def _end_if_undone(self) -> None:
+        """Give up a connection on which SQLite itself has undone the whole group."""
+        assert self._connection is not None
+        if self._connection.invalidated:
+            return
+        driver = (await self._connection.get_raw_connection()).driver_connection
+        if driver is not None and not driver.in_transaction:
+            await asyncio.shield(self._connection.invalidate())
 
     async def _commit_under_way(self) -> None:
         if self._committing:

@@ -4,8 +4,11 @@ from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import event
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from caravan_shared.plumbing.errors import StoreAway
 
 WITHOUT_TRANSACTION = {"isolation_level": "AUTOCOMMIT"}
 """Execution options for reading: each statement sees what is committed, as in a transaction here (READ COMMITTED).
@@ -19,8 +22,18 @@ _CONNECTIONS = 15  # of one process, all kept: opening one costs a server proces
 def postgresql_engine(url: str) -> AsyncEngine:
     """An engine for `postgresql+asyncpg://…`."""
     engine = create_async_engine(url, json_deserializer=from_json, pool_size=_CONNECTIONS, max_overflow=0)
+    event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "checkout", _is_open)
     return engine
+
+
+def _connect(dialect: Dialect, _record: Any, arguments: Any, named: Any) -> Any:
+    """Connect. Whatever goes wrong there is the server's matter, no statement's: `StoreAway`."""
+    assert dialect.dbapi is not None
+    try:
+        return dialect.connect(*arguments, **named)
+    except (OSError, dialect.dbapi.Error) as error:
+        raise StoreAway(f"the store does not answer: {error or type(error).__name__}") from error
 
 
 def _is_open(connection: Any, _record: Any, _proxy: Any) -> None:

@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_shared.plumbing import traces, tracing
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
+from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease, StoreAway
 from caravan_shared.plumbing.leases import Lease, acquire, fence, release
 from caravan_shared.plumbing.log import bound, get_logger
 from caravan_shared.plumbing.tracing import Carrier
@@ -219,17 +219,28 @@ class Reconciler:
 
     async def _resync(self) -> None:
         while True:
-            async with self._db.reading() as session:
-                keys = await self._live_keys(session)
-            for key in keys:
-                self.wake(key)
+            try:
+                await self._wake_all()
+            except StoreAway as error:  # the turns that are under way are none of its business
+                log.warning("not looked at all keys yet", reason=error.reason, after_s=error.after)
+                await asyncio.sleep(error.after)
+                continue
             await asyncio.sleep(self._resync_every_s * random.uniform(0.9, 1.1))  # noqa: S311 (jitter)
 
+    async def _wake_all(self) -> None:
+        async with self._db.reading() as session:
+            keys = await self._live_keys(session)
+        for key in keys:
+            self.wake(key)
+
     async def _release_all(self) -> None:
-        async with self._db.transaction() as tx:
-            for lease in self._leases.values():
-                await release(tx, lease, self._clock.now())
-        self._leases.clear()
+        leases, self._leases = self._leases, {}
+        try:
+            async with self._db.transaction() as tx:
+                for lease in leases.values():
+                    await release(tx, lease, self._clock.now())
+        except StoreAway as error:
+            log.warning("leases are not given back; others wait until they end", reason=error.reason)
 
 
 def kind_of(key: str) -> str:

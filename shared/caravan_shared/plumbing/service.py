@@ -26,6 +26,7 @@ from caravan_shared.plumbing.bus import Bus, Heard
 from caravan_shared.plumbing.clock import Clock, SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.delivery import Patience
+from caravan_shared.plumbing.errors import STORE_BACK_IN_S, StoreAway
 from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
@@ -143,7 +144,10 @@ class Service:
         self.restored_steps.append(step)
 
     def alongside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` for as long as the service runs; an error in it ends the process."""
+        """Run `work` for as long as the service runs; an error in it ends the process, but for `StoreAway`.
+
+        After that it is called once more, so it may not rely on being called once.
+        """
         self._alongside[name] = work
 
     def serves(self, doors: AsgiApp) -> None:
@@ -194,7 +198,7 @@ class Service:
             for step in self._before_hearing:
                 await step()
             await self.bus.start()
-            tasks += [group.create_task(_named(work()), name=name) for name, work in self._alongside.items()]
+            tasks += [group.create_task(_kept_up(name, work), name=name) for name, work in self._alongside.items()]
             log.info("running", port=self._port)
             yield
         finally:
@@ -268,8 +272,14 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_COLLECTED_AFTER)
 
 
-async def _named(work: Awaitable[Any]) -> None:
-    await work
+async def _kept_up(part: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work`, and once more after each time that the store was away: what a part has to know is there."""
+    while True:
+        try:
+            return await work()
+        except* StoreAway as errors:
+            log.warning("a part waits for the store", part=part, reason=str(errors.exceptions[0]))
+        await asyncio.sleep(STORE_BACK_IN_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from caravan_shared.contracts.requests import AskWellbeing, Wellbeing
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.settings import ServiceSettings
 from caravan_shared.plumbing.versions import version_of
@@ -39,7 +40,7 @@ class SelfExamination:
                 migration = await self._db.revision()
                 for look in self.looks:
                     findings += await look()
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (StoreAway, SQLAlchemyError, TimeoutError) as error:
             problem = f"it does not answer: {type(error).__name__}"
         return Wellbeing(
             service=self._service,

@@ -10,6 +10,7 @@ import pytest
 from caravan_shared.contracts.spec import ClusterSpec
 from tests.integration.api.conftest import Stack, fresh, running
 from tests.integration.api.test_api_streams import reading
+from tests.support.database_away import Switch
 from tests.support.nats import NatsServer
 
 
@@ -74,3 +75,16 @@ async def test_change_that_was_read_at_one_replica_is_refused_by_the_other_once_
     first = await two.one.http.patch(path, json={"spec": {"version": "1.35.1"}}, headers=stale)
     second = await two.other.http.patch(path, json={"spec": {"version": "1.33.6"}}, headers=stale)
     assert (first.status_code, second.status_code) == (202, 412), (first.text, second.text)
+
+
+async def test_request_that_finds_the_store_away_is_told_to_come_again_and_then_answered(
+    two: Two, postgres_url: str
+) -> None:
+    cluster = await two.one.create()
+    async with Switch.of(postgres_url) as switch:
+        await switch.off()
+        refused = await two.one.http.get(f"/v1/clusters/{cluster['id']}")
+        assert (refused.status_code, refused.json()["retry_helps"]) == (503, True), refused.text
+        assert int(refused.headers["Retry-After"]) > 0
+    assert (await two.one.http.get(f"/v1/clusters/{cluster['id']}")).json()["name"] == cluster["name"]
+    assert (await two.other.create())["phase"] == "Requested"

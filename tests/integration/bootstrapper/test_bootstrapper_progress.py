@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from caravan_bootstrapper import logs
 from caravan_bootstrapper.app import MIGRATIONS
-from caravan_bootstrapper.progress import telling
+from caravan_bootstrapper.progress import REPORT_EVERY_S, telling
 from caravan_bootstrapper.reading import Reading
 from caravan_bootstrapper.store import Run, Table
 from caravan_bootstrapper.views import Play, RunState
@@ -19,6 +19,7 @@ from caravan_shared.contracts.requests import AskRunLog, AskRuns
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.database_away import Switch
 from tests.support.eventually import eventually
 from tests.support.service import opened
 
@@ -127,3 +128,18 @@ async def test_the_logs_of_the_newest_runs_are_kept_and_none_of_a_forgotten_clus
         await logs.forget_all(tx, cluster_id)
         await logs.keep(tx, uuid4(), 0, "of a run that is forgotten", MOST)
     assert await kept() == ["", "", ""]
+
+
+async def test_run_whose_store_was_away_is_told_of_and_beats_on(postgres_url: str) -> None:
+    async with opened(Database(postgres_url, Table.metadata, MIGRATIONS)) as db, Switch.of(postgres_url) as switch:
+        run, reading = await running(db), Reading(db)
+        async with telling(db, SystemClock(), run.id, MOST) as said:
+            await switch.off()
+            said.reached("kubelet", 7)
+            said.printed("one\n")
+            await asyncio.sleep(1.5 * REPORT_EVERY_S)
+            await switch.on()
+            await eventually(lambda: said.start, saying="what was printed meanwhile is stored")
+        assert (await reading.log(AskRunLog(cluster_id=run.cluster_id, run_id=run.id))).text == "one\n"
+        async with db.reading() as session:
+            assert (await session.get_one(Run, run.id)).step == "kubelet"
