@@ -1,14 +1,17 @@
 """`make promises`: each promise tried as often as `sizes` says, from a seed, with a report in `.promises`."""
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from caravan_cli.up import Stack
 from tests.promises.report import Report
 from tests.promises.sizes import Size
 from tests.promises.trial import Trial
+from tests.support.api import FAST_SANDBOX
 
 _REPORT = pytest.StashKey[Report]()
 _SEED = pytest.StashKey[int]()
@@ -36,6 +39,13 @@ def trial(request: pytest.FixtureRequest) -> Trial:
     size: Size = mark.args[0]
     is_short = request.config.stash[_REPORT].form == "short"
     return Trial(size, size.short if is_short else size.full, request.config.stash[_SEED])
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """All services as processes, on a quick sandbox."""
+    with Stack(tmp_path / "stack", ports="auto", env=FAST_SANDBOX) as running:
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)

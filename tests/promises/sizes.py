@@ -28,6 +28,9 @@ DELETE = "Delete completes from every state"
 MONITOR = "A monitor in trouble never says broken"
 TEXT = "User text is data"
 STARVING = "A slow cluster starves no other"
+KEPT = "No acknowledged request is lost"
+FOUND = "Real outages are found"
+SHORT_LIVED = "Kubeconfigs are short-lived and revocable"
 
 FACTS_IN_DISORDER = Size("disorder-rows", DISORDER, "facts told", 600, 100_000)
 EVENTS_IN_DISORDER = Size("disorder-bus", DISORDER, "events published", 200, 20_000)
@@ -47,3 +50,6 @@ LOOKS_OF_A_STALLED_MONITOR = Size("monitor-stalled", MONITOR, "looks at healthy 
 FLEETS_OUT_OF_SIGHT = Size("monitor-cut", MONITOR, "healthy clusters out of sight", 60, 20_000)
 LOOKS_BESIDE_SLOW_CLUSTERS = Size("slow-clusters", STARVING, "looks", 1_000, 200_000)
 HOSTILE_TEXTS = Size("text-ansible", TEXT, "hostile texts through Ansible", 200, 10_000)
+OPERATIONS_UNDER_FIRE = Size("requests-kept", KEPT, "operations acknowledged while processes are killed", 12, 1_000)
+OUTAGES = Size("outages-found", FOUND, "clusters that died among nine times as many healthy ones", 10, 100)
+KUBECONFIGS = Size("kubeconfigs", SHORT_LIVED, "kubeconfigs", 10, 1_000)
