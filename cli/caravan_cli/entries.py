@@ -36,10 +36,14 @@ def labels(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def bmc(address: str | None, user: str | None, password: str | None) -> Json | None:
-    """What is told of a management controller; None if nothing is."""
-    told = {"address": address, "user": user, "password": password}
+def bmc(**told: str | bool | None) -> Json | None:
+    """What is told of a management controller, as the API calls it; None if nothing is."""
     return {key: value for key, value in told.items() if value} or None
+
+
+def bmc_patch(**told: str | bool | None) -> Json | None:
+    """The same for one that is there: what is empty or off goes, what is None stays as it is."""
+    return {key: value or None for key, value in told.items() if value is not None} or None
 
 
 def host_key(file: Path) -> str:
@@ -75,7 +79,7 @@ def _row(path: str, line: int, cells: dict[str | None, Any]) -> Json:
         raise UsageProblem(f"{path} has more or fewer cells than its header names, at line {line}.")
     told = {str(name).strip(): str(cell).strip() for name, cell in cells.items()}
     row: Json = {name: _value(name, cell) for name, cell in told.items() if cell and not name.startswith("bmc_")}
-    controller = bmc(*(told.get(f"bmc_{part}") for part in ("address", "user", "password")))
+    controller = bmc(**{name.removeprefix("bmc_"): cell for name, cell in told.items() if name.startswith("bmc_")})
     return row | ({"bmc": controller} if controller else {})
 
 

@@ -20,8 +20,22 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="The machine's name.", show_default=False)]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="KEY=VALUE, for its operators. Repeat it.")]
-BmcAddress = Annotated[str | None, typer.Option("--bmc", help="Host name or address of its management controller.")]
+BmcAddress = Annotated[
+    str | None,
+    typer.Option("--bmc", help="Its management controller, which speaks Redfish: host, or redfish://host/redfish/v1/…"),
+]
 BmcUser = Annotated[str | None, typer.Option("--bmc-user", help="Who logs in there.")]
+BmcSystem = Annotated[str | None, typer.Option("--bmc-system", help="Which of its systems, where it has several.")]
+BmcFingerprint = Annotated[
+    str | None, typer.Option(help="SHA-256 of its certificate: that one is believed, whoever signed it.")
+]
+BmcUnverified = Annotated[
+    bool | None,
+    typer.Option(
+        "--bmc-disable-certificate-verification/--bmc-verify-certificate",
+        help="Believe any certificate: whoever stands between learns the password.",
+    ),
+]
 BmcPassword = Annotated[
     str | None,
     typer.Option(
@@ -40,7 +54,8 @@ def import_machines(
     """Take machines in from a file: all of them, or none and every reason why. Repeating it is fine.
 
     CSV has a header with name, cloud, address, machine_type, cpus, memory_mib and host_keys (several parted by `;`),
-    and if you like ssh_port, ssh_user, disk_gib, labels (`rack=1;room=b`), bmc_address, bmc_user and bmc_password.
+    and if you like ssh_port, ssh_user, disk_gib, labels (`rack=1;room=b`), and bmc_address, bmc_user, bmc_password,
+    bmc_system, bmc_fingerprint and bmc_disable_certificate_verification.
     YAML is a list of the same, nested as in the API.
 
     Examples:
@@ -78,6 +93,9 @@ def add(
     bmc: BmcAddress = None,
     bmc_user: BmcUser = None,
     bmc_password: BmcPassword = None,
+    bmc_system: BmcSystem = None,
+    bmc_fingerprint: BmcFingerprint = None,
+    bmc_unverified: BmcUnverified = None,
     output: options.OutputForm = Output.TABLE,
 ) -> None:
     """Take one machine in.
@@ -102,7 +120,14 @@ def add(
         "memory_mib": memory_mib,
         "disk_gib": disk_gib,
         "labels": entries.labels(label or []),
-        "bmc": entries.bmc(bmc, bmc_user, bmc_password),
+        "bmc": entries.bmc(
+            address=bmc,
+            user=bmc_user,
+            password=bmc_password,
+            system=bmc_system,
+            fingerprint=bmc_fingerprint,
+            disable_certificate_verification=bmc_unverified,
+        ),
     }
     with client(ctx) as api:
         found = api.import_machines([entry])
@@ -153,9 +178,14 @@ def change(
     bmc: BmcAddress = None,
     bmc_user: BmcUser = None,
     bmc_password: BmcPassword = None,
+    bmc_system: BmcSystem = None,
+    bmc_fingerprint: BmcFingerprint = None,
+    bmc_unverified: BmcUnverified = None,
     output: options.OutputForm = Output.TABLE,
 ) -> None:
     """Describe a machine otherwise. How it is reached and its class stay while a cluster has it.
+
+    An empty text takes off what is told of its BMC: `--bmc-fingerprint ""`.
 
     Example:
 
@@ -170,7 +200,14 @@ def change(
         "disk_gib": disk_gib,
         "ssh_port": ssh_port,
         "ssh_user": ssh_user,
-        "bmc": entries.bmc(bmc, bmc_user, bmc_password),
+        "bmc": entries.bmc_patch(
+            address=bmc,
+            user=bmc_user,
+            password=bmc_password,
+            system=bmc_system,
+            fingerprint=bmc_fingerprint,
+            disable_certificate_verification=bmc_unverified,
+        ),
     }
     patch = {key: value for key, value in patch.items() if value is not None}
     if label:
@@ -247,7 +284,7 @@ def _print(found: list[Json], output: Output, *, alone: bool = False) -> None:
     if output is Output.NAME:
         typer.echo("\n".join(machine.name for machine in machines), nl=bool(machines))
         return
-    heads = ("NAME", "CLOUD", "TYPE", "ADDRESS", "STATE", "NODE", "CHECKED", "REASON")
+    heads = ("NAME", "CLOUD", "TYPE", "ADDRESS", "STATE", "NODE", "POWER", "CHECKED", "REASON")
     rows = [
         (
             machine.name,
@@ -256,6 +293,7 @@ def _print(found: list[Json], output: Output, *, alone: bool = False) -> None:
             machine.address,
             machine.state,
             machine.node or "-",
+            "bmc" if machine.has_power else "-",
             age(machine.checked_at) if machine.checked_at else "never",
             machine.reason or "-",
         )

@@ -237,6 +237,7 @@ class Machine(View):
     reason: str | None = None
     checked_at: datetime | None = None
     node: str | None = None
+    has_power: bool = False
     etag: str = ""
 
 

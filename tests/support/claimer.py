@@ -15,6 +15,7 @@ from caravan_provisioner.store import Table
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
 
 INSTALLATION = "claims"
 
@@ -29,7 +30,7 @@ async def claim_all(database_url: str, clusters: Sequence[int], size: int) -> No
     """Claim for all clusters side by side."""
     db = Database(database_url, Table.metadata, MIGRATIONS)
     await db.start()
-    cloud = StaticCloud("metal", StaticConfig(), db, SystemClock())
+    cloud = StaticCloud("metal", StaticConfig(), db, SystemClock(), KeyRing({}, ""))
 
     async def claim(cluster: int) -> None:
         try:

@@ -11,10 +11,13 @@ from sqlmodel import col, select
 
 from caravan_provisioner.clouds import static_inventory
 from caravan_provisioner.clouds.static_inventory import InventoryMachine
+from caravan_shared.contracts.bmc import bmc_context
 from caravan_shared.contracts.events import MachinesHandedBack
 from caravan_shared.contracts.machines import MachineEntry, MachineWork, WorkedMachine
 from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
+from tests.support.redfish import PASSWORD, Redfish
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
@@ -37,8 +40,18 @@ def entry(number: int, **changes: Any) -> MachineEntry:
 
 async def stock(db: Database, count: int, **changes: Any) -> None:
     """Take machines in, and find all of them fit."""
+    await _take_in(db, [entry(number, **changes) for number in range(count)], {})
+
+
+async def stock_with_bmcs(db: Database, count: int, redfish: Redfish, keys: KeyRing, **changes: Any) -> None:
+    """The same, each with a BMC of the emulator's."""
+    entries = [entry(number, bmc=redfish.bmc(number), **changes) for number in range(count)]
+    await _take_in(db, entries, {each.name: keys.seal(PASSWORD, bmc_context(each.name)) for each in entries})
+
+
+async def _take_in(db: Database, entries: list[MachineEntry], sealed: dict[str, str]) -> None:
     async with db.transaction() as tx:
-        await static_inventory.take_in(tx, [entry(number, **changes) for number in range(count)], {}, datetime.now(UTC))
+        await static_inventory.take_in(tx, entries, sealed, datetime.now(UTC))
     await work_once(db)
 
 

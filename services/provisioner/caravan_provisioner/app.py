@@ -46,7 +46,7 @@ def build(settings: Settings) -> Service:
     """The provisioner, ready to run."""
     service = Service("provisioner", settings, metadata=store.Table.metadata, migrations=MIGRATIONS)
     sites = make_sites(
-        make_clouds(settings.clouds, service.db, service.clock).values(),
+        make_clouds(settings.clouds, service.db, service.clock, service.keys).values(),
         service.clock,
         concurrency=settings.creates_in_flight,
         rate_per_s=settings.creates_per_s,

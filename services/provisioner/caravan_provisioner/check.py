@@ -1,15 +1,15 @@
 """What an operator asks about clouds: is this one usable, what does the sweep have in mind there, may it go on?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sqlmodel import col, select
 
 from caravan_provisioner import store
 from caravan_provisioner.clouds.base import Checkable, Cloud
+from caravan_provisioner.clouds.offered import findings_of_offers
 from caravan_provisioner.errors import UnknownCloud
 from caravan_provisioner.site import Site
 from caravan_provisioner.store import SweepSighting
-from caravan_shared.contracts.facts import Finding, FindingLevel
 from caravan_shared.contracts.requests import (
     AskCloudCheck,
     AskSweepRelease,
@@ -20,7 +20,6 @@ from caravan_shared.contracts.requests import (
     SweepSighted,
 )
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.errors import GiveUp, Retry
 
 _SIGHTINGS = 1000  # in one report; more leaks than that are a story of their own
 
@@ -34,7 +33,7 @@ class CloudDesk:
     async def check(self, question: AskCloudCheck) -> CloudCheck:
         """Look at a cloud now. Raises `UnknownCloud`."""
         cloud = self._cloud(question.cloud)
-        looked = await (cloud.check() if isinstance(cloud, Checkable) else _offers(cloud))
+        looked = await (cloud.check() if isinstance(cloud, Checkable) else findings_of_offers(cloud))
         return CloudCheck(cloud=cloud.name, kind=cloud.kind, findings=tuple(looked))
 
     async def sweep_report(self, question: AskSweepReport) -> SweepReport:
@@ -61,29 +60,3 @@ class CloudDesk:
         if name not in self._sites:
             raise UnknownCloud(name, sorted(self._sites))
         return self._sites[name].cloud
-
-
-async def _offers(cloud: Cloud) -> Sequence[Finding]:
-    """What every cloud can tell: that it answers, what it has, how much it grants."""
-    try:
-        offers = await cloud.offers()
-    except (Retry, GiveUp) as error:
-        return [
-            Finding(about="api", level=FindingLevel.FATAL, says=error.reason, mend="See that it runs and lets us in.")
-        ]
-    limit, used = offers.quota.machines_limit, offers.quota.machines_used
-    is_full = limit is not None and used >= limit
-    return [
-        Finding(about="api", level=FindingLevel.OK, says="it answers"),
-        Finding(
-            about="machine types",
-            level=FindingLevel.OK if offers.machine_types else FindingLevel.FATAL,
-            says=", ".join(each.name for each in offers.machine_types) or "it has none",
-        ),
-        Finding(
-            about="quota",
-            level=FindingLevel.FATAL if is_full else FindingLevel.OK,
-            says=f"{used} of {'any number of' if limit is None else limit} machines in use",
-            mend="Delete machines or raise the limit." if is_full else "",
-        ),
-    ]

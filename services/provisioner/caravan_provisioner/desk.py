@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner.clouds import static_inventory
 from caravan_provisioner.clouds.static_inventory import InventoryMachine, access_of
+from caravan_shared.contracts.bmc import Bmc
 from caravan_shared.contracts.facts import FieldProblem
 from caravan_shared.contracts.machines import MachineEntry
 from caravan_shared.contracts.requests import (
@@ -78,9 +79,12 @@ class MachineDesk:
                 reason = f"{machine.name} belongs to {machine.node}: only labels, sizes and its BMC can change"
                 return Machines(refusal=Refusal.STATE, reason=reason)
             others = [row for row in await _near(tx, [entry]) if row.id != machine.id]
-            if found := tuple(_without_index(problems([entry], others, self._clouds))):
+            found = tuple(_without_index(problems([entry], others, self._clouds)))
+            if machine.sealed_bmc_password and not asked.sealed_bmc_password and _is_elsewhere(entry.bmc, before.bmc):
+                found = (*found, _PASSWORD_IS_FOR_ANOTHER)
+            if found:
                 return Machines(refusal=Refusal.PROBLEMS, reason="nothing was changed", problems=found)
-            if asked.sealed_bmc_password is not None:
+            if asked.sealed_bmc_password is not None or entry.bmc is None:
                 machine.sealed_bmc_password = asked.sealed_bmc_password
             await static_inventory.describe(tx, machine, entry, now)
             return _views([machine])
@@ -175,6 +179,18 @@ def problems(
 def _without_index(found: Iterator[FieldProblem]) -> Iterator[FieldProblem]:
     for problem in found:
         yield problem.model_copy(update={"field": problem.field.removeprefix("machines.0.")})
+
+
+_PASSWORD_IS_FOR_ANOTHER = FieldProblem(
+    field="bmc.password",
+    problem="the BMC's address is another one, and the password is kept for the one before",
+    remedy="give the password with the address",
+)
+
+
+def _is_elsewhere(bmc: Bmc | None, before: Bmc | None) -> bool:
+    """A password that nobody can read any more is not sent to a host that it was not given for."""
+    return bmc is not None and before is not None and bmc.address != before.address
 
 
 def _place(entry: MachineEntry) -> tuple[str, int]:

@@ -41,6 +41,8 @@ class Outlook:
     """Names of nodes whose machines run, as their cloud lists them, and can be rebooted."""
     storms: Mapping[str, str] = field(default_factory=dict)
     """Clouds so many of whose nodes are silent that none is repaired, each with the sentence that says so."""
+    power_problems: Mapping[str, str] = field(default_factory=dict)
+    """Names of nodes whose machines alone of their cloud's cannot be rebooted, and why."""
 
 
 @dataclass(slots=True)

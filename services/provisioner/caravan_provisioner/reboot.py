@@ -3,7 +3,7 @@
 Asked for since it fell silent, and took effect or may have      wait for `reboot_wait_s`, then replace it
 asked for since it fell silent, and refused                      replace it
 asked for before, within `calm_s`                                replace it: rebooting helps it for a while only
-its machine does not run, or its cloud cannot reboot any         replace it
+its machine does not run, or cannot be rebooted by its cloud     replace it
 otherwise                                                        reboot it
 """
 
@@ -31,10 +31,10 @@ def reboot_first(node: Node, plan: Plan, outlook: Outlook, now: datetime, limits
     return True
 
 
-def what_came_of_it(node: Node) -> str:
-    """What to add to the reason why a node is given up: that its reboot was no help; empty where there was none."""
+def what_came_of_it(node: Node, power_problem: str | None) -> str:
+    """What to add to the reason why a node is given up: that its reboot was no help, or why there was none, if told."""
     if node.reboot_asked_at is None:
-        return ""
+        return f"; it was not rebooted: {power_problem}" if power_problem else ""
     if not _is_of_this_silence(node.reboot_asked_at, node):
         return f"; it was rebooted before, at {node.reboot_asked_at:%Y-%m-%d %H:%M} UTC"
     if node.reboot_refused:

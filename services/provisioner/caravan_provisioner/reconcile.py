@@ -42,6 +42,8 @@ class _Seen:
     strays: dict[str, list[str]]
     states: dict[str, CloudMachineState]
     """What the clouds say of each machine, by its id."""
+    power_problems: dict[str, str]
+    """Why machines cannot be rebooted though their clouds can, by their ids."""
 
 
 class Provisioning:
@@ -124,8 +126,10 @@ class Provisioning:
             return Outlook()
         clouds = {site.cloud.name for site in sites if isinstance(site.cloud, Rebootable)}
         running = [node for node in seen.nodes if seen.states.get(node.machine_id or "") is CloudMachineState.ACTIVE]
-        rebootable = frozenset(node.name for node in running if node.cloud in clouds)
-        return Outlook(rebootable, await self._fleet.storms())
+        problems = {node.name: seen.power_problems.get(node.machine_id or "") for node in running}
+        rebootable = frozenset(node.name for node in running if node.cloud in clouds and not problems[node.name])
+        told = {name: problem for name, problem in problems.items() if problem}
+        return Outlook(rebootable, await self._fleet.storms(), told)
 
     def _decide(
         self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int, outlook: Outlook = Outlook()
@@ -150,16 +154,18 @@ class Provisioning:
         # Of clouds that are not there, no node ever had a machine (see `_sites_to_empty`).
         nodes = observe(elsewhere, [], now, self._settings, adopting=False, pull=False).nodes
         strays, states, listed = dict[str, list[str]](), dict[str, CloudMachineState](), 0
+        problems = dict[str, str]()
         for site in sites:
             listing = await site.inventory.listing(installation, self._oldest_of_use(site, ledger, now))
             machines = listing.of(ledger.cluster.cluster_id)
             listed += len(machines)
             states |= {machine.id: machine.state for machine in machines}
+            problems |= {machine.id: machine.power_problem for machine in machines if machine.power_problem}
             observed = self._observe(site, listing, ledger, adopting=adopting)
             nodes.extend(observed.nodes)
             strays[site.cloud.name] = observed.strays
         ledger.listed = listed
-        return _Seen(nodes, strays, states)
+        return _Seen(nodes, strays, states, problems)
 
     def _observe(self, site: Site, listing: Listing, ledger: Ledger, *, adopting: bool) -> Observation:
         can: Capabilities = site.cloud.capabilities

@@ -51,7 +51,8 @@ def repair(
         if reason := reason or turnstile.refuses_to_give_up(node):
             plan.hold(node, reason)
         elif asked_for or not reboot_first(node, plan, outlook, now, limits):
-            plan.put(node.failed(_sentence(node, limits, asked_for=asked_for), WhoCanFix.OPERATOR, now))
+            sentence = _sentence(node, outlook, limits, asked_for=asked_for)
+            plan.put(node.failed(sentence, WhoCanFix.OPERATOR, now))
     for node in kept:
         if node.missing_since and node.name in wanted.replace and plan.nodes[node.name].state is MachineState.READY:
             plan.put(node.failed("the cloud no longer lists its machine", WhoCanFix.OPERATOR, now))
@@ -72,7 +73,8 @@ def _switched_off(wanted: Wanted, limits: Limits) -> str | None:
 _OFF = "repair is switched off for all nodes"
 
 
-def _sentence(node: Node, limits: Limits, *, asked_for: bool) -> str:
+def _sentence(node: Node, outlook: Outlook, limits: Limits, *, asked_for: bool) -> str:
     how_long = "when its replacement was asked for" if asked_for else f"for {limits.repair_after_s:g} s"
     said = f"health could not reach it {how_long}: {node.verdict_reason or 'no reason was told'}"
-    return said + what_came_of_it(node)
+    might_have_been = limits.reboot_wait_s and not asked_for
+    return said + what_came_of_it(node, outlook.power_problems.get(node.name) if might_have_been else None)

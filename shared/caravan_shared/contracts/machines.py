@@ -4,15 +4,15 @@ An operator gives the entry; all else about a machine is the provisioner's. Fiel
 both have one. Shape only: whether a name or an address is taken is for the inventory to say.
 """
 
-import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints
 
 from caravan_shared.contracts.addresses import IPAddress
+from caravan_shared.contracts.bmc import Bmc
 from caravan_shared.contracts.facts import Message
 from caravan_shared.contracts.spec import DNS_LABEL, LabelKey, LabelValue, MachineType, SpecModel
 from caravan_shared.contracts.states import InventoryState
@@ -26,27 +26,9 @@ HostKey = Annotated[
     ),
 ]
 Login = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
 
 IMPORTED_AT_ONCE = 500
 """Machines in one import: with keys and labels well below what one message on the bus may have."""
-
-
-class Bmc(SpecModel):
-    """A machine's management controller. Recorded for those who look after the machine; Caravan does not use it."""
-
-    address: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field(
-        description="Host name or IP address."
-    )
-    user: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-
-    @field_validator("address")
-    @classmethod
-    def is_a_host(cls, address: str) -> str:
-        """A host name or an IP address, and nothing that a URL could hide."""
-        if not _HOST.fullmatch(address):
-            raise ValueError("it is no host name and no IP address")
-        return address
 
 
 class MachineEntry(SpecModel):
@@ -94,6 +76,8 @@ class MachineView(Message):
     cluster_id: UUID | None = Field(None, description="Who has claimed it, or had it while it is being wiped.")
     node: str | None = None
     has_bmc_password: bool = False
+    has_power: bool = Field(False, description="Caravan can have its power: its BMC is described well enough.")
+    power_problem: str | None = Field(None, description="Why not.")
     version: int = Field(description="Rises with every change.")
 
 
@@ -138,8 +122,3 @@ class MachineNow(Message):
     cloud: str
     state: InventoryState
     reason: str | None = Field(None, description="Why it is in quarantine.")
-
-
-def bmc_context(name: str) -> str:
-    """What the password of a machine's management controller is sealed for."""
-    return f"machine/{name}/bmc"

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from caravan_api.access import Role
 from caravan_provisioner.clouds.static_inventory import InventoryMachine
-from caravan_shared.contracts.machines import bmc_context
+from caravan_shared.contracts.bmc import bmc_context
 from caravan_shared.plumbing.database import Database
 from tests.integration.api.conftest import Stack
 from tests.support.inventory import entry, work_once

@@ -41,6 +41,7 @@ from caravan_shared.plumbing.tables import OUTBOX
 from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
+from tests.support.redfish import Redfish, emulating
 
 E = TypeVar("E", bound=Event)
 PATIENCE_S = 20.0
@@ -97,6 +98,26 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[San
         await eventually(lambda: _answers(http, running), within=PATIENCE_S, saying="the sandbox answers")
         yield Sandbox(url, http)
     running.stop(within_s=PATIENCE_S)
+
+
+@pytest.fixture(scope="package")
+async def bmcs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Redfish]:
+    """BMCs of as many machines as the largest batch of an inventory wants, and some more."""
+    async with emulating(tmp_path_factory.mktemp("redfish"), range(110)) as redfish:
+        yield redfish
+
+
+@pytest.fixture
+def redfish(bmcs: Redfish) -> Redfish:
+    """Those BMCs, behaving well to begin with."""
+    bmcs.meddle()
+    return bmcs
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyRing:
+    """A ring that seals BMCs' passwords."""
+    return KeyRing.load(tmp_path / "keys.json")
 
 
 @dataclass

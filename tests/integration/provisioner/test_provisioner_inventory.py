@@ -28,6 +28,7 @@ from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, Role, Worke
 from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.provisioner.conftest import Asker, Provisioner
 from tests.support.eventually import eventually
@@ -118,7 +119,7 @@ async def test_machine_that_is_reached_otherwise_is_looked_at_again(desk: Machin
 
 async def test_cluster_keeps_the_machine_that_it_has(desk: MachineDesk, db: Database) -> None:
     await stock(db, 1)
-    cloud = StaticCloud("metal", StaticConfig(), db, SystemClock())
+    cloud = StaticCloud("metal", StaticConfig(), db, SystemClock(), KeyRing({}, ""))
     owner = Owner("mine", uuid4(), "workers", Role.WORKER, "k3x9")
     await cloud.create(MachineBatch("c-workers-k3x9", (1,), "small", owner))
     (machine,) = (await desk.list(AskMachines())).items

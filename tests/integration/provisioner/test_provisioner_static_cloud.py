@@ -15,9 +15,11 @@ from caravan_provisioner.store import Table
 from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
 from tests.contracts.cloud_suite import CloudSuite
 from tests.support import claimer
-from tests.support.inventory import by_state, stock, work_once, working
+from tests.support.inventory import by_state, stock, stock_with_bmcs, work_once, working
+from tests.support.redfish import Redfish
 
 
 @pytest.fixture
@@ -30,9 +32,11 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def metal(db: Database) -> StaticCloud:
+async def metal(db: Database, keys: KeyRing) -> AsyncIterator[StaticCloud]:
     """The adapter on that store."""
-    return StaticCloud("metal", StaticConfig(), db, SystemClock())
+    cloud = StaticCloud("metal", StaticConfig(), db, SystemClock(), keys)
+    yield cloud
+    await cloud.close()
 
 
 class TestStaticCloud(CloudSuite):
@@ -41,9 +45,9 @@ class TestStaticCloud(CloudSuite):
     names_are_unique = True
 
     @pytest.fixture
-    async def cloud(self, metal: StaticCloud, db: Database) -> AsyncIterator[Cloud]:
-        """As many machines as the largest batch wants."""
-        await stock(db, metal.capabilities.max_batch)
+    async def cloud(self, metal: StaticCloud, db: Database, redfish: Redfish, keys: KeyRing) -> AsyncIterator[Cloud]:
+        """As many machines as the largest batch wants, each with a BMC."""
+        await stock_with_bmcs(db, metal.capabilities.max_batch, redfish, keys)
         async with working(db):
             yield metal
 

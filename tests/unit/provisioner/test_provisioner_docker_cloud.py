@@ -29,6 +29,7 @@ from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OWNER = Owner("home", UUID(int=7), "workers", Role.WORKER, "k3x9")
@@ -209,7 +210,7 @@ def test_only_own_old_networks_without_machines_are_unused() -> None:
 def test_configuration_picks_the_adapter_and_its_defaults_fit_a_laptop() -> None:
     config = TypeAdapter(CloudConfig).validate_python({"kind": "docker", "mounts": ["/srv/mirror:/srv/mirror:ro"]})
     unused = Database("sqlite+aiosqlite://", Table.metadata, MIGRATIONS)
-    cloud = make_clouds({"laptop": config}, unused, SystemClock())["laptop"]
+    cloud = make_clouds({"laptop": config}, unused, SystemClock(), KeyRing({}, ""))["laptop"]
     assert isinstance(cloud, DockerCloud)
     assert not cloud.capabilities.simulated
     assert cloud.capabilities.connection is Connection.SSH

@@ -32,6 +32,7 @@ from caravan_provisioner.store import Table
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
 
 BOOT = Boot("flavor-id", "image-id", ["net-a", "net-b"])
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -227,7 +228,7 @@ def test_configuration_picks_the_adapter_and_refuses_what_it_does_not_know() -> 
     adapter: TypeAdapter[Any] = TypeAdapter(dict[str, CloudConfig])
     configs = adapter.validate_python({"lab": {"kind": "openstack", "image": "debian", "networks": ["private"]}})
     unused = Database("sqlite+aiosqlite://", Table.metadata, MIGRATIONS)
-    assert isinstance(make_clouds(configs, unused, SystemClock())["lab"], OpenStackCloud)
+    assert isinstance(make_clouds(configs, unused, SystemClock(), KeyRing({}, ""))["lab"], OpenStackCloud)
     with pytest.raises(ValidationError, match="flavour"):
         adapter.validate_python({"lab": {"kind": "openstack", "image": "d", "networks": ["p"], "flavour": "m1"}})
     with pytest.raises(ValidationError, match="at least 1"):

@@ -309,6 +309,13 @@ def test_node_whose_cloud_refuses_to_reboot_it_is_replaced_and_the_refusal_is_to
     assert (world.nodes["w-1"].reason or "").endswith("it was not rebooted: it is locked")
 
 
+def test_node_whose_power_cannot_be_had_is_replaced_and_told_why() -> None:
+    world = silent()
+    world.outlook = Outlook(frozenset(world.nodes) - {"w-1"}, power_problems={"w-1": "rack1-07 has no BMC"})
+    assert world.step(wanted(3)).reboots == []
+    assert (world.nodes["w-1"].reason or "").endswith("it was not rebooted: rack1-07 has no BMC")
+
+
 @pytest.mark.parametrize(
     ("changes", "limits", "wants"),
     [

@@ -101,6 +101,8 @@ class Machine:
     ssh_port: int = 22
     touched_at: datetime | None = None
     """When it last began to boot, or the cloud changed anything else of it; None where the cloud does not tell."""
+    power_problem: str | None = None
+    """Why its cloud, which can reboot others, cannot reboot this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +199,8 @@ class Rebootable(Protocol):
     async def reboot(self, machine_id: str) -> None:
         """Ask once for a hard reboot, whatever the machine itself is at.
 
-        Raises `CloudRefused` where surely nothing was done, as for a machine that is gone, and `CloudUnavailable` where
-        it may or may not have been: then `Machine.touched_at` tells, where the cloud has it.
+        Raises `CloudRefused` where surely nothing was done, as for a machine that is gone or has a `power_problem`, and
+        `CloudUnavailable` where it may or may not have been: then `Machine.touched_at` tells, where the cloud has it.
         """
 
 

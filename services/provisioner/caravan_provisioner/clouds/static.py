@@ -3,49 +3,72 @@
 Names are node names, so a repeated claim of a batch finds what the first one took; that makes this the one cloud whose
 create may be repeated. A machine that is let go stays listed until it has been wiped and checked, or is in quarantine:
 a cluster is not gone before its machines are clean. What works on the machines is the bootstrapper; the claims are in
-`static_inventory`.
+`static_inventory`. A machine is rebooted by its BMC, where its entry describes one.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, FilePath
+from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 
 from caravan_provisioner.clouds import static_inventory
-from caravan_provisioner.clouds.base import Capabilities, CloudMachineState, Machine, MachineBatch, Offers
+from caravan_provisioner.clouds.base import (
+    Capabilities,
+    CloudMachineState,
+    CloudRefused,
+    CloudUnavailable,
+    Machine,
+    MachineBatch,
+    Offers,
+)
+from caravan_provisioner.clouds.bmc_faults import BmcFault, Unclear
+from caravan_provisioner.clouds.bmc_redfish import BmcLogin
+from caravan_provisioner.clouds.bmcs import Bmcs
+from caravan_provisioner.clouds.offered import findings_of_offers
+from caravan_provisioner.clouds.static_check import findings_of_power
 from caravan_provisioner.clouds.static_inventory import InventoryMachine
-from caravan_shared.contracts.facts import CloudQuota, Connection, OfferedMachineType
-from caravan_shared.contracts.machines import MachineEntry
+from caravan_provisioner.clouds.static_power import login
+from caravan_shared.contracts.facts import CloudQuota, Connection, Finding, OfferedMachineType
 from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
+
+_IS_CLAIMED = col(InventoryMachine.state) == InventoryState.CLAIMED.value
 
 SECONDS_TO_PREPARE = 10.0  # from the claim to a machine with its node's name that lets its cluster in
 
 
 class StaticConfig(BaseModel):
-    """An inventory has nothing to be told here: its machines come in through the API."""
+    """How BMCs are asked; the machines themselves come in through the API."""
 
     kind: Literal["static"] = "static"
+    bmc_ca: FilePath | None = Field(
+        None,
+        description="PEM file of the authorities that sign the BMCs' certificates. Without it, those that the host "
+        "knows. A BMC whose entry has a `fingerprint` needs neither.",
+    )
+    bmc_timeout_s: float = Field(20, gt=0, description="Seconds that a BMC may take for an answer; some are slow.")
+    bmcs_at_once: int = Field(8, ge=1, le=64, description="BMCs asked side by side.")
 
 
 class StaticCloud:
     """The machines of one inventory."""
 
-    def __init__(self, name: str, config: StaticConfig, db: Database, clock: Clock) -> None:
+    def __init__(self, name: str, config: StaticConfig, db: Database, clock: Clock, keys: KeyRing) -> None:
         self.name, self.kind = name, str(config.kind)
         self.capabilities = Capabilities(
             user_data=False, pull=False, max_batch=100, simulated=False, connection=Connection.SSH
         )
-        self._db, self._clock = db, clock
+        self._config, self._db, self._clock, self._keys = config, db, clock, keys
+        self._bmcs = Bmcs(name, at_once=config.bmcs_at_once, timeout_s=config.bmc_timeout_s)
 
     async def offers(self) -> Offers:
         """See `Cloud.offers`. A type has what each of its machines has at least; quarantine is no stock."""
-        async with self._db.reading() as session:
-            found = await session.exec(select(InventoryMachine).where(col(InventoryMachine.cloud) == self.name))
-            rows = found.all()
+        rows = await self._machines()
         stock = [row for row in rows if row.state != InventoryState.QUARANTINED]
         return Offers(
             machine_types=tuple(_offered(rows)),
@@ -63,30 +86,60 @@ class StaticCloud:
 
     async def machines(self, installation: str) -> Sequence[Machine]:
         """See `Cloud.machines`."""
-        async with self._db.reading() as session:
-            found = await session.exec(
-                select(InventoryMachine)
-                .where(
-                    col(InventoryMachine.cloud) == self.name,
-                    col(InventoryMachine.installation) == installation,
-                    col(InventoryMachine.state).in_([InventoryState.CLAIMED.value, InventoryState.CLEANING.value]),
-                )
-                .order_by(col(InventoryMachine.name))
-            )
-            return [_machine(row) for row in found]
+        states = [InventoryState.CLAIMED.value, InventoryState.CLEANING.value]
+        found = await self._machines(
+            col(InventoryMachine.installation) == installation, col(InventoryMachine.state).in_(states)
+        )
+        return [_machine(row) for row in found]
 
     async def delete(self, ids: Sequence[str]) -> None:
         """See `Cloud.delete`."""
         async with self._db.transaction() as tx:
             await static_inventory.let_go(tx, self.name, _uuids(ids), self._clock.now())
 
+    async def reboot(self, machine_id: str) -> None:
+        """See `Rebootable.reboot`."""
+        found = await self._machines(col(InventoryMachine.id).in_(_uuids([machine_id])), _IS_CLAIMED)
+        if not found:
+            raise CloudRefused(self.name, f"no cluster has a machine {machine_id} of it")
+        (row,) = found
+        if problem := row.power_problem():
+            raise CloudRefused(self.name, problem)
+        try:
+            await self._bmcs.reboot(self._login(row))
+        except Unclear as fault:
+            raise CloudUnavailable(fault.sentence) from fault
+        except BmcFault as fault:
+            raise CloudRefused(self.name, fault.sentence) from fault
+
+    async def check(self) -> Sequence[Finding]:
+        """See `Checkable.check`: what it offers, and whether the machines' power can be had. Changes nothing."""
+        return [
+            *await findings_of_offers(self),
+            *await findings_of_power(await self._machines(), self._bmcs, self._login),
+        ]
+
     async def close(self) -> None:
         """See `Cloud.close`. The store is the service's own."""
+        await self._bmcs.close()
+
+    async def _machines(self, *which: ColumnElement[bool]) -> Sequence[InventoryMachine]:
+        """Those of the inventory that are so, by name."""
+        ours = col(InventoryMachine.cloud) == self.name
+        async with self._db.reading() as session:
+            found = await session.exec(
+                select(InventoryMachine).where(ours, *which).order_by(col(InventoryMachine.name))
+            )
+            return found.all()
+
+    def _login(self, row: InventoryMachine) -> BmcLogin:
+        assert row.sealed_bmc_password
+        return login(row.described(), row.sealed_bmc_password, self._keys, self._config.bmc_ca)
 
 
 def _offered(rows: Sequence[InventoryMachine]) -> Iterable[OfferedMachineType]:
     for machine_type in sorted({row.machine_type for row in rows}):
-        entries = [MachineEntry.model_validate(row.entry) for row in rows if row.machine_type == machine_type]
+        entries = [row.described() for row in rows if row.machine_type == machine_type]
         yield OfferedMachineType(
             name=machine_type,
             cpus=min(entry.cpus for entry in entries),
@@ -98,7 +151,6 @@ def _offered(rows: Sequence[InventoryMachine]) -> Iterable[OfferedMachineType]:
 def _machine(row: InventoryMachine) -> Machine:
     assert row.node
     assert row.claimed_at
-    entry = MachineEntry.model_validate(row.entry)
     return Machine(
         id=str(row.id),
         name=row.node,
@@ -108,8 +160,9 @@ def _machine(row: InventoryMachine) -> Machine:
         owner=row.owner,
         created_at=row.claimed_at,
         fault=f"{row.name}: {row.reason}" if row.reason else None,
-        host_keys=entry.host_keys,
+        host_keys=row.described().host_keys,
         ssh_port=row.ssh_port,
+        power_problem=row.power_problem(),
     )
 
 

@@ -15,7 +15,9 @@ from sqlmodel import Field, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_provisioner.clouds.base import MachineBatch, Owner, QuotaExceeded, UnknownMachineType
+from caravan_provisioner.clouds.static_power import power_problem
 from caravan_provisioner.store import Table
+from caravan_shared.contracts.bmc import bmc_context
 from caravan_shared.contracts.events import MachinesChanged, MachinesHandedBack, MachinesHandedOver
 from caravan_shared.contracts.machines import (
     MachineEntry,
@@ -23,7 +25,6 @@ from caravan_shared.contracts.machines import (
     MachineToWork,
     MachineView,
     MachineWork,
-    bmc_context,
 )
 from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import INVENTORY_MOVES, InventoryState, move
@@ -84,11 +85,20 @@ class InventoryMachine(Table, table=True):
             self.installation, self.cluster_id, self.node_set or "", Role(self.role or ""), batch=self.batch or ""
         )
 
+    def described(self) -> MachineEntry:
+        """What its operator told of it."""
+        return MachineEntry.model_validate(self.entry)
+
+    def power_problem(self) -> str | None:
+        """Why its power cannot be had; None: it can, as far as its entry tells."""
+        return power_problem(self.described(), has_password=self.sealed_bmc_password is not None)
+
     def view(self) -> MachineView:
         """The machine as others may see it."""
+        problem = self.power_problem()
         return MachineView(
             id=self.id,
-            entry=MachineEntry.model_validate(self.entry),
+            entry=self.described(),
             state=InventoryState(self.state),
             since=self.since,
             reason=self.reason,
@@ -96,6 +106,8 @@ class InventoryMachine(Table, table=True):
             cluster_id=self.cluster_id,
             node=self.node,
             has_bmc_password=self.sealed_bmc_password is not None,
+            has_power=problem is None,
+            power_problem=problem,
             version=self.version,
         )
 
@@ -170,10 +182,10 @@ async def take_in(
 
 async def describe(tx: AsyncSession, machine: InventoryMachine, entry: MachineEntry, now: datetime) -> None:
     """Write another description of a machine; a free one that is reached in another way is checked again."""
-    before = MachineEntry.model_validate(machine.entry)
+    before = machine.described()
     machine.cloud, machine.machine_type = entry.cloud, entry.machine_type
     machine.address, machine.ssh_port = str(entry.address), entry.ssh_port
-    machine.entry = entry.model_dump(mode="json")
+    machine.entry = entry.kept()
     _touch(tx, machine)
     if machine.state == InventoryState.AVAILABLE and access_of(entry) != access_of(before):
         await _enter(tx, [machine], InventoryState.CHECKING, now)
@@ -254,7 +266,7 @@ def _new(entry: MachineEntry, sealed: str | None, now: datetime) -> InventoryMac
         address=str(entry.address),
         ssh_port=entry.ssh_port,
         machine_type=entry.machine_type,
-        entry=entry.model_dump(mode="json"),
+        entry=entry.kept(),
         sealed_bmc_password=sealed,
         state=InventoryState.CHECKING,
         since=now,
@@ -305,7 +317,7 @@ def _now(machine: InventoryMachine) -> MachineNow:
 
 
 def _to_work(machine: InventoryMachine) -> MachineToWork:
-    entry = MachineEntry.model_validate(machine.entry)
+    entry = machine.described()
     return MachineToWork(
         id=machine.id,
         ticket=machine.ticket,

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from caravan_api.access import Admin
 from caravan_api.admission.shape import describe, shown
@@ -31,8 +31,9 @@ from caravan_api.doors.rest.context import (
 from caravan_api.errors import Conflict, Malformed, NoPrecondition, NotFound, Stale
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
+from caravan_shared.contracts.bmc import Bmc, bmc_context
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.machines import IMPORTED_AT_ONCE, Bmc, MachineEntry, MachineView, bmc_context
+from caravan_shared.contracts.machines import IMPORTED_AT_ONCE, MachineEntry, MachineView
 from caravan_shared.contracts.requests import (
     AskMachineChange,
     AskMachineImport,
@@ -67,6 +68,12 @@ class BmcAccess(Bmc):
 
     password: SecretStr | None = Field(None, min_length=1, max_length=128)
 
+    @model_validator(mode="after")
+    def can_be_asked(self) -> Self:
+        """What is taken in now, Caravan can read; inventories of earlier releases took in more."""
+        self.place()
+        return self
+
 
 class NewMachine(MachineEntry):
     """A machine to be taken in."""
@@ -98,6 +105,8 @@ class MachineDetail(MachineEntry):
     cluster_id: UUID | None
     node: str | None
     has_bmc_password: bool
+    has_power: bool
+    power_problem: str | None
     etag: str
 
 
