@@ -11,6 +11,7 @@ import yaml
 from caravan_cli.up import Stack
 from tests.support.api import SMALL, Api
 from tests.support.canaries import hits
+from tests.support.inventory import entry
 
 TOKENS, KUBECONFIGS, STRAYS = 60, 25, 15
 # The stack's own keys and credentials, readable by its owner alone; and the far end, which is no part of Caravan.
@@ -53,7 +54,7 @@ async def _kubeconfigs(api: Api, cluster_id: str) -> dict[str, str]:
 
 
 async def _strays(stack: Stack) -> dict[str, str]:
-    """What people paste into the wrong place: unknown tokens, passwords in requests that are refused."""
+    """What people paste into the wrong place: unknown tokens, passwords, of BMCs too, in requests that are refused."""
     strays = {f"stray {number}": f"caravan_stray-{number:02}-9fK3q7wZt5" for number in range(STRAYS)}
     async with httpx.AsyncClient(base_url=f"{stack.url}/v1") as http:
         for secret in strays.values():
@@ -62,6 +63,11 @@ async def _strays(stack: Stack) -> dict[str, str]:
             known = {"Authorization": f"Bearer {stack.token}"}
             body = json.dumps({"name": "a", "spec": {}, "password": secret})
             refused = await http.post("/clusters", content=body, headers=known)
+            assert refused.status_code == 422
+            assert secret not in refused.text
+            bmc = {"address": "10.9.0.1", "user": "operator", "password": secret}
+            machine = entry(1, cloud="no-inventory").model_dump(mode="json") | {"bmc": bmc}
+            refused = await http.post("/machines", json={"machines": [machine]}, headers=known)
             assert refused.status_code == 422
             assert secret not in refused.text
     return strays

@@ -31,7 +31,10 @@ class Rebooting:
     async def run(self, names: Iterable[str]) -> float | None:
         """Make the calls; 0 where one was refused, so that its node has to be seen to at once."""
         works = [self._reboot(self._ledger.nodes[name]) for name in names]
-        outcomes = await asyncio.gather(*works, return_exceptions=True)
+        if not works:
+            return None
+        async with self._turn.kept():  # a BMC may take longer than the lease lasts
+            outcomes = await asyncio.gather(*works, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

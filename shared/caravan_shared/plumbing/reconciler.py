@@ -29,6 +29,8 @@ _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 60.0
 _MOST_DOUBLINGS = 10  # beyond the longest back-off already; a float overflows at a thousand
 
+_RENEWED_AFTER = 1 / 3  # of the time that a lease lasts: one renewal may be late
+
 CLUSTER = "cluster"
 
 _TURNS = Counter("caravan_turns_total", "Turns of the reconciler by how they ended.", ["kind", "result"])
@@ -71,6 +73,24 @@ class Turn:
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session to read with."""
         return self._db.reading()
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Renew the lease while the block runs: around what may take longer. Raises `StaleLease` at its end."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+        if not renewing.cancelled():
+            renewing.result()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lasts.total_seconds() * _RENEWED_AFTER)
+            async with self.transaction():
+                pass
 
 
 Reconcile = Callable[[Turn], Awaitable[float | None]]

@@ -103,7 +103,9 @@ async def test_pages_follow_each_other_by_name(stack: Stack, inventory: Database
 async def test_password_of_a_bmc_is_sealed_at_the_door_and_shown_to_nobody(stack: Stack, inventory: Database) -> None:
     bmc = {"address": "10.9.0.1", "user": "operator", "password": PASSWORD}
     taken = await take_in(stack, given(1, bmc=bmc))
-    assert (taken.status_code, taken.json()["items"][0]["bmc"]) == (201, {"address": "10.9.0.1", "user": "operator"})
+    assert taken.status_code == 201
+    told = taken.json()["items"][0]["bmc"]
+    assert {key: value for key, value in told.items() if value} == {"address": "10.9.0.1", "user": "operator"}
     shown = (await stack.http.get(f"{PATH}/rack-0001")).text
     assert '"has_bmc_password":true' in shown
     assert PASSWORD not in taken.text + shown
@@ -111,6 +113,52 @@ async def test_password_of_a_bmc_is_sealed_at_the_door_and_shown_to_nobody(stack
         row = await session.get_one(InventoryMachine, UUID(taken.json()["items"][0]["id"]))
     assert row.sealed_bmc_password
     assert stack.service.keys.open(row.sealed_bmc_password, bmc_context("rack-0001")) == PASSWORD
+
+
+async def test_whether_a_machines_power_can_be_had_is_told_with_what_it_lacks(
+    stack: Stack, inventory: Database
+) -> None:
+    whole = {"address": "redfish://10.9.0.1/redfish/v1/Systems/1", "user": "operator", "password": PASSWORD}
+    taken = await take_in(stack, given(1), given(2, bmc={"address": "10.9.0.2"}), given(3, bmc=whole))
+    assert [(item["has_power"], item["power_problem"]) for item in taken.json()["items"]] == [
+        (False, "rack-0001 has no BMC in the inventory"),
+        (False, "the BMC of rack-0002 has no user and no password in the inventory"),
+        (True, None),
+    ]
+
+
+async def test_bmc_that_cannot_be_asked_is_refused_before_anything_is_taken_in(
+    stack: Stack, inventory: Database
+) -> None:
+    both = {"fingerprint": "ab" * 32, "disable_certificate_verification": True}
+    refused = await take_in(
+        stack,
+        given(1, bmc={"address": "http://10.9.0.1"}),
+        given(2, bmc={"address": "https://10.9.0.2/admin"}),
+        given(3, bmc={"address": "10.9.0.3", **both}),
+    )
+    assert refused.status_code == 422
+    told = {problem["field"]: problem["problem"] for problem in refused.json()["problems"]}
+    assert "https://" in told["machines.0.bmc.address"]
+    assert "/admin is no system" in told["machines.1.bmc"]
+    assert "one of the two" in told["machines.2.bmc"]
+    assert (await stack.http.get(PATH)).json()["items"] == []
+
+
+async def test_password_of_a_bmc_does_not_follow_it_to_another_address(stack: Stack, inventory: Database) -> None:
+    bmc = {"address": "10.9.0.1", "user": "operator", "password": PASSWORD}
+    await take_in(stack, given(1, bmc=bmc))
+
+    async def change(**bmc: Any) -> Any:
+        etag = (await stack.http.get(f"{PATH}/rack-0001")).headers["ETag"]
+        return await stack.http.patch(f"{PATH}/rack-0001", json={"bmc": bmc or None}, headers={"If-Match": etag})
+
+    refused = await change(address="10.9.0.2")
+    assert [problem["field"] for problem in refused.json()["problems"]] == ["bmc.password"]
+    assert (await change(fingerprint="ab" * 32)).json()["has_power"], "the same BMC, which keeps its password"
+    assert (await change(address="10.9.0.2", password=PASSWORD)).json()["has_power"]
+    gone = (await change()).json()
+    assert (gone["bmc"], gone["has_bmc_password"]) == (None, False)
 
 
 async def test_inventories_are_for_admins_alone(stack: Stack, inventory: Database) -> None:

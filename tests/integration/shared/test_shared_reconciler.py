@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.clock import Clock, SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease
+from caravan_shared.plumbing.leases import acquire
 from caravan_shared.plumbing.reconciler import Reconciler, Turn, back_off_s
+from caravan_shared.plumbing.tables import LEASES
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.service import Item, open_store
@@ -275,6 +278,35 @@ async def test_key_of_a_replica_that_stopped_is_free_at_once(db: Database) -> No
     async with turning(db, two, instance="b") as second:
         second.wake("key")
         await eventually(lambda: two.turns(), within=2)
+
+
+async def test_turn_that_keeps_its_lease_has_it_for_as_long_as_its_work_takes(db: Database) -> None:
+    clock, go_on = ManualClock(), asyncio.Event()
+    lasts = timedelta(seconds=0.3)
+
+    async def look(turn: Turn) -> None:
+        async with turn.kept():
+            await go_on.wait()
+
+    async def is_free() -> bool:
+        async with db.transaction() as tx:
+            return await acquire(tx, "key", "b/1", clock.now(), lasts) is not None
+
+    async def is_renewed() -> bool:
+        async with db.reading() as session:
+            rows = await (await session.connection()).execute(select(LEASES.c.until))
+        return bool(rows.scalar_one() == clock.now() + lasts)
+
+    worker = Worker(look)
+    async with turning(db, worker, instance="a", clock=clock, lease_s=lasts.total_seconds()) as reconciler:
+        reconciler.wake("key")
+        await eventually(lambda: worker.running)
+        for _ in range(3):
+            clock.advance(0.2)
+            await eventually(is_renewed)
+            assert not await is_free()
+        go_on.set()
+        await eventually(lambda: not worker.running)
 
 
 async def test_replica_that_was_stopped_past_its_lease_drops_its_turn(db: Database) -> None:

@@ -134,6 +134,30 @@ def test_list_shows_why_a_machine_is_locked_away(api: FakeApi) -> None:
     assert api.requests[-1].url.params["state"] == "Quarantined"
 
 
+def test_bmc_is_described_by_options_and_an_empty_text_takes_off_what_is_told_of_it(api: FakeApi) -> None:
+    api.on(f"PATCH {MACHINES}/rack1-07", machine())
+    told = ("--bmc", "redfish://10.9.0.7", "--bmc-user", "op", "--bmc-password", "secret", "--bmc-system", "1")
+    assert caravan(api, "change", "rack1-07", *told, "--bmc-disable-certificate-verification").exit_code == 0
+    pinned = ("--bmc-fingerprint", "ab" * 32, "--bmc-verify-certificate", "--bmc-system", "")
+    assert caravan(api, "change", "rack1-07", *pinned).exit_code == 0
+    assert [body["bmc"] for body in api.bodies(f"PATCH {MACHINES}/rack1-07")] == [
+        {
+            "address": "redfish://10.9.0.7",
+            "user": "op",
+            "password": "secret",
+            "system": "1",
+            "disable_certificate_verification": True,
+        },
+        {"fingerprint": "ab" * 32, "disable_certificate_verification": None, "system": None},
+    ]
+
+
+def test_list_shows_whose_power_can_be_had(api: FakeApi) -> None:
+    api.on(f"GET {MACHINES}", {"items": [machine(has_power=True), machine(name="b")], "next": None})
+    first, second = [line.split() for line in caravan(api, "list").stdout.splitlines()[-2:]]
+    assert ("bmc" in first, "bmc" in second) == (True, False)
+
+
 def test_change_is_meant_for_what_was_read(api: FakeApi) -> None:
     api.on(f"PATCH {MACHINES}/rack1-07", machine())
     done = caravan(api, "change", "rack1-07", "--cpus", "8", "--label", "room=", "--label", "rack=2")
