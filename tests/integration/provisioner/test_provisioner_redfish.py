@@ -99,6 +99,7 @@ async def test_fault_says_what_is_wrong_and_who_mends_it(
     assert says in raised.value.says
     assert mend in raised.value.mend
     assert "rack-0001" in raised.value.says
+    assert raised.value.sentence.endswith("another try may help") is (fault is Unreachable)
 
 
 async def test_certificate_that_is_not_believed_is_shown_for_comparison(redfish: Redfish, asked: Bmcs) -> None:
@@ -274,6 +275,7 @@ async def test_check_tells_of_every_bmc_and_changes_nothing(redfish: Redfish, se
     assert told["BMC of rack-0003"].level is FindingLevel.WARNING
     assert "refuses the user operator or the password" in told["BMC of rack-0003"].says
     assert "does not answer" in told["BMC of rack-0004"].says
+    assert told["BMC of rack-0004"].mend.endswith("Or check again: it may pass.")
     assert told["machine types"].says == "small"
     assert not any(finding.level is FindingLevel.FATAL for finding in found)
     assert [redfish.resets(number) for number in range(6)] == before

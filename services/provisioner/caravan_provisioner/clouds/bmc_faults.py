@@ -1,4 +1,4 @@
-"""What can go wrong between us and a BMC. Each says what, who can mend it and how, and whether another try may help.
+"""What can go wrong between us and a BMC. Each says what, how an operator mends it, and whether another try may help.
 
 BmcFault
 ├── Unreachable    no answer, or one that tells of passing trouble; nothing was done
@@ -12,7 +12,7 @@ BmcFault
 
 
 class BmcFault(Exception):
-    """`says` what was found and `mend` what an operator does about it, both as sentences without a full stop."""
+    """`says` what was found and `mend` what an operator does about it, as sentences that go on after a semicolon."""
 
     passes = False
     """Another try may help though nobody has mended anything."""
@@ -24,7 +24,7 @@ class BmcFault(Exception):
     @property
     def sentence(self) -> str:
         """All of it in one."""
-        return f"{self.says}; {self.mend}" if self.mend else self.says
+        return f"{self.says}; {self.mend}" + ("; another try may help" if self.passes else "")
 
 
 class Unreachable(BmcFault):
@@ -55,5 +55,3 @@ class ResetRefused(BmcFault):
 
 class Unclear(BmcFault):
     """Never sent again by us: a second reset would cut off what the first one began."""
-
-    passes = True

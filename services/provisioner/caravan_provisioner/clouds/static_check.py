@@ -86,9 +86,11 @@ def _answered(answers: Mapping[str, Answer]) -> Iterator[Finding]:
 
 def _of_fault(name: str, fault: BmcFault | GiveUp) -> Finding:
     """A warning: clusters can be made all the same."""
-    says, mend = (fault.says, fault.mend) if isinstance(fault, BmcFault) else (fault.reason, "see to the key ring")
-    mend = f"{mend[:1].upper()}{mend[1:]}." if mend else ""
-    return Finding(about=f"BMC of {name}", level=FindingLevel.WARNING, says=says, mend=mend)
+    about, level = f"BMC of {name}", FindingLevel.WARNING
+    if isinstance(fault, GiveUp):
+        return Finding(about=about, level=level, says=fault.reason, mend="See to the key ring, or give it anew.")
+    mend = f"{fault.mend[:1].upper()}{fault.mend[1:]}." + (" Or check again: it may pass." if fault.passes else "")
+    return Finding(about=about, level=level, says=fault.says, mend=mend)
 
 
 def _some(names: Sequence[str]) -> str:
