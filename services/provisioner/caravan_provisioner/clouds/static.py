@@ -37,8 +37,6 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealing import KeyRing
 
-_IS_CLAIMED = col(InventoryMachine.state) == InventoryState.CLAIMED.value
-
 SECONDS_TO_PREPARE = 10.0  # from the claim to a machine with its node's name that lets its cluster in
 
 
@@ -99,7 +97,8 @@ class StaticCloud:
 
     async def reboot(self, machine_id: str) -> None:
         """See `Rebootable.reboot`."""
-        found = await self._machines(col(InventoryMachine.id).in_(_uuids([machine_id])), _IS_CLAIMED)
+        is_claimed = col(InventoryMachine.state) == InventoryState.CLAIMED.value
+        found = await self._machines(col(InventoryMachine.id).in_(_uuids([machine_id])), is_claimed)
         if not found:
             raise CloudRefused(self.name, f"no cluster has a machine {machine_id} of it")
         (row,) = found

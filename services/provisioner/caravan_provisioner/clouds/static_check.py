@@ -6,6 +6,7 @@ Every BMC is asked once, and nothing is changed. One sentence for all that is we
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from sushy import PowerState
@@ -39,14 +40,10 @@ async def findings_of_power(
         except (BmcFault, GiveUp) as fault:
             answers[machine.name] = fault
 
-    tasks = [asyncio.create_task(ask(machine)) for machine in asked]
-    try:
-        if tasks:
-            await asyncio.wait(tasks, timeout=_WITHIN_S)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    with suppress(TimeoutError):  # who has not answered by then still has that for an answer
+        async with asyncio.timeout(_WITHIN_S), asyncio.TaskGroup() as group:
+            for machine in asked:
+                group.create_task(ask(machine))
     told = {name: problem for name, problem in problems.items() if problem}
     return [*_unasked(told), *_answered(answers)]
 
