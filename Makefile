@@ -103,8 +103,8 @@ test-images: install node-image ## The images and compose.yaml, on stand-ins of 
 test-openstack: install ## A real OpenStack: the cloud that OS_CLOUD names in clouds.yaml
 	$(BIN)/pytest -m openstack
 
-bench: install ## One measurement: make bench NAME=overhead|probes|latency|lease|page|reads|ansible|real|openstack [N=machines]
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|lease|page|reads|ansible|real|openstack" >&2; exit 2; }
+bench: install ## One measurement: make bench NAME=overhead|probes|latency|lease|page|reads|fleet|ansible|real|openstack [N=machines]
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|lease|page|reads|fleet|ansible|real|openstack" >&2; exit 2; }
 	@$(BIN)/python bench/$(NAME).py $(if $(N),--nodes $(N)) $(ARGS)
 
 images: install ## Build the services' images, and a bill of materials of each: [BASE=image] [BUILD_OPTIONS="--network host"]

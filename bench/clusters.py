@@ -11,7 +11,7 @@ from caravan_cli.context import Target
 from caravan_cli.progress import Progress, progress_on
 from caravan_cli.up import Stack
 from caravan_cli.views import Cluster
-from caravan_cli.waiting import until_deleted, until_settled
+from caravan_cli.waiting import until_deleted, until_healthy, until_settled
 
 WITHIN_S = 1800.0  # many real nodes on a busy laptop
 
@@ -51,6 +51,10 @@ class Clusters:
         began = time.monotonic()
         until_deleted(self._api, self._api.delete(name), _silence(), timeout_s=WITHIN_S)
         return time.monotonic() - began
+
+    def until_healthy(self, name: str) -> Cluster:
+        """The cluster, once it is Ready and health has seen all its nodes well."""
+        return until_healthy(self._api, self.get(name), _silence(), timeout_s=WITHIN_S)
 
     def get(self, name: str) -> Cluster:
         """The cluster as it is now."""

@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import SERVICES
 from tests.support.api import FAST_SANDBOX, SMALL, Api
+from tests.support.postgres import fresh_databases
 from tests.support.second_replicas import SecondReplicas
 
 pytestmark = pytest.mark.long
@@ -29,15 +27,8 @@ PATIENCE_S = 120.0
 @pytest.fixture
 async def on_postgresql(postgres_server: str) -> dict[str, str]:
     """Settings that give each service a fresh database."""
-    url, settings = make_url(postgres_server), {}
-    connection = await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
-    for service in SERVICES:
-        name = f"{service}_{uuid4().hex[:12]}"
-        await connection.execute(f"CREATE DATABASE {name}")
-        own = url.set(database=name).render_as_string(hide_password=False)
-        settings[f"CARAVAN_{service.upper()}_DATABASE_URL"] = own
-    await connection.close()
-    return settings
+    urls = await fresh_databases(postgres_server, SERVICES)
+    return {f"CARAVAN_{service.upper()}_DATABASE_URL": url for service, url in urls.items()}
 
 
 @pytest.fixture

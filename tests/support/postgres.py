@@ -4,9 +4,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+from sqlalchemy import make_url
 
 _IMAGE = "postgres:18-alpine"
 _ENGINE_ANSWERS_WITHIN_S = 5.0
@@ -17,6 +21,23 @@ def postgres() -> Iterator[str]:
     """Run a server; yield the URL of its first database."""
     with _in_docker() if _docker_has_image() else _from_pypi() as url:
         yield url
+
+
+def dsn(url: str) -> str:
+    """What asyncpg itself connects to where SQLAlchemy has this URL."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+async def fresh_databases(server: str, names: Iterable[str]) -> dict[str, str]:
+    """A new database on the server for each name: its URL."""
+    urls = {}
+    connection = await asyncpg.connect(dsn(server))
+    for name in names:
+        database = f"{name}_{uuid4().hex[:12]}"
+        await connection.execute(f"CREATE DATABASE {database}")
+        urls[name] = make_url(server).set(database=database).render_as_string(hide_password=False)
+    await connection.close()
+    return urls
 
 
 def _docker_has_image() -> bool:
