@@ -88,5 +88,6 @@ def build(settings: Settings) -> Service:
     service.reconciles(provisioning.reconcile, give_up=provisioning.give_up, live_keys=store.live_keys)
     service.alongside("offers", crier.run)
     service.alongside("custody", Custody(service.db, service.clock, settings.ask_again_s).run)
-    service.alongside("sweep", Sweeper(sites.values(), installation, service.db, service.clock, settings).run)
+    sweeper = Sweeper(sites.values(), installation, service.db, service.clock, service.rounds, settings)
+    service.alongside("sweep", sweeper.run)
     return service

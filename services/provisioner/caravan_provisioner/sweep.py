@@ -9,6 +9,8 @@
   an operator releases the sweep;
 * nothing is deleted on one sighting, and never more than a tenth of what is listed at once (one at least);
 * machines of live clusters are the reconciler's, which adopts or deletes them; other installations' are nobody's here.
+
+However many replicas there are, one sweeps at a time: two would delete twice as much at once.
 """
 
 import asyncio
@@ -31,6 +33,7 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, upsert
 from caravan_shared.plumbing.errors import GiveUp, Retry
 from caravan_shared.plumbing.log import get_logger
+from caravan_shared.plumbing.rounds import Rounds
 
 log = get_logger(__name__)
 
@@ -121,22 +124,29 @@ class Sweeper:
         installation: Installation,
         db: Database,
         clock: Clock,
+        rounds: Rounds,
         settings: Settings,
     ) -> None:
         self._sites, self._installation = list(sites), installation
-        self._db, self._clock, self._settings = db, clock, settings
+        self._db, self._clock, self._rounds, self._settings = db, clock, rounds, settings
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             await asyncio.sleep(self._settings.sweep_every_s)
-            for site in self._sites:
-                try:
-                    await self.sweep(site)
-                except (Retry, GiveUp) as error:
-                    log.warning("sweep put off", cloud=site.cloud.name, reason=error.reason)
-            async with self._db.transaction() as tx:
-                await store.prune(tx, self._clock.now() - _TOMBSTONES_LAST)
+            await self.sweep_all()
+
+    async def sweep_all(self) -> None:
+        """Sweep every cloud, unless another replica has, and drop what the store need not remember any more."""
+        if not await self._rounds.is_ours("sweep", self._settings.sweep_every_s):
+            return
+        for site in self._sites:
+            try:
+                await self.sweep(site)
+            except (Retry, GiveUp) as error:
+                log.warning("sweep put off", cloud=site.cloud.name, reason=error.reason)
+        async with self._db.transaction() as tx:
+            await store.prune(tx, self._clock.now() - _TOMBSTONES_LAST)
 
     async def sweep(self, site: Site) -> list[Sighting]:
         """One sweep of one cloud. Raises what the cloud raises."""

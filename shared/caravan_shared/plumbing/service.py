@@ -30,6 +30,7 @@ from caravan_shared.plumbing.errors import STORE_BACK_IN_S, StoreAway
 from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
+from caravan_shared.plumbing.rounds import Rounds
 from caravan_shared.plumbing.sealed_columns import Resealing
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.serving import AsgiApp
@@ -72,6 +73,7 @@ class Service:
         assert settings.key_ring is not None
         self.keys = KeyRing.load(settings.key_ring)
         self.db = Database(settings.database_url, metadata, migrations)
+        self.rounds = Rounds(self.db, self.clock, settings.instance)
         self.bus = Bus(settings.nats_url, name, settings.nats_replicas, patience, progress)
         self._backlog = Backlog(self.bus, self.clock, settings.stuck_after_s)
         self._relay = Relay(self.db, self.bus, name, self.clock)

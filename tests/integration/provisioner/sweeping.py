@@ -17,6 +17,7 @@ from caravan_provisioner.site import Site, make_sites
 from caravan_provisioner.sweep import Sweeper, Verdict
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.rounds import Rounds
 
 
 @dataclass
@@ -39,6 +40,10 @@ class Bench:
     clock: Hands
     settings: Settings
     sweeper: Sweeper
+
+    def replica(self, name: str) -> Sweeper:
+        """The sweeper of another replica on the same store."""
+        return _sweeper(self.cloud, self.db, self.clock, self.settings, name)[1]
 
     @property
     def desk(self) -> CloudDesk:
@@ -79,9 +84,14 @@ async def sweeping(cloud: SandboxCloud, settings: Settings) -> AsyncIterator[Ben
     await db.start()
     try:
         clock = Hands()
-        site = make_sites([cloud], clock, concurrency=1, rate_per_s=100)["sandbox"]
-        sweeper = Sweeper([site], Installation(db, settings.installation), db, clock, settings)
+        site, sweeper = _sweeper(cloud, db, clock, settings, "one")
         yield Bench(cloud, site, db, clock, settings, sweeper)
         await cloud.delete([machine.id for machine in await cloud.machines(settings.installation)])
     finally:
         await db.stop()
+
+
+def _sweeper(cloud: SandboxCloud, db: Database, clock: Hands, settings: Settings, replica: str) -> tuple[Site, Sweeper]:
+    site = make_sites([cloud], clock, concurrency=1, rate_per_s=100)["sandbox"]
+    installation, rounds = Installation(db, settings.installation), Rounds(db, clock, replica)
+    return site, Sweeper([site], installation, db, clock, rounds, settings)

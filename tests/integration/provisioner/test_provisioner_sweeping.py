@@ -1,6 +1,7 @@
 """The sweep on a real store and a real sandbox process."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -9,8 +10,9 @@ from caravan_provisioner import store
 from caravan_provisioner.clouds.sandbox import SandboxCloud
 from caravan_provisioner.errors import UnknownCloud
 from caravan_provisioner.settings import Settings
-from caravan_provisioner.sweep import Verdict
+from caravan_provisioner.sweep import Sweeper, Verdict
 from caravan_shared.contracts.requests import AskCloudCheck, AskSweepRelease, AskSweepReport
+from tests.integration.provisioner.conftest import Sandbox
 from tests.integration.provisioner.sweeping import Bench, sweeping
 from tests.support.eventually import eventually
 
@@ -39,6 +41,27 @@ async def test_leak_of_a_deleted_cluster_is_gone_after_two_sweeps_and_listed_mea
 
     await eventually(is_gone)
     assert await bench.left(live) == 9
+
+
+async def test_replicas_sweep_as_one_and_go_on_when_the_one_who_did_is_gone(bench: Bench, sandbox: Sandbox) -> None:
+    """A tenth of all machines may go in a round, however many replicas there are."""
+    deleted = uuid4()
+    await bench.know(deleted, deleted=True)
+    await bench.make(deleted, 20)
+
+    async def is_none_going() -> bool:
+        return not any(machine["deleting"] for machine in await sandbox.machines(cluster=str(deleted)))
+
+    async def kept_after_a_round_of(*replicas: Sweeper) -> int:
+        bench.clock.at += timedelta(hours=1)
+        for replica in replicas:
+            await replica.sweep_all()
+            await eventually(is_none_going)
+        return await bench.left(deleted)
+
+    dies, stays = bench.sweeper, bench.replica("other")
+    assert [await kept_after_a_round_of(dies, stays) for _ in range(2)] == [20, 18]
+    assert await kept_after_a_round_of(stays) == 17
 
 
 async def test_sweep_of_a_restored_store_keeps_unknown_clusters_until_it_is_released(bench: Bench) -> None:
