@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import update
@@ -68,9 +69,13 @@ async def nodes_believed(session: AsyncSession, cluster_ids: Sequence[UUID]) -> 
         col(WatchedNode.cluster_id) == col(NodeHealth.cluster_id), col(WatchedNode.name) == col(NodeHealth.name)
     )
     stays = ~col(WatchedNode.leaving), col(WatchedNode.removed_at).is_(None)
-    rows = select(NodeHealth).join(WatchedNode, same_node).where(col(NodeHealth.cluster_id).in_(cluster_ids), *stays)
-    for row in await session.exec(rows):
-        believed[row.cluster_id][row.name] = NodeBelief(row.verdict, row.reason, row.since)
+    table: Any = NodeHealth
+    # Columns, not objects, as in `store.targets`.
+    columns: list[Any] = [table.cluster_id, table.name, table.verdict, table.reason, table.since]
+    of_these = select(*columns).join(WatchedNode, same_node).where(table.cluster_id.in_(cluster_ids), *stays)
+    rows: Sequence[Any] = (await session.exec(of_these)).all()
+    for cluster_id, name, *told in rows:
+        believed[cluster_id][name] = NodeBelief(*told)
     return believed
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import JSON, BigInteger, Column, Enum, Index, update
@@ -159,9 +159,11 @@ async def targets(session: AsyncSession, cluster_ids: list[UUID]) -> list[Target
     """The clusters to watch among these, with their nodes."""
     rows = await session.exec(select(Watched).where(*_WATCHABLE, col(Watched.cluster_id).in_(cluster_ids)))
     of_these, staying = col(WatchedNode.cluster_id).in_(cluster_ids), col(WatchedNode.removed_at).is_(None)
-    nodes: dict[UUID, list[WatchedNode]] = {}
-    for node in await session.exec(select(WatchedNode).where(of_these, staying)):
-        nodes.setdefault(node.cluster_id, []).append(node)
+    # Columns, not objects: a replica that takes over has tens of thousands of nodes to read, and its looks wait.
+    columns = select(WatchedNode.cluster_id, WatchedNode.name, WatchedNode.joined, WatchedNode.leaving)
+    nodes: dict[UUID, list[_Node]] = {}
+    for cluster_id, name, joined, leaving in (await session.exec(columns.where(of_these, staying))).all():
+        nodes.setdefault(cluster_id, []).append(_Node(name, joined, leaving))
     return [_target(row, nodes.get(row.cluster_id, [])) for row in rows]
 
 
@@ -171,7 +173,13 @@ async def ways_in(session: AsyncSession, cluster_ids: list[UUID]) -> list[Target
     return [_target(row, []) for row in rows]
 
 
-def _target(row: Watched, nodes: list[WatchedNode]) -> Target:
+class _Node(NamedTuple):
+    name: str
+    joined: bool
+    leaving: bool
+
+
+def _target(row: Watched, nodes: list[_Node]) -> Target:
     return Target(
         row.cluster_id,
         row.version,
