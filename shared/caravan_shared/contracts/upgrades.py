@@ -4,6 +4,7 @@ Source: https://kubernetes.io/releases/version-skew-policy/
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from caravan_shared.contracts.spec import minor_of
 
@@ -18,6 +19,7 @@ class GapInVersions(ValueError):
         )
 
 
+@lru_cache  # versions are few, and a look at a cluster compares that of each of its nodes
 def version_key(version: str) -> tuple[int, int, int]:
     """`1.34.2` → (1, 34, 2), for comparing. Raises ValueError for what is no version."""
     return *minor_of(version), int(version.rpartition(".")[2])
