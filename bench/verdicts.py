@@ -16,7 +16,8 @@ from caravan_cli.up import Stack
 from caravan_shared.contracts.events import HealthChanged
 from caravan_shared.contracts.states import Verdict
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S, _ASK_EVERY_S = 0.2, 1.0
+_HEALTHY_WITHIN_S = 900.0
 _FALSE = (Verdict.UNREACHABLE, Verdict.DEGRADED)
 
 
@@ -68,10 +69,11 @@ async def looks(stack: Stack) -> int:
 
 
 async def until_all_healthy(stack: Stack, clusters: int) -> float:
-    """Wait until it believes so of this many; seconds."""
+    """Wait until it believes so of this many; seconds. TimeoutError where it never does."""
     began = time.monotonic()
-    while (await _samples(stack, "caravan_health_clusters", "verdict")).get(Verdict.HEALTHY, 0) < clusters:
-        await asyncio.sleep(_LOOK_EVERY_S)
+    async with asyncio.timeout(_HEALTHY_WITHIN_S):
+        while (await _samples(stack, "caravan_health_clusters", "verdict")).get(Verdict.HEALTHY, 0) < clusters:
+            await asyncio.sleep(_ASK_EVERY_S)
     return time.monotonic() - began
 
 

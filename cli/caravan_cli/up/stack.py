@@ -45,7 +45,8 @@ class Stack:
 
     `ports`: None takes those of earlier starts, else the usual ones; "auto" those of earlier starts, else free ones.
     `network` (127.N.0.0/16, for the sandbox's machines) alike. `env` is given to every process. `docker` adds a
-    cloud of that name, with real clusters. `say` hears sentences for a person: what is started, what crashed.
+    cloud of that name, with real clusters. `ready_within_s`: seconds that a start may take. `say` hears sentences for a
+    person: what is started, what crashed.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Stack:
         network: str | None = None,
         env: Mapping[str, str] | None = None,
         docker: Docker | None = None,
+        ready_within_s: float = READY_WITHIN_S,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.state_dir = state_dir.absolute()
         self._ports, self._network, self._extra_env, self._say = ports, network, dict(env or {}), say
         self.docker = docker
+        self._ready_within_s = ready_within_s
         self._claim = Claim(self.state_dir)
         self._layout: Layout | None = None
         self._accounts: Accounts | None = None
@@ -147,7 +150,7 @@ class Stack:
                 self.wait_ready([NATS])
                 for part in (SANDBOX, *SERVICES):
                     self._launch(part)
-                self.wait_ready(PARTS)
+                self.wait_ready(PARTS, self._ready_within_s)
                 self.accounts.look()
             except BaseException:
                 self.stop()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -23,16 +23,18 @@ from caravan_api.notifications.deliver import Deliverer, Terms
 from caravan_api.notifications.store import Notification, NotificationRule, url_context
 from caravan_api.outgoing import Outgoing
 from caravan_api.store import Table
-from caravan_shared.plumbing.clock import SystemClock
+from caravan_shared.plumbing.clock import Clock, SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealing import KeyRing
 from tests.support.chat import SLACK_SECRET, FakeChat, fake_chat
+from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
 
 CLOCK = SystemClock()
 KEYS = KeyRing({"k": b"0" * 32}, "k")
 REPLICAS = 3
+TERMS = Terms(group_s=0, pace=Pace(burst=1, every_s=0.2), most_tries=2, look_every_s=0.05)
 
 
 @pytest.fixture
@@ -100,9 +102,56 @@ async def test_an_answer_is_sent_by_one_replica(db: Database, fake: FakeChat) ->
 
 
 async def test_a_message_is_told_by_one_replica(db: Database, fake: FakeChat) -> None:
+    await _have_told(db, fake, "first", "second")
+    replicas = [_deliverer(db, fake) for _ in range(REPLICAS)]
+    async with _running(*(each.run for each in replicas)):
+        await eventually(lambda: _nothing_is_pending(db))
+    assert _told(fake) == ["5 clusters failed: c0, c1, c2, c3, c4"] * 2
+
+
+async def test_a_message_that_a_replica_died_with_is_told_by_one_of_the_others(db: Database, fake: FakeChat) -> None:
+    async def is_taken() -> bool:
+        async with db.reading() as session:
+            return (await session.get_one(NotificationRule, ("t", "first"))).tries == 1
+
+    await _have_told(db, fake, "first")
+    async with _running(Deliverer(db, CLOCK, KEYS, _Silent(), TERMS).run):
+        await eventually(is_taken)
+    assert _told(fake) == []
+    later = ManualClock(datetime.now(UTC) + timedelta(minutes=1))
+    async with _running(*(_deliverer(db, fake, later).run for _ in range(REPLICAS))):
+        await eventually(lambda: _nothing_is_pending(db))
+    assert _told(fake) == ["5 clusters failed: c0, c1, c2, c3, c4"]
+
+
+class _Silent(Outgoing):
+    """Never gets to the end of a message: its process dies before."""
+
+    def __init__(self) -> None:
+        super().__init__([], CLOCK)
+
+    async def post(self, url: str, body: object) -> None:
+        await asyncio.Event().wait()
+
+
+def _deliverer(db: Database, fake: FakeChat, clock: Clock = CLOCK) -> Deliverer:
+    return Deliverer(db, clock, KEYS, _outgoing(fake), TERMS)
+
+
+def _told(fake: FakeChat) -> list[str]:
+    return [body["text"] for body in fake.at("/hook")]
+
+
+async def _nothing_is_pending(db: Database) -> bool:
+    async with db.reading() as session:
+        return not (await session.exec(select(Notification))).all()
+
+
+async def _have_told(db: Database, fake: FakeChat, *rules: str) -> None:
+    """Five failures for each rule to tell."""
     now, url = datetime.now(UTC), f"{fake.url}/hook"
     async with db.transaction() as tx:
-        for name in ("first", "second"):
+        for name in rules:
             tx.add(
                 NotificationRule(
                     team="t",
@@ -119,13 +168,3 @@ async def test_a_message_is_told_by_one_replica(db: Database, fake: FakeChat) ->
             for number in range(5):
                 occasion = Occasion.CLUSTER_FAILED.value
                 tx.add(Notification(team="t", rule=name, occasion=occasion, about=f"c{number}", text="!", at=now))
-
-    async def nothing_is_pending() -> bool:
-        async with db.reading() as session:
-            return not (await session.exec(select(Notification))).all()
-
-    terms = Terms(group_s=0, pace=Pace(burst=1, every_s=0.2), most_tries=2, look_every_s=0.05)
-    replicas = [Deliverer(db, CLOCK, KEYS, _outgoing(fake), terms) for _ in range(REPLICAS)]
-    async with _running(*(each.run for each in replicas)):
-        await eventually(nothing_is_pending)
-    assert [body["text"] for body in fake.at("/hook")] == ["5 clusters failed: c0, c1, c2, c3, c4"] * 2

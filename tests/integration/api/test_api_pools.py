@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,15 +42,22 @@ class Health:
         return SmokeTest(problems=(problem,) if problem else ())
 
 
-@pytest.fixture
-async def health(stack: Stack, api_nats: NatsServer) -> AsyncIterator[Health]:
+@asynccontextmanager
+async def answering(stack: Stack, nats: NatsServer) -> AsyncIterator[Health]:
     """The health service, as far as pools ask it."""
     health = Health()
-    bus = Bus(api_nats.url, "health", 1)
+    bus = Bus(nats.url, "health", 1)
     requests.answer(bus, stack.service.keys, AskSmokeTest, health.answer)
     await bus.start()
     yield health
     await bus.stop()
+
+
+@pytest.fixture
+async def health(stack: Stack, api_nats: NatsServer) -> AsyncIterator[Health]:
+    """The one that the shared api asks."""
+    async with answering(stack, api_nats) as health:
+        yield health
 
 
 class PoolOf:

@@ -2,16 +2,25 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
+from caravan_api.pools.keys import pool_key
 from caravan_shared.contracts.spec import ClusterSpec
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.tables import LEASES
 from tests.integration.api.conftest import Stack, fresh, running
+from tests.integration.api.test_api_pools import answering, pool_of
 from tests.integration.api.test_api_streams import reading
 from tests.support.database_away import Switch
 from tests.support.nats import NatsServer
+
+LEASE_S = 2
 
 
 @dataclass
@@ -25,8 +34,8 @@ class Two:
 @pytest.fixture
 async def two(tmp_path: Path, nats_server: NatsServer, postgres_url: str) -> AsyncIterator[Two]:
     async with (
-        running(tmp_path, nats_server, database_url=postgres_url, instance="one") as one,
-        running(tmp_path, nats_server, database_url=postgres_url, instance="other") as other,
+        running(tmp_path, nats_server, database_url=postgres_url, instance="one", lease_s=LEASE_S) as one,
+        running(tmp_path, nats_server, database_url=postgres_url, instance="other", lease_s=LEASE_S) as other,
     ):
         await one.offer()
         await one.add_team("builds")
@@ -88,3 +97,28 @@ async def test_request_that_finds_the_store_away_is_told_to_come_again_and_then_
         assert int(refused.headers["Retry-After"]) > 0
     assert (await two.one.http.get(f"/v1/clusters/{cluster['id']}")).json()["name"] == cluster["name"]
     assert (await two.other.create())["phase"] == "Requested"
+
+
+async def test_replicas_keep_a_pool_as_one_and_go_on_when_the_one_who_did_is_gone(
+    two: Two, nats_server: NatsServer
+) -> None:
+    async with answering(two.one, nats_server):
+        pool = await pool_of(two.one, spares=3)
+        await pool.ready(3)
+        key = pool_key(UUID(pool.view["id"]))
+        for replica in (two.one, two.other):
+            replica.service.wake(key)
+        await _die_in_a_turn(two.one.service.db, key)
+        await pool.take()
+        (replacement,) = await pool.made(1)
+        await two.other.make_ready(replacement)
+        await pool.until(lambda view: view["clusters"]["ready"] == 3)
+        assert len(await pool.clusters()) == 4, "three spares, and the one that was taken"
+
+
+async def _die_in_a_turn(db: Database, key: str) -> None:
+    """As a third replica would that took this turn over and was killed: its lease lasts on."""
+    until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
+    async with db.transaction() as tx:
+        of_it = update(LEASES).where(LEASES.c.key == key)
+        await tx.exec(of_it.values(holder="third/1", epoch=LEASES.c.epoch + 1, until=until))

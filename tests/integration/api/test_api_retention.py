@@ -10,10 +10,13 @@ from sqlmodel import select
 
 from caravan_api import store
 from caravan_api.app import MIGRATIONS
+from caravan_api.housekeeping import Housekeeping
 from caravan_api.pools.store import PoolCluster
 from caravan_api.retention import Retention
 from caravan_api.store import Cluster, Grant, TimelineEntry
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.rounds import Rounds
+from tests.support.clock import ManualClock
 from tests.support.service import opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -94,3 +97,31 @@ async def test_old_entries_go_and_clusters_stay(db: Database) -> None:
 async def test_cluster_deleted_long_ago_goes_with_all_of_it_unless_a_pool_counts_it(db: Database) -> None:
     left = {LIVE, JUST_GONE, IN_POOL}
     assert await _after(db, Retention(0, 10)) == (left, left, 6)
+
+
+async def test_one_replica_tidies_up_for_all_until_it_is_gone(db: Database) -> None:
+    clock = ManualClock(NOW)
+    gone, stays = (_housekeeping(db, clock, name) for name in ("gone", "stays"))
+    await gone.tidy()
+    await _put_back(db)
+    await stays.tidy()
+    assert GONE in await _kept(db)
+    clock.advance(3600)
+    await stays.tidy()
+    assert GONE not in await _kept(db)
+
+
+def _housekeeping(db: Database, clock: ManualClock, replica: str) -> Housekeeping:
+    a_day_s = 86_400
+    return Housekeeping(db, clock, Rounds(db, clock, replica), a_day_s, a_day_s, Retention(0, 10))
+
+
+async def _put_back(db: Database) -> None:
+    assert GONE not in await _kept(db)
+    async with db.transaction() as tx:
+        tx.add(_cluster(GONE, _ago(11)))
+
+
+async def _kept(db: Database) -> set[UUID]:
+    async with db.reading() as session:
+        return set(await session.exec(select(Cluster.id)))
