@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 import threading
@@ -23,7 +24,7 @@ import ansible_runner
 import psutil
 from opentelemetry.trace import SpanKind
 
-from caravan_bootstrapper import inventory, logs, processes
+from caravan_bootstrapper import inventory, logs, playbook, processes
 from caravan_bootstrapper.events import EventReader, last_line
 from caravan_bootstrapper.metrics import RUN_SECONDS, RUNS, RUNS_IN_FLIGHT, RUNS_MOST
 from caravan_bootstrapper.progress import OnPrint, OnStep
@@ -59,6 +60,7 @@ class Runner:
 
     def __init__(self, playbooks_dir: Path, root: Path, *, max_runs: int, timeout_s: float) -> None:
         self._playbooks, self._root, self._timeout_s = playbooks_dir, root, timeout_s
+        self._packed = root.with_name(f"{root.name}-packed")
         self._threads = ThreadPoolExecutor(max_workers=max_runs, thread_name_prefix="run")
         RUNS_MOST.set(max_runs)
 
@@ -104,6 +106,7 @@ class Runner:
 
     def clear_leftovers(self) -> None:
         """End what runs of a dead predecessor left at work, and remove their files. Call before the first run."""
+        _remove(self._packed)  # its playbooks may have been of another version
         _make_private(self._root)
         for directory in self._root.iterdir():
             ended = processes.end(processes.of_run(directory, list(psutil.process_iter())))
@@ -113,6 +116,7 @@ class Runner:
     def close(self) -> None:
         """Take no more runs, and leave nothing on the tmpfs."""
         self._threads.shutdown(wait=False)
+        _remove(self._packed)
         if self._root.is_dir() and not any(self._root.iterdir()):
             self._root.rmdir()
 
@@ -125,11 +129,11 @@ class Runner:
             self._write(directory, order)
             return self._ansible(directory, order, reader, printed, cancelled)
         finally:
-            if directory.exists():
-                shutil.rmtree(directory)
+            _remove(directory)
 
     def _write(self, directory: Path, order: Order) -> None:
         _make_private(self._root)
+        _make_private(self._packed)
         for made in (directory, directory / "secrets", directory / "tmp"):
             made.mkdir(mode=0o700)
         for name, content in {"hosts.yml": order.inventory, **order.files}.items():
@@ -152,7 +156,8 @@ class Runner:
 
         result = ansible_runner.run(
             private_data_dir=str(directory),
-            playbook=str(self._playbooks / f"{order.play}.yml"),
+            binary=sys.executable,
+            cmdline=shlex.join(["-P", "-m", playbook.__name__, str(self._playbooks / f"{order.play}.yml")]),
             inventory=str(directory / "hosts.yml"),
             extravars=dict(order.variables),
             envvars=self._environment(directory),
@@ -176,9 +181,8 @@ class Runner:
     def _environment(self, directory: Path) -> dict[str, str]:
         """Ansible's own paths; and none of our settings, for ansible-runner writes its environment to a file."""
         hidden = {name: "" for name in os.environ if name.startswith("CARAVAN_")}
-        scripts = str(Path(sys.executable).parent)  # ansible-playbook is installed beside our Python
         return hidden | {
-            "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            playbook.PACKED: str(self._packed),
             "ANSIBLE_CONFIG": str(self._playbooks / "ansible.cfg"),
             # ansible-runner turns it off for whoever does not say this, whatever ansible.cfg says; and then Ansible
             # puts StrictHostKeyChecking=no before our own options, of which ssh takes the first.
@@ -227,6 +231,11 @@ def _make_private(directory: Path) -> None:
     if directory.stat().st_uid != os.getuid() or directory.is_symlink():
         raise PermissionError(f"{directory} belongs to somebody else")
     directory.chmod(0o700)
+
+
+def _remove(directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def _write_private(path: Path, content: str) -> None:

@@ -168,6 +168,22 @@ async def test_failure_names_host_task_and_reason_and_user_text_in_it_stays_text
     assert not (tmp_path / "owned").exists()
 
 
+async def test_runs_share_what_was_packed_for_the_machines_and_leave_nothing_of_it(bench: Bench) -> None:
+    packed = bench.root.with_name("runs-packed")
+    hosts = inventory.to_yaml({"all": {"hosts": {"one": LOCAL}}})
+    tasks = f"- name: Ensure a module runs\n  ansible.builtin.command: echo {CANARY}"
+    found = []
+    for _ in range(2):
+        assert (await bench.run(bench.order(tasks, inventory=hosts))).state is RunState.SUCCEEDED
+        found.append({path: path.stat().st_mtime_ns for path in packed.glob("*ansible*command*")})
+    assert found[0]
+    assert found[0] == found[1]
+    assert packed.stat().st_mode & 0o077 == 0
+    assert not any(CANARY.encode() in path.read_bytes() for path in found[0])
+    bench.runner.close()
+    assert not packed.exists()
+
+
 async def test_our_own_settings_are_not_in_ansibles_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARAVAN_SANDBOX_TOKEN", CANARY)
     outcome = await bench.run(

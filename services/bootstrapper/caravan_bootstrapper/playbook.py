@@ -1,0 +1,48 @@
+"""`ansible-playbook` as our runs start it: what every run or every task would make anew is made once.
+
+Ansible forks a process for each task and host; it loads the plugins that the task needs, and ends. And each run packs
+its modules for the machines anew, half a CPU second a module, while the hosts wait. So the plugins that nearly every
+task needs are loaded before the first fork, and what was packed is kept for the next run (docs/decisions/0020).
+"""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+PACKED = "PACKED_MODULES"
+"""In the environment: the directory of packed modules. They are code alone; arguments are added for each host."""
+
+CACHE = "ansiballz_cache"
+"""Where Ansible looks for a packed module, in a run's own temporary directory, before it packs it."""
+
+
+def main() -> None:
+    """Run the playbook that the command line names; ends the process with Ansible's exit code."""
+    gc.disable()  # nothing that is imported becomes garbage; looking for some there is an eighth of a start
+    from ansible import constants
+    from ansible.cli.playbook import main as ansible_playbook
+
+    Path(constants.DEFAULT_LOCAL_TMP, CACHE).symlink_to(os.environ[PACKED])
+    _load_plugins()
+    gc.freeze()
+    gc.enable()
+    sys.argv[0] = "ansible-playbook"
+    ansible_playbook()
+
+
+def _load_plugins() -> None:
+    from ansible.plugins import loader
+
+    for plugins, name in (
+        (loader.connection_loader, "ssh"),
+        (loader.shell_loader, "sh"),
+        (loader.action_loader, "normal"),
+        (loader.lookup_loader, "file"),
+        (loader.lookup_loader, "template"),
+    ):
+        plugins.get(name, class_only=True)
+
+
+if __name__ == "__main__":
+    main()
