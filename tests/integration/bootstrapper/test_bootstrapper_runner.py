@@ -200,6 +200,8 @@ async def test_leftovers_of_a_dead_process_are_ended_and_removed(bench: Bench) -
     directory = bench.root / str(uuid4())
     directory.mkdir(parents=True)
     (directory / "secret").write_text(CANARY)
+    packed = bench.root.with_name("runs-packed")
+    packed.mkdir()
     code = "import subprocess; subprocess.run(['sleep', '4713.5'])"
     orphan = subprocess.Popen([sys.executable, "-c", code, str(directory / "hosts.yml")], start_new_session=True)
     await eventually(lambda: _sleepers("4713.5"))
@@ -207,6 +209,7 @@ async def test_leftovers_of_a_dead_process_are_ended_and_removed(bench: Bench) -
     orphan.wait(5)
     assert not _sleepers("4713.5")
     assert list(bench.root.iterdir()) == []
+    assert not packed.exists()
 
 
 def test_replicas_keep_their_runs_apart(tmp_path: Path) -> None:
