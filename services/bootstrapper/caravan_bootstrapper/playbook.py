@@ -1,7 +1,7 @@
 """`ansible-playbook` as our runs start it: what every run or every task would make anew is made once.
 
 Ansible forks a process for each task and host; it loads the plugins that the task needs, and ends. And each run packs
-its modules for the machines anew, half a CPU second a module, while the hosts wait. So the plugins that nearly every
+its modules for the machines anew, 0.4 CPU seconds a module, while the hosts wait. So the plugins that nearly every
 task needs are loaded before the first fork, and what was packed is kept for the next run (docs/decisions/0020).
 """
 
