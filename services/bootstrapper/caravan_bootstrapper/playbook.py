@@ -2,7 +2,7 @@
 
 Ansible forks a process for each task and host; it loads the plugins that the task needs, and ends. And each run packs
 its modules for the machines anew, 0.4 CPU seconds a module, while the hosts wait. So the plugins that nearly every
-task needs are loaded before the first fork, and what was packed is kept for the next run (docs/decisions/0020).
+task needs are loaded before the first fork, and what was packed is kept for the next run (docs/decisions/0021).
 """
 
 import gc
