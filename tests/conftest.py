@@ -1,11 +1,14 @@
 """Fixtures that every suite may use: a real nats-server, a store on SQLite or PostgreSQL."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
+import uvloop
 from hypothesis import settings
 from sqlalchemy import make_url
 
@@ -15,6 +18,15 @@ from tests.support.postgres import postgres
 # No example has a time limit: machines are shared, and a slow moment is no finding.
 settings.register_profile("caravan", deadline=None)
 settings.load_profile("caravan")
+
+# structlog's own default draws a traceback with every variable in it, at tenths of a second of CPU each.
+_plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the services run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="module")
