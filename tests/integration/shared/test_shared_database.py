@@ -90,6 +90,20 @@ async def test_upsert_takes_more_rows_than_a_statement_has_parameters(db: Databa
     assert len(await items(db)) == 11_000
 
 
+async def test_long_answer_comes_whole_at_once_and_in_parts_and_may_be_left_in_the_middle(db: Database) -> None:
+    names = [f"{number:04}" for number in range(2500)]
+    async with db.transaction() as tx:
+        await upsert(tx, Item, [{"name": name, "value": 0} for name in names], key=("name",), update=())
+    every = select(Item.name).order_by(Item.name)
+    async with db.snapshot() as connection:
+        assert list((await connection.execute(every)).scalars()) == names
+        async with connection.stream(every) as rows:
+            assert [row.name async for row in rows] == names
+        async with connection.stream(every) as rows:
+            assert (await anext(aiter(rows))).name == names[0]
+        assert (await connection.execute(every.limit(1))).scalar() == names[0]
+
+
 async def test_times_come_back_aware_and_in_utc(db: Database) -> None:
     there = timezone(timedelta(hours=5, minutes=30))
     at = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=there)
