@@ -23,9 +23,9 @@ from tests.support import chat
 pytestmark = pytest.mark.usefixtures("dns", "runs")  # which takes back what former members hold
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def victim(stack: Stack) -> AsyncIterator[Victim]:
-    """Somebody to get at."""
+    """Somebody to get at; once for all tests, each of which sees that nothing was changed."""
     async with one_victim(stack) as one:
         yield one
 

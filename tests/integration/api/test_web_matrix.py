@@ -27,9 +27,9 @@ LEADS_ELSEWHERE = {"/settings"}
 """It shows nothing itself: the tab that it leads to says who may see it."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def victim(stack: Stack) -> AsyncIterator[Victim]:
-    """Somebody to get at."""
+    """Somebody to get at; once for all tests, each of which sees that nothing was changed."""
     async with one_victim(stack) as one:
         yield one
 
