@@ -85,7 +85,7 @@ test-ui: install ## The UI in Debian's Chromium; screenshots of every screen in 
 pictures: test-ui ## Draw the README's pictures anew, by the UI's tests
 	@for name in overview clusters cluster-making pool; do cp .screenshots/$$name-light-desk.png docs/pictures/$$name.png; done
 
-test-long: install ## What takes minutes: every service killed at every step, races of a hundred, a restore, long stories
+test-long: install ## What takes minutes: every service killed at every step, races of a hundred, stories of many processes
 	$(BIN)/pytest -m long --timeout 600 $(BY_FOLDER)
 
 promises: install ## Try what docs/promises.md promises, hours; report in .promises [SHORT=1: minutes] [SEED=n] [ONLY=name]

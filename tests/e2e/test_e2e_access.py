@@ -20,7 +20,7 @@ from tests.support.kubectl import Kubectl
 LIFE_S = 30
 """That every credential of this stack lives, whatever is asked for."""
 KUBECTL = shutil.which("kubectl")
-pytestmark = pytest.mark.timeout(300)  # a stack and a cluster of our own come first
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a stack and a cluster of our own come first
 OIDC = {"issuer_url": "https://login.example.org", "client_id": "kubernetes", "admin_groups": ["ops", "night: shift"]}
 
 needs_kubectl = pytest.mark.skipif(
@@ -92,7 +92,6 @@ async def grants(api: Api, person: Person) -> list[Json]:
     return list((await api.call("GET", f"/grants?user={person.user}"))["items"])
 
 
-@pytest.mark.long
 @needs_kubectl
 async def test_kubectl_has_new_credentials_got_when_the_old_ones_have_expired(
     api: Api, made: Json, alice: Person

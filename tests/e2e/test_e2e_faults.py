@@ -14,6 +14,8 @@ from caravan_cli.up import Stack
 from tests.support.api import SMALL, Api
 from tests.support.facts import saying_everything_again, watching
 
+pytestmark = pytest.mark.long
+
 SERVICES = ("api", "provisioner", "bootstrapper", "dns", "health")
 CREATE_STEPS = (
     "cluster.requested",
@@ -41,7 +43,6 @@ async def _all_ready(stack: Stack) -> None:
     await asyncio.to_thread(stack.wait_ready, SERVICES)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("step", CREATE_STEPS)
 async def test_service_killed_during_a_create_changes_nothing_but_the_time(stack: Stack, api: Api, step: str) -> None:
     """One cluster a service; each service is killed when its cluster reaches the step."""
@@ -64,7 +65,6 @@ async def test_service_killed_during_a_create_changes_nothing_but_the_time(stack
         await api.until_gone(cluster_id, within=PATIENCE_S)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("step", DELETE_STEPS)
 async def test_service_killed_during_a_delete_leaves_nothing(stack: Stack, api: Api, step: str) -> None:
     async def delete(service: str, cluster_id: str) -> None:
@@ -84,9 +84,7 @@ async def test_service_killed_during_a_delete_leaves_nothing(stack: Stack, api: 
         await api.until_gone(cluster_id, within=PATIENCE_S)
 
 
-@pytest.mark.parametrize(
-    "wiped", [pytest.param(False, id="restarted", marks=pytest.mark.long), pytest.param(True, id="wiped")]
-)
+@pytest.mark.parametrize("wiped", [False, True], ids=["restarted", "wiped"])
 async def test_broker_lost_in_the_middle_of_a_create(stack: Stack, api: Api, wiped: bool) -> None:
     async with watching(stack.nats_url) as watch:
         asked = await api.create(f"broker-{next(_numbers)}", SMALL)
@@ -102,7 +100,6 @@ async def test_broker_lost_in_the_middle_of_a_create(stack: Stack, api: Api, wip
     await api.until_gone(asked["id"], within=PATIENCE_S)
 
 
-@pytest.mark.long
 async def test_every_fact_thrice_and_out_of_order(stack: Stack, api: Api) -> None:
     async with saying_everything_again(stack.nats_url, seed=7):
         asked = await api.create(f"thrice-{next(_numbers)}", SMALL)

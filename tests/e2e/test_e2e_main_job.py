@@ -107,6 +107,7 @@ async def test_viewer_may_look_and_not_delete(api: Api) -> None:
     await api.until_gone(asked["id"])
 
 
+@pytest.mark.long
 async def test_external_etcd_and_several_control_planes(api: Api) -> None:
     spec = {**SMALL, "topology": "external", "control_plane": {"count": 2}, "etcd": {"count": 3}}
     asked = await api.create("wide", spec)

@@ -4,6 +4,8 @@ import asyncio
 import sys
 from typing import Any
 
+import pytest
+
 from caravan_cli.up import Stack
 from tests.support.api import SMALL, Api, Json
 from tests.support.eventually import eventually
@@ -40,6 +42,7 @@ async def _pool(api: Api, name: str, met: Any) -> Json:
     return last
 
 
+@pytest.mark.long
 async def test_job_gets_a_fresh_cluster_and_gives_it_back_to_be_deleted(stack: Stack, api: Api) -> None:
     await api.call("POST", "/pools", {"name": "ci", "spec": {"template": SMALL, "spares": 1}})
     await _pool(api, "ci", lambda pool: pool["clusters"]["ready"] == 1)

@@ -1,9 +1,12 @@
 """A cluster put to sleep and woken through all five services: asleep it is nobody's fault, awake it is Healthy."""
 
+import pytest
+
 from tests.support.api import SMALL, Api
 from tests.support.eventually import eventually
 
 
+@pytest.mark.long
 async def test_cluster_sleeps_without_being_called_broken_and_is_healthy_when_woken(api: Api) -> None:
     cluster = await api.create("nap", SMALL)
     before = await api.until_ready(cluster["id"], nodes=3)

@@ -1,5 +1,7 @@
 """What was asked can be followed through all services, on one page of a trace viewer; also when one of them dies."""
 
+import pytest
+
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import SERVICES
 from tests.support.api import SMALL, Api
@@ -42,6 +44,7 @@ async def test_one_create_is_one_trace_through_all_five_services(api: Api, colle
     assert (await api.cluster(asked["id"]))["trace"]["id"] != trace_id, "another request is another trace"
 
 
+@pytest.mark.long
 async def test_killed_service_goes_on_in_the_same_trace(stack: Stack, api: Api, collector: Collector) -> None:
     asked = await api.create("resumed", SMALL)
 

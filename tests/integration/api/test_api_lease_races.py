@@ -14,6 +14,8 @@ from tests.support.api_process import ApiProcess
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 
+pytestmark = pytest.mark.long
+
 TAKERS = 100
 Json = dict[str, Any]
 
@@ -43,7 +45,7 @@ async def _take(api: ApiProcess, pool: str, taker: int, team: str = spares.TEAM)
     return dict(answer.json())
 
 
-@pytest.mark.parametrize("kills", [0, pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [0, 5])
 async def test_a_hundred_takers_at_once_get_each_spare_once_also_when_the_api_dies_among_them(
     tmp_path: Path, nats_server: NatsServer, database_url: str, kills: int
 ) -> None:
@@ -69,7 +71,6 @@ async def test_a_hundred_takers_at_once_get_each_spare_once_also_when_the_api_di
         assert Counter(lease["state"] for lease in found) == {"Held": 60, "Waiting": 40}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kills", [0, 5])
 async def test_two_teams_at_once_get_no_spare_twice_and_neither_more_than_its_quota(
     tmp_path: Path, nats_server: NatsServer, database_url: str, kills: int
@@ -95,7 +96,6 @@ async def test_two_teams_at_once_get_no_spare_twice_and_neither_more_than_its_qu
         assert sorted(lease["id"] for lease in found) == sorted(lease["id"] for lease in leases), "one lost, or doubled"
 
 
-@pytest.mark.long
 async def test_a_team_that_came_late_with_few_is_served_as_well_as_one_that_came_early_with_many(
     tmp_path: Path, nats_server: NatsServer, database_url: str
 ) -> None:

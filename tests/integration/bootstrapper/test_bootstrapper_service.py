@@ -40,6 +40,7 @@ def names(events: list[Any]) -> set[str]:
     return {node.name for event in events for node in event.nodes}
 
 
+@pytest.mark.long
 async def test_cluster_comes_up_grows_shrinks_and_is_upgraded(world: World, service: Service) -> None:
     subject = cluster(world, service)
     await subject.request()
@@ -177,6 +178,7 @@ async def test_before_a_cluster_runs_user_data_is_given_out_and_nodes_may_leave(
     assert await subject.told(BootstrapProgress) == []
 
 
+@pytest.mark.long
 async def test_run_of_a_killed_process_is_done_again_by_the_next(lonely_world: World) -> None:
     settings = lonely_world.settings
     told = {**settings.model_dump(exclude_none=True), "sandbox_token": settings.sandbox_token.get_secret_value()}

@@ -23,6 +23,8 @@ from tests.support.oidc.browser import walk
 from tests.support.oidc.provider import Provider
 from tests.support.oidc.setup import CODE_CLIENT, DEVICE_CLIENT
 
+pytestmark = pytest.mark.long
+
 BROWSER = f"{sys.executable} -m tests.support.oidc.browser %s"
 CHECKOUT = Path(__file__).resolve().parents[3]
 TOKENS_LAST_S = 8  # short enough to see them end, long enough for a command on a busy machine
