@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import pytest
 import structlog
 import uvloop
 from hypothesis import settings
-from sqlalchemy import make_url
 
 from tests.support.nats import NatsServer
-from tests.support.postgres import postgres
+from tests.support.postgres import fresh_database, postgres
 
 # No example has a time limit: machines are shared, and a slow moment is no finding.
 settings.register_profile("caravan", deadline=None)
@@ -57,14 +54,8 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
     """A fresh database on that server."""
-    url = make_url(postgres_server)
-    name = f"caravan_{uuid4().hex[:12]}"
-    admin = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(admin)
-    await connection.execute(f"CREATE DATABASE {name}")
-    yield url.set(database=name).render_as_string(hide_password=False)
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    async with fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

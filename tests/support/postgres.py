@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,6 +38,17 @@ async def fresh_databases(server: str, names: Iterable[str]) -> dict[str, str]:
         urls[name] = make_url(server).set(database=database).render_as_string(hide_password=False)
     await connection.close()
     return urls
+
+
+@asynccontextmanager
+async def fresh_database(server: str) -> AsyncIterator[str]:
+    """The URL of a database of its own on that server, for as long as the block runs."""
+    name = f"caravan_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(dsn(server))
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
 
 
 def _docker_has_image() -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from tests.integration.api.test_api_pools import answering, pool_of
 from tests.integration.api.test_api_streams import reading
 from tests.support.database_away import Switch
 from tests.support.nats import NatsServer
+from tests.support.postgres import fresh_database
 
 LEASE_S = 2
 
@@ -29,17 +29,25 @@ class Two:
 
     one: Stack
     other: Stack
+    nats: NatsServer
+    database_url: str
 
 
-@pytest.fixture
-async def two(tmp_path: Path, nats_server: NatsServer, postgres_url: str) -> AsyncIterator[Two]:
+@pytest.fixture(scope="module")
+async def two(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> AsyncIterator[Two]:
+    """Both, once for all tests: each has clusters of its own."""
+    folder = tmp_path_factory.mktemp("replicas")
+    nats = NatsServer(folder / "nats")
+    nats.start()
     async with (
-        running(tmp_path, nats_server, database_url=postgres_url, instance="one", lease_s=LEASE_S) as one,
-        running(tmp_path, nats_server, database_url=postgres_url, instance="other", lease_s=LEASE_S) as other,
+        fresh_database(postgres_server) as url,
+        running(folder, nats, database_url=url, instance="one", lease_s=LEASE_S) as one,
+        running(folder, nats, database_url=url, instance="other", lease_s=LEASE_S) as other,
     ):
         await one.offer()
         await one.add_team("builds")
-        yield Two(one, other)
+        yield Two(one, other, nats, url)
+    nats.stop()
 
 
 async def _timeline(stack: Stack, cluster: dict[str, Any]) -> list[int]:
@@ -87,10 +95,10 @@ async def test_change_that_was_read_at_one_replica_is_refused_by_the_other_once_
 
 
 async def test_request_that_finds_the_store_away_is_told_to_come_again_and_then_answered(
-    two: Two, postgres_url: str
+    two: Two,
 ) -> None:
     cluster = await two.one.create()
-    async with Switch.of(postgres_url) as switch:
+    async with Switch.of(two.database_url) as switch:
         await switch.off()
         refused = await two.one.http.get(f"/v1/clusters/{cluster['id']}")
         assert (refused.status_code, refused.json()["retry_helps"]) == (503, True), refused.text
@@ -100,9 +108,9 @@ async def test_request_that_finds_the_store_away_is_told_to_come_again_and_then_
 
 
 async def test_replicas_keep_a_pool_as_one_and_go_on_when_the_one_who_did_is_gone(
-    two: Two, nats_server: NatsServer
+    two: Two,
 ) -> None:
-    async with answering(two.one, nats_server):
+    async with answering(two.one, two.nats):
         pool = await pool_of(two.one, spares=3)
         await pool.ready(3)
         key = pool_key(UUID(pool.view["id"]))
