@@ -48,6 +48,8 @@ async def upgrade_within(
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     held = await connection.run_sync(current_revision)
+    if held and revision == "head" and held == newest_revision(migrations):
+        return
     if held and not is_known(held, migrations):
         newest = newest_revision(migrations)
         if age(held) != age(newest):
