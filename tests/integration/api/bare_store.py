@@ -22,6 +22,7 @@ from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import Database
 from tests.integration.api.conftest import fresh, ready_facts
+from tests.support.store import migrated
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -84,12 +85,8 @@ def heard(sequence: int, event: Event) -> Heard[Any]:
 @asynccontextmanager
 async def bare_store(database_url: str) -> AsyncIterator[Store]:
     """The handlers on a store of their own."""
-    db = Database(database_url, Table.metadata, MIGRATIONS)
-    await db.start()
-    try:
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as db:
         yield Store(db)
-    finally:
-        await db.stop()
 
 
 async def facts_of(store: Store, cluster_id: UUID) -> list[tuple[int, Event]]:

@@ -52,6 +52,7 @@ from tests.support.headers import headers_for
 from tests.support.nats import NatsServer, free_port
 from tests.support.runs import answering
 from tests.support.spares import seed
+from tests.support.store import lay_down, migrated
 
 ADMIN = "first-admin"
 
@@ -214,6 +215,7 @@ async def running(folder: Path, nats: NatsServer, **settings: Any) -> AsyncItera
         "feed_poll_s": 0.3,
     }
     service = build(Settings(**{**own, **settings}))
+    await lay_down(service.db)
     async with service.running(), _client(service, {"Authorization": f"Bearer {ADMIN}"}) as http:
         yield Stack(service, http)
 
@@ -326,10 +328,8 @@ async def dns(stack: Stack, api_nats: NatsServer) -> AsyncIterator[list[AskKubec
 @pytest.fixture
 async def inventory_db(tmp_path: Path) -> AsyncIterator[Database]:
     """The provisioner's store."""
-    db = Database(f"sqlite+aiosqlite:///{tmp_path}/provisioner.db", Table.metadata, MIGRATIONS)
-    await db.start()
-    yield db
-    await db.stop()
+    async with migrated(Database(f"sqlite+aiosqlite:///{tmp_path}/provisioner.db", Table.metadata, MIGRATIONS)) as db:
+        yield db
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from tests.support.chat import SLACK_SECRET, FakeChat, fake_chat
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
+from tests.support.store import migrated
 
 CLOCK = SystemClock()
 KEYS = KeyRing({"k": b"0" * 32}, "k")
@@ -40,10 +41,8 @@ TERMS = Terms(group_s=0, pace=Pace(burst=1, every_s=0.2), most_tries=2, look_eve
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     """The api's store."""
-    store = Database(database_url, Table.metadata, MIGRATIONS)
-    await store.start()
-    yield store
-    await store.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as store:
+        yield store
 
 
 @pytest.fixture

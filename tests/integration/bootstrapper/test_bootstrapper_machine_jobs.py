@@ -19,6 +19,7 @@ from caravan_shared.contracts.machines import MachineToWork, MachineWork, Worked
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.store import migrated
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLUSTER = UUID(int=7)
@@ -58,10 +59,8 @@ class Desk:
 @pytest.fixture
 async def desk(database_url: str) -> AsyncIterator[Desk]:
     """On a fresh store."""
-    db = Database(database_url, Table.metadata, MIGRATIONS)
-    await db.start()
-    yield Desk(db)
-    await db.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as db:
+        yield Desk(db)
 
 
 def machine(number: int, ticket: int = 1, *, cloud: str = "metal", node: str | None = None) -> MachineToWork:

@@ -47,6 +47,7 @@ from caravan_shared.plumbing.tables import OUTBOX
 from tests.contracts.zone_suite import Server
 from tests.support.eventually import eventually
 from tests.support.nats import accepts, free_port
+from tests.support.store import lay_down
 
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Reply)
@@ -89,7 +90,9 @@ class Dns:
     async def running(self, **changes: Any) -> AsyncIterator[Service]:
         """One life of the service."""
         settings = Settings(**(self.settings.model_dump() | changes))
-        async with build(settings).running() as service:
+        service = build(settings)
+        await lay_down(service.db)
+        async with service.running():
             if settings.zone == "embedded":  # UDP, which listens first, would lose an early question without a word
                 await eventually(lambda: accepts(settings.embedded_port))
             yield service

@@ -17,6 +17,7 @@ from caravan_shared.plumbing.database import Database, upsert
 from tests.contracts.zone_suite import NAME, OURS, SEVERAL, TTL, Plant, Server, ZoneSuite
 from tests.support.eventually import eventually
 from tests.support.nats import accepts, free_port
+from tests.support.store import migrated
 
 
 @asynccontextmanager
@@ -33,10 +34,8 @@ async def serving(database: Database, port: int) -> AsyncIterator[EmbeddedZone]:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The service's store, on SQLite and on PostgreSQL."""
-    database = Database(database_url, Table.metadata, MIGRATIONS)
-    await database.start()
-    yield database
-    await database.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as database:
+        yield database
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.health.conftest import Apiserver, Dns
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
+from tests.support.store import lay_down
 from tests.support.tls import HOST
 
 E = TypeVar("E", bound=Event)
@@ -112,7 +113,9 @@ def _refs(names: tuple[str, ...]) -> tuple[NodeRef, ...]:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
-    async with build(settings).running() as service:
+    service = build(settings)
+    await lay_down(service.db)
+    async with service.running():
         yield service
 
 

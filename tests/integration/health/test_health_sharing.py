@@ -19,6 +19,7 @@ from caravan_shared.plumbing.errors import Retry
 from tests.integration.health.conftest import nobody_else
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
+from tests.support.store import migrated
 from tests.support.tls import HOST
 
 PROMISED_S = 10.0
@@ -27,13 +28,11 @@ CLUSTERS = frozenset(uuid4() for _ in range(20))
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
-    db = Database(database_url, Table.metadata, MIGRATIONS)
-    await db.start()
-    async with db.transaction() as tx:
-        for cluster_id in CLUSTERS:
-            await change_watched(tx, cluster_id, started=True, host=HOST, port=6443)
-    yield db
-    await db.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as db:
+        async with db.transaction() as tx:
+            for cluster_id in CLUSTERS:
+                await change_watched(tx, cluster_id, started=True, host=HOST, port=6443)
+        yield db
 
 
 async def nothing(_: AskClientCertificate, __: type[ClientCertificate]) -> ClientCertificate:

@@ -43,6 +43,7 @@ from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.store import migrated
 from tests.support.tls import HOST
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -50,10 +51,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
-    db = Database(database_url, Table.metadata, MIGRATIONS)
-    await db.start()
-    yield db
-    await db.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as db:
+        yield db
 
 
 class StoppedClock:

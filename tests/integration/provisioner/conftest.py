@@ -42,6 +42,7 @@ from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
 from tests.support.redfish import Redfish, emulating
+from tests.support.store import lay_down
 
 E = TypeVar("E", bound=Event)
 PATIENCE_S = 20.0
@@ -289,7 +290,9 @@ class Provisioner:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:
-        async with app.build(self.settings).running() as service:
+        service = app.build(self.settings)
+        await lay_down(service.db)
+        async with service.running():
             yield service
 
     def asker(self, service: Service) -> Asker:

@@ -18,6 +18,7 @@ from caravan_provisioner.sweep import Sweeper, Verdict
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.rounds import Rounds
+from tests.support.store import migrated
 
 
 @dataclass
@@ -80,15 +81,11 @@ class Bench:
 async def sweeping(cloud: SandboxCloud, settings: Settings) -> AsyncIterator[Bench]:
     """A sweeper on a store of its own; whatever it leaves of its installation is deleted at the end."""
     assert settings.installation
-    db = Database(settings.database_url, store.Table.metadata, MIGRATIONS)
-    await db.start()
-    try:
+    async with migrated(Database(settings.database_url, store.Table.metadata, MIGRATIONS)) as db:
         clock = Hands()
         site, sweeper = _sweeper(cloud, db, clock, settings, "one")
         yield Bench(cloud, site, db, clock, settings, sweeper)
         await cloud.delete([machine.id for machine in await cloud.machines(settings.installation)])
-    finally:
-        await db.stop()
 
 
 def _sweeper(cloud: SandboxCloud, db: Database, clock: Hands, settings: Settings, replica: str) -> tuple[Site, Sweeper]:

@@ -33,15 +33,14 @@ from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.provisioner.conftest import Asker, Provisioner
 from tests.support.eventually import eventually
 from tests.support.inventory import by_state, entry, stock, work_once, working
+from tests.support.store import migrated
 
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     """A store without machines."""
-    db = Database(database_url, Table.metadata, MIGRATIONS)
-    await db.start()
-    yield db
-    await db.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as db:
+        yield db
 
 
 @pytest.fixture

@@ -20,15 +20,14 @@ from tests.contracts.cloud_suite import CloudSuite
 from tests.support import claimer
 from tests.support.inventory import by_state, stock, stock_with_bmcs, work_once, working
 from tests.support.redfish import Redfish
+from tests.support.store import migrated
 
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     """A store without machines."""
-    db = Database(database_url, Table.metadata, MIGRATIONS)
-    await db.start()
-    yield db
-    await db.stop()
+    async with migrated(Database(database_url, Table.metadata, MIGRATIONS)) as db:
+        yield db
 
 
 @pytest.fixture

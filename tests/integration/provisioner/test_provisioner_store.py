@@ -26,6 +26,7 @@ from caravan_shared.contracts.states import MachineState, Verdict
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.envelope import Heard
 from tests.support.clock import ManualClock
+from tests.support.store import migrated
 
 CLUSTER = UUID(int=1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,10 +34,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
-    db = Database(database_url, store.Table.metadata, MIGRATIONS)
-    await db.start()
-    yield db
-    await db.stop()
+    async with migrated(Database(database_url, store.Table.metadata, MIGRATIONS)) as db:
+        yield db
 
 
 def nodes(count: int) -> list[Node]:
