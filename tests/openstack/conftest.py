@@ -8,6 +8,7 @@ no consoles: the proxy in front of the cloud stands in for those.
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from caravan_provisioner.clouds.openstack import OpenStackCloud
-from caravan_provisioner.clouds.openstack_api import Api, NotFound
+from caravan_provisioner.clouds.openstack_api import Api, NotFound, ServiceName
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from tests.support.eventually import eventually
 from tests.support.openstack_proxy import Proxy, proxying
@@ -103,6 +104,35 @@ async def project(openstack_config: OpenStackConfig) -> AsyncIterator[Project]:
     """The project under test."""
     api = Api("project", openstack_config)
     yield Project(api)
+    await api.close()
+
+
+@dataclass
+class Administrator:
+    """Who sets the project's quotas and makes flavors and volume types."""
+
+    api: Api
+    project: str
+
+    async def grant(self, service: ServiceName = "compute", **quota: int) -> None:
+        """Set the project's quota of some resources."""
+        await self.api.put(service, f"/os-quota-sets/{self.project}", {"quota_set": quota})
+
+
+def admin_cloud() -> str:
+    """Of clouds.yaml: an administrator of the project under test."""
+    cloud = os.environ.get("CARAVAN_TEST_OPENSTACK_ADMIN")
+    if not cloud:
+        pytest.skip("WHAT ADMINISTRATORS DO IS NOT TESTED HERE: set CARAVAN_TEST_OPENSTACK_ADMIN to a cloud of one")
+    return cloud
+
+
+@asynccontextmanager
+async def administering(config: OpenStackConfig) -> AsyncIterator[Administrator]:
+    """An administrator of the project under test."""
+    api = Api("admin", config.model_copy(update={"cloud": admin_cloud()}))
+    project = await api._in_thread(lambda: api._connected()["compute"].get_project_id())
+    yield Administrator(api, str(project))
     await api.close()
 
 

@@ -1,52 +1,29 @@
 """Where a real OpenStack says no: quota before and on the way, and machines that it cannot place."""
 
-import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 
 from caravan_provisioner.clouds.base import CloudMachineState, MachineBatch, Owner, QuotaExceeded
 from caravan_provisioner.clouds.openstack import OpenStackCloud
-from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S
+from tests.openstack.conftest import PATIENCE_S, Administrator, administering
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(600)]
 
 UNLIMITED = -1
 
 
-@dataclass
-class Administrator:
-    """Who sets the project's quota and makes flavors."""
-
-    api: Api
-    project: str
-
-    async def grant(self, **quota: int) -> None:
-        """Set the project's quota of some resources."""
-        await self.api._ask("compute", "PUT", f"/os-quota-sets/{self.project}", json={"quota_set": quota})
-
-
 @pytest.fixture
 async def administrator(openstack_config: OpenStackConfig) -> AsyncIterator[Administrator]:
     """An administrator; the project is without limits afterwards."""
-    cloud = os.environ.get("CARAVAN_TEST_OPENSTACK_ADMIN")
-    if not cloud:
-        pytest.skip(
-            "OPENSTACK'S LIMITS ARE NOT TESTED HERE: set CARAVAN_TEST_OPENSTACK_ADMIN to an administrator's cloud"
-        )
-    api = Api("admin", openstack_config.model_copy(update={"cloud": cloud}))
-    project = await api._in_thread(lambda: api._connected()["compute"].get_project_id())
-    administrator = Administrator(api, str(project))
-    yield administrator
-    await administrator.grant(instances=UNLIMITED, cores=UNLIMITED)
-    await api.close()
+    async with administering(openstack_config) as administrator:
+        yield administrator
+        await administrator.grant(instances=UNLIMITED, cores=UNLIMITED)
 
 
 @pytest.fixture

@@ -95,6 +95,10 @@ class Proxy:
             await asyncio.sleep(fault.delay_s)
         return web.Response(status=answer.status, body=self._led_here(content), headers=told)
 
+    def leading_to(self, url: str) -> str:
+        """The address by which the proxy leads there."""
+        return self._led_here(url.encode()).decode()
+
     def _due(self, asked: str) -> Fault | None:
         for fault in self.faults:
             if fault.times and re.search(fault.pattern, asked):
@@ -139,7 +143,7 @@ def console(machine: str) -> str:
 def _entry(cloud: str, proxy: Proxy) -> dict[str, Any]:
     region = openstack.config.OpenStackConfig().get_one(cloud=cloud)
     auth = dict(region.config["auth"])
-    auth["auth_url"] = proxy._led_here(str(auth["auth_url"]).encode()).decode()
+    auth["auth_url"] = proxy.leading_to(str(auth["auth_url"]))
     entry = {"auth": auth, "region_name": region.region_name, "identity_api_version": "3"}
     return json.loads(json.dumps(entry | {"auth_type": region.config.get("auth_type", "password")}))
 

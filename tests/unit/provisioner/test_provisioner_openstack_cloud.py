@@ -4,21 +4,26 @@ import base64
 from datetime import UTC, datetime
 from email import message_from_bytes
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from keystoneauth1.identity.v3 import ApplicationCredentialMethod
+from openstack.exceptions import ConfigException
 from pydantic import TypeAdapter, ValidationError
 
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds import CloudConfig, make_clouds
 from caravan_provisioner.clouds.base import CloudMachineState, MachineBatch, Owner
 from caravan_provisioner.clouds.openstack import OpenStackCloud
-from caravan_provisioner.clouds.openstack_catalogue import near
+from caravan_provisioner.clouds.openstack_api import entry_of
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_http import Pace, path_of, retry_after
+from caravan_provisioner.clouds.openstack_names import near
+from caravan_provisioner.clouds.openstack_quota import granted
 from caravan_provisioner.clouds.openstack_server import (
     Boot,
     exceeded,
@@ -27,6 +32,7 @@ from caravan_provisioner.clouds.openstack_server import (
     machine,
     requests_for,
     tag,
+    volumes,
 )
 from caravan_provisioner.store import Table
 from caravan_shared.contracts.spec import Role
@@ -78,7 +84,7 @@ def test_whole_batch_is_one_request_named_as_nova_counts() -> None:
     assert request["metadata"]["caravan-cluster"] == str(UUID(int=7))
     assert base64.b64decode(request["user_data"]) == b"#cloud-config\n{}\n"
     assert (request["security_groups"], request["key_name"]) == ([{"name": "web"}], "ops")
-    assert "block_device_mapping_v2" not in request
+    assert (request["imageRef"], "block_device_mapping_v2" in request) == ("image-id", False)
 
 
 @pytest.mark.parametrize("numbers", [(7,), (2, 3), (1, 3)])
@@ -101,6 +107,18 @@ def test_boot_volume_goes_with_its_machine() -> None:
     (volume,) = request["block_device_mapping_v2"]
     assert volume["delete_on_termination"]
     assert (volume["uuid"], volume["volume_size"], volume["volume_type"]) == ("image-id", 40, "ssd")
+    assert "imageRef" not in request, "Nova would take the machine for one with a local disk"
+
+
+def test_type_of_boot_volumes_without_a_size_is_refused() -> None:
+    with pytest.raises(ValidationError, match="without boot_volume_gib"):
+        config(boot_volume_type="ssd")
+
+
+def test_volumes_that_go_with_a_machine_are_told_from_those_that_somebody_lent_it() -> None:
+    attached = [{"id": "own", "delete_on_termination": True}, {"id": "lent", "delete_on_termination": False}]
+    assert volumes(listed(**{"os-extended-volumes:volumes_attached": attached})) == {"own"}
+    assert volumes(listed()) == set()
 
 
 def test_address_is_the_fixed_ipv4_one_that_of_the_subnet_or_the_floating_one() -> None:
@@ -185,6 +203,29 @@ def test_refusal_for_quota_names_what_is_needed_and_free(message: str, told: tup
     assert exceeded(message) == told
 
 
+@pytest.mark.parametrize(
+    ("most", "free"),
+    [
+        ({}, None),
+        ({"maxTotalInstances": 10}, 6),
+        ({"maxTotalInstances": 10, "maxTotalVolumes": 7}, 2),
+        ({"maxTotalVolumeGigabytes": 190}, 3),
+        ({"maxTotalVolumes": 3}, 0),
+    ],
+)
+def test_quota_leaves_room_for_as_many_machines_as_can_have_a_boot_volume_too(
+    most: dict[str, int], free: int | None
+) -> None:
+    nova = {"maxTotalInstances": -1, "totalInstancesUsed": 4}
+    cinder = {"maxTotalVolumes": -1, "totalVolumesUsed": 5, "maxTotalVolumeGigabytes": -1, "totalGigabytesUsed": 60}
+    quota = granted(nova | most, cinder | most, 40)
+    assert (quota.machines_limit, quota.machines_used) == (None if free is None else 4 + free, 4)
+
+
+def test_quota_of_volumes_is_no_matter_where_machines_have_none() -> None:
+    assert granted({"maxTotalInstances": 10, "totalInstancesUsed": 4}, None, None).machines_limit == 10
+
+
 def test_tag_of_any_installation_is_one_that_nova_takes() -> None:
     assert len(tag("x" * 52)) == 60
 
@@ -222,6 +263,39 @@ def test_equal_requests_count_as_one_kind() -> None:
 
 def test_near_names_come_first() -> None:
     assert near("m1.smal", ["m1.small", "m1.large", "gpu"]) == "m1.small"
+
+
+CLOUDS = """
+clouds:
+  prod:
+    region_name: RegionOne
+    auth_type: v3applicationcredential
+    auth: {auth_url: "https://keystone.test/v3", application_credential_id: x, application_credential_secret: y}
+  wide:
+    regions: [RegionOne, RegionTwo]
+    auth: {auth_url: "https://keystone.test/v3", username: x, password: y, project_name: p, user_domain_name: d}
+"""
+
+
+def test_one_entry_of_clouds_yaml_serves_several_regions(tmp_path: Path) -> None:
+    file = tmp_path / "clouds.yaml"
+    file.write_text(CLOUDS)
+
+    def region(cloud: str, region: str | None) -> str:
+        return str(entry_of(config(clouds_file=file, cloud=cloud, region=region)).region_name)
+
+    assert [region("prod", wanted) for wanted in (None, "RegionTwo")] == ["RegionOne", "RegionTwo"]
+    assert [region("wide", wanted) for wanted in ("RegionOne", "RegionTwo")] == ["RegionOne", "RegionTwo"]
+    with pytest.raises(ConfigException, match="RegionOne,RegionTwo"):
+        region("wide", "RegionThree")
+
+
+def test_entry_with_an_application_credential_logs_in_by_it(tmp_path: Path) -> None:
+    file = tmp_path / "clouds.yaml"
+    file.write_text(CLOUDS)
+    session = entry_of(config(clouds_file=file, cloud="prod")).get_session()
+    (method,) = session.auth.auth_methods
+    assert isinstance(method, ApplicationCredentialMethod)
 
 
 def test_configuration_picks_the_adapter_and_refuses_what_it_does_not_know() -> None:

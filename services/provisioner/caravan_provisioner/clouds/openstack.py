@@ -6,7 +6,7 @@ a listing could not rebuild. Host keys come from the consoles.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from caravan_provisioner.clouds.base import (
     MachineBatch,
     Offers,
 )
-from caravan_provisioner.clouds.openstack_api import Api, InTheWay, NotFound
+from caravan_provisioner.clouds.openstack_api import Api, InTheWay, NotFound, ServiceName
 from caravan_provisioner.clouds.openstack_balancers import Balancers, led_by
 from caravan_provisioner.clouds.openstack_belongings import Belongings
 from caravan_provisioner.clouds.openstack_catalogue import Catalogue, Place
@@ -28,8 +28,10 @@ from caravan_provisioner.clouds.openstack_check import Check
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_faults import Faults
 from caravan_provisioner.clouds.openstack_keys import HostKeys
+from caravan_provisioner.clouds.openstack_leftovers import Leftovers
+from caravan_provisioner.clouds.openstack_quota import Absolute, granted
 from caravan_provisioner.clouds.openstack_server import Boot, address, is_leaving, machine, requests_for, tag, wrapped
-from caravan_shared.contracts.facts import CloudQuota, Connection, Finding
+from caravan_shared.contracts.facts import Connection, Finding
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
 
@@ -57,6 +59,7 @@ class OpenStackCloud:
         self._catalogue = Catalogue(self._api, config)
         self._belongings: dict[str, Belongings] = {}
         self._balancers: dict[str, Balancers] = {}
+        self._leftovers: defaultdict[str, Leftovers] = defaultdict(lambda: Leftovers(self._api, self._config))
         self._leaving: dict[str, datetime] = {}
         self._faults, self._keys = Faults(self._api), HostKeys(self._api)
 
@@ -67,13 +70,11 @@ class OpenStackCloud:
 
     async def offers(self) -> Offers:
         """See `Cloud.offers`."""
-        limits = (await self._api.get("compute", "/limits"))["limits"]["absolute"]
-        most = limits["maxTotalInstances"]
+        volume_gib = self._config.boot_volume_gib
+        volumes = await self._limits("block-storage") if volume_gib else None
         return Offers(
             machine_types=await self._catalogue.machine_types(),
-            quota=CloudQuota(
-                machines_limit=most if most >= 0 else None, machines_used=max(0, limits["totalInstancesUsed"])
-            ),
+            quota=granted(await self._limits("compute"), volumes, volume_gib),
             seconds_to_boot=self._config.seconds_to_boot,
         )
 
@@ -99,6 +100,7 @@ class OpenStackCloud:
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
         self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
+        await self._leftovers[installation].remove(listed, place)
         return await self._faults.of(await self._tidy(installation, machines, listed, place, now))
 
     async def complete(self, machines: Sequence[Machine]) -> Sequence[Machine]:
@@ -135,6 +137,10 @@ class OpenStackCloud:
     async def close(self) -> None:
         """See `Cloud.close`."""
         await self._api.close()
+
+    async def _limits(self, service: ServiceName) -> Absolute:
+        absolute: Absolute = (await self._api.get(service, "/limits"))["limits"]["absolute"]
+        return absolute
 
     async def _have_all(self, ids: Sequence[str], action: str) -> None:
         """Ask for all whatever becomes of some. Nova refuses as a conflict what is so already or on its way."""

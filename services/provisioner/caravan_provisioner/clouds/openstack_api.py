@@ -26,15 +26,16 @@ from openstack.config.cloud_region import CloudRegion
 from caravan_provisioner.clouds.base import CloudRefused, CloudUnavailable, QuotaExceeded
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_http import ASKS_FOR_PEACE, Pace, PacedAdapter, retry_after
+from caravan_provisioner.clouds.openstack_names import UnknownName
 from caravan_provisioner.clouds.openstack_server import exceeded
 from caravan_shared.plumbing.errors import CaravanError
 
 R = TypeVar("R")
 
 Json = dict[str, Any]
-ServiceName = Literal["compute", "network", "image", "load-balancer"]
+ServiceName = Literal["compute", "network", "image", "load-balancer", "block-storage"]
 
-NOVA = "2.64"  # tags at creation (2.52), flavors by name in listings (2.47), server groups' policy (2.64); Rocky has it
+NOVA = "2.67"  # tags at creation (2.52), server groups' policy (2.64), boot volumes' type (2.67); Stein has it
 PAGE = 1000  # what services list at most in one page by default
 _AFTER_S = 5.0  # before it makes sense to ask a cloud in trouble again, where it names no time
 _NEUTRON_NO_ROOM = frozenset({"OverQuota", "IpAddressGenerationFailure"})
@@ -156,24 +157,28 @@ class Api:
             return self._services
 
     def _connect(self) -> Mapping[ServiceName, Adapter]:
-        file = self._config.clouds_file
-        # Where a file is given, the SDK must not prefer the one that the environment names.
-        known = openstack.config.OpenStackConfig(config_files=[str(file)] if file else None, load_envvars=file is None)
-        region = known.get_one(
-            cloud=self._config.cloud or os.environ.get("OS_CLOUD"),
-            region_name=self._config.region,
-            api_timeout=self._config.timeout_s,
-        )
+        region = entry_of(self._config)
         session = region.get_session()
         for scheme in ("http://", "https://"):
             session.session.mount(scheme, self._transport)
+        self._ensure_region(region.region_name, session)
         used: tuple[ServiceName, ...] = ("compute", "network", "image")
         if self._config.load_balancer:
             used = (*used, "load-balancer")
+        if self._config.boot_volume_gib:
+            used = (*used, "block-storage")
         services = {service: _adapter(region, session, service) for service in used}
         for name, service in services.items():
             self._newest(name, service)  # looked up here, by one thread
         return services
+
+    def _ensure_region(self, region: str | None, session: Session) -> None:
+        """A region without any endpoint is a name that the cloud does not have."""
+        catalogue = cast("BaseIdentityPlugin", session.auth).get_access(session).service_catalog.catalog
+        endpoints = [endpoint for service in catalogue for endpoint in service["endpoints"]]
+        there = {str(endpoint.get("region_id") or endpoint.get("region")) for endpoint in endpoints}
+        if region and region not in there:
+            raise UnknownName(self.name, "region", region, there)
 
     def _newest(self, name: ServiceName, service: Adapter) -> tuple[int, ...]:
         """The newest version that a service speaks. Without one, the SDK would take its bare address for all of it."""
@@ -219,16 +224,29 @@ class Api:
         return CloudRefused(self.name, str(error))
 
 
+def entry_of(config: OpenStackConfig) -> CloudRegion:
+    """The entry of clouds.yaml that a cloud is configured with, in its region. Raises what the SDK raises."""
+    file = config.clouds_file
+    # Where a file is given, the SDK must not prefer the one that the environment names.
+    known = openstack.config.OpenStackConfig(config_files=[str(file)] if file else None, load_envvars=file is None)
+    cloud = config.cloud or os.environ.get("OS_CLOUD")
+    entry = known.cloud_config["clouds"].get(cloud, {})
+    if config.region and "region_name" in entry and "regions" not in entry:
+        entry["region_name"] = config.region  # the SDK takes the region that an entry names for its only one
+    return known.get_one(cloud=cloud, region_name=config.region, api_timeout=config.timeout_s)
+
+
 def _adapter(region: CloudRegion, session: Session, service: ServiceName) -> Adapter:
     """keystoneauth's own: the SDK's warns of itself and takes longer for each call."""
+    major = "3" if service == "block-storage" else "2"
     return Adapter(
         session,
         service_type=region.get_service_type(service),
         interface=region.get_interface(service),
         region_name=region.get_region_name(service),
         endpoint_override=region.get_endpoint(service),
-        min_version="2",
-        max_version="2.latest",
+        min_version=major,
+        max_version=f"{major}.latest",
         default_microversion=NOVA if service == "compute" else None,
     )
 

@@ -1,11 +1,10 @@
-"""What an installation has beside its servers: server groups, floating IPs, and ports that Nova left behind.
+"""What an installation has beside its servers: server groups and floating IPs.
 
 Each says whose it is, in its name or description, so that it is found again after any crash; nothing else is ever
 touched. It is made when a machine needs it and removed with the last that did:
 
 server group   of a cluster's control planes or etcd     removed when none of them is listed any more
 floating IP    of a machine or load balancer             removed when that is not listed any more
-port           made by Nova for a machine                removed if it outlives the machine that we saw go
 """
 
 import asyncio
@@ -17,10 +16,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from caravan_provisioner.clouds.base import CloudMachineState, Machine, Owner
-from caravan_provisioner.clouds.openstack_api import Api, NotFound
+from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_catalogue import Place
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_disuse import Disuse
+from caravan_provisioner.clouds.openstack_ports import ports_of
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
@@ -31,7 +31,6 @@ Json = dict[str, Any]
 Kind = Literal["server group", "floating IP"]
 
 _LOOK_EVERY = timedelta(seconds=300)  # between looks at what there is; in between we know what we made ourselves
-_IDS_A_CALL = 40  # ids in one query; its URL stays below 4 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,6 @@ class Belongings:
         self._known: dict[str, Belonging] = {}
         self._looked_at: datetime | None = None
         self._disuse = Disuse()
-        self._machines: set[str] = set()
         self._wanted: Counter[str] = Counter()
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -94,9 +92,7 @@ class Belongings:
             self._looked_at = now
         listed = {machine.id for machine in machines}
         serving = listed | balancers.keys() | {_set(machine.owner) for machine in machines if machine.owner}
-        await self._remove_ports(self._machines - listed, place)
         await self._remove(self._unused(serving, now))
-        self._machines = listed
         if place.floating_network:
             await self._give_floating_ips(machines, balancers, place.floating_network)
 
@@ -152,28 +148,6 @@ class Belongings:
             self._known.pop(each.id, None)
             log.info("removed what served nobody", cloud=self._api.name, kind=each.kind, id=each.id, served=each.serves)
 
-    async def _remove_ports(self, gone: Collection[str], place: Place) -> None:
-        """Nova removes its ports with their server, but not if Neutron is away just then; then they count for ever."""
-        ids = sorted(gone)
-        for start in range(0, len(ids), _IDS_A_CALL):
-            for port in await self._ports_of(ids[start : start + _IDS_A_CALL]):
-                # A port with a name is somebody's own, lent to a machine.
-                is_novas = not port["name"] and str(port["device_owner"]).startswith("compute:")
-                if is_novas and port["network_id"] in place.networks and await self._is_gone(port["device_id"]):
-                    await self._api.delete("network", f"/ports/{port['id']}")
-                    log.warning("port outlived its machine, removed", cloud=self._api.name, port=port["id"])
-
-    async def _ports_of(self, machines: Sequence[str]) -> list[Json]:
-        query = "&".join(f"device_id={machine}" for machine in machines)
-        return list((await self._api.get("network", f"/ports?{query}"))["ports"])
-
-    async def _is_gone(self, machine: str) -> bool:
-        try:
-            await self._api.get("compute", f"/servers/{machine}")
-        except NotFound:
-            return True
-        return False
-
     async def _give_floating_ips(self, machines: Sequence[Machine], balancers: Mapping[str, str], network: str) -> None:
         has = self.floating_ips()
         lacking = [
@@ -181,10 +155,8 @@ class Belongings:
             for machine in machines
             if machine.owner and machine.state is CloudMachineState.ACTIVE and machine.id not in has
         ]
-        for start in range(0, len(lacking), _IDS_A_CALL):
-            ports = await self._ports_of(lacking[start : start + _IDS_A_CALL])
-            first = {port["device_id"]: port["id"] for port in sorted(ports, key=lambda port: port["id"], reverse=True)}
-            await self._give_each(first, network)
+        ports = sorted(await ports_of(self._api, lacking), key=lambda port: port["id"], reverse=True)
+        await self._give_each({port["device_id"]: port["id"] for port in ports}, network)
         await self._give_each({balancer: port for balancer, port in balancers.items() if balancer not in has}, network)
 
     async def _give_each(self, ports: Mapping[str, str], network: str) -> None:

@@ -1,8 +1,7 @@
 """What machines are made of, by the cloud's names: flavors, images, networks; looked up and kept a while."""
 
 import asyncio
-import difflib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from time import monotonic
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from caravan_provisioner.clouds.base import CloudRefused, UnknownMachineType
 from caravan_provisioner.clouds.openstack_api import Api, ServiceName
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_names import UnknownName
 from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.facts import OfferedMachineType
 
@@ -18,14 +18,6 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 _KEPT_S = 300.0  # flavors, images and networks change by the week
-
-
-class UnknownName(CloudRefused):
-    """The configuration names something that the cloud does not have; lists what is near."""
-
-    def __init__(self, cloud: str, kind: str, name: str, names: Iterable[str]) -> None:
-        super().__init__(cloud, f"it has no {kind} {name!r}; there is {near(name, names) or 'none at all'}")
-        self.kind, self.name = kind, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ class Catalogue:
         return await self._place.get()
 
     async def stock(self) -> Stock:
-        """The flavors and the image. Raises `UnknownName`, and what the cloud raises."""
+        """The flavors and the image; there is the volume type too. Raises `UnknownName`, and what the cloud raises."""
         return await self._stock.get()
 
     def forget(self) -> None:
@@ -97,6 +89,8 @@ class Catalogue:
         )
 
     async def _look_at_stock(self) -> Stock:
+        if self._config.boot_volume_type:
+            await self.volume_type(self._config.boot_volume_type)
         return Stock(flavors=await self.flavors(), image=(await self.image())["id"])
 
     async def flavors(self) -> dict[str, Json]:
@@ -112,6 +106,10 @@ class Catalogue:
     async def image(self) -> Json:
         """The image."""
         return await self._named("image", "image", "/images", self._config.image)
+
+    async def volume_type(self, name: str) -> Json:
+        """A volume type."""
+        return self._chosen("volume type", name, (await self._api.get("block-storage", "/types"))["volume_types"])
 
     async def network(self, name: str) -> Json:
         """A network."""
@@ -157,9 +155,3 @@ class _Kept(Generic[T]):
 
     def forget(self) -> None:
         self._answer = None
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """The names most like this one, or some at all."""
-    everything = sorted(set(names))
-    return ", ".join(difflib.get_close_matches(name, everything, n=3) or everything[:8])

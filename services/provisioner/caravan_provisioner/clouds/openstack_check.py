@@ -11,8 +11,10 @@ from typing import Any
 from caravan_provisioner.clouds.base import CloudRefused
 from caravan_provisioner.clouds.openstack_api import NOVA, Api
 from caravan_provisioner.clouds.openstack_balancers import APISERVER_PORT
-from caravan_provisioner.clouds.openstack_catalogue import Catalogue, near
+from caravan_provisioner.clouds.openstack_catalogue import Catalogue
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_names import near
+from caravan_provisioner.clouds.openstack_quota import room
 from caravan_shared.contracts.facts import Finding, FindingLevel
 from caravan_shared.plumbing.errors import GiveUp, Retry
 
@@ -31,12 +33,12 @@ class Check:
 
     async def run(self) -> Sequence[Finding]:
         """All findings. Without a login no other look is worth its time."""
-        login = await _look("auth", "Mend the entry in clouds.yaml, or the way to Keystone.", self._auth)
+        login = await _look("auth", "Mend the entry in clouds.yaml or the region, or the way to Keystone.", self._auth)
         if any(finding.level is FindingLevel.FATAL for finding in login):
             return login
         named = "Mend the name in CARAVAN_PROVISIONER_CLOUDS, or make what it names."
         looks = await asyncio.gather(
-            _look("api version", "Caravan needs Nova of the Rocky release or newer.", self._version),
+            _look("api version", "Caravan needs Nova of the Stein release or newer.", self._version),
             _look("quota", "Have the project's quota raised.", self._quota),
             _look("flavors", named, self._flavors),
             _look("image", named, self._image),
@@ -44,6 +46,7 @@ class Check:
             _look("security groups", named, self._security_groups),
             _look("zones and keys", named, self._zones_and_keys),
             _look("floating IPs", named, self._floating_ips),
+            _look("boot volumes", named, self._boot_volumes),
             _look("dns and endpoints", "", self._services),
         )
         return [*login, *(finding for look in looks for finding in look)]
@@ -154,6 +157,23 @@ class Check:
             return [_fatal("floating IPs", f"{network['name']} is no external network", "Name one that is.")]
         return [_ok("floating IPs", f"from {network['name']}")]
 
+    async def _boot_volumes(self) -> list[Finding]:
+        gib, of_type = self._config.boot_volume_gib, self._config.boot_volume_type
+        if gib is None:
+            return []
+        absolute = (await self._api.get("block-storage", "/limits"))["limits"]["absolute"]
+        kind = (await self._catalogue.volume_type(of_type))["name"] if of_type else "the default type"
+        return [
+            _ok("boot volumes", f"{gib} GiB of {kind}"),
+            *(
+                _room("quota", what, absolute[most], absolute[used], need)
+                for what, most, used, need in (
+                    ("volumes", "maxTotalVolumes", "totalVolumesUsed", _SMALLEST_CLUSTER),
+                    ("GiB of volumes", "maxTotalVolumeGigabytes", "totalGigabytesUsed", _SMALLEST_CLUSTER * gib),
+                )
+            ),
+        ]
+
     async def _services(self) -> list[Finding]:
         designate, octavia = await self._api.endpoint("dns"), await self._api.endpoint("load-balancer")
         has = (
@@ -185,9 +205,9 @@ async def _look(about: str, mend: str, look: Callable[[], Awaitable[list[Finding
 
 
 def _room(about: str, what: str, most: int, used: int, need: int) -> Finding:
-    if most < 0:
+    free = room(most, used)
+    if free is None:
         return _ok(about, f"{used} {what} in use, no limit")
-    free = max(0, most - used)
     says = f"{used} of {most} {what} in use, {free} free"
     if not free:
         return _fatal(about, says, "Have the project's quota raised, or delete what nobody needs.")

@@ -1,9 +1,9 @@
 """What an OpenStack cloud can be told. Where it is and as whom we come stands in clouds.yaml, as for every client."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class OpenStackConfig(BaseModel):
@@ -75,3 +75,9 @@ class OpenStackConfig(BaseModel):
     timeout_s: float = Field(
         60, gt=0, description="Seconds for one request; what takes longer may still be carried out."
     )
+
+    @model_validator(mode="after")
+    def _typed_volumes_have_a_size(self) -> Self:
+        if self.boot_volume_type and self.boot_volume_gib is None:
+            raise ValueError("boot_volume_type is of no use without boot_volume_gib")
+        return self

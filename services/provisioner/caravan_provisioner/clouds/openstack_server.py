@@ -106,6 +106,12 @@ def is_leaving(listed: Mapping[str, Any]) -> bool:
     return listed.get("OS-EXT-STS:task_state") == "deleting"
 
 
+def volumes(listed: Mapping[str, Any]) -> frozenset[str]:
+    """Ids of its volumes that go with it."""
+    attached = listed.get("os-extended-volumes:volumes_attached", [])
+    return frozenset(each["id"] for each in attached if each["delete_on_termination"])
+
+
 def fault(server: Mapping[str, Any]) -> str | None:
     """Why Nova says that a server is in ERROR; None where it is not, or where the answer leaves that out."""
     said = server.get("fault")
@@ -140,7 +146,6 @@ def _request(batch: MachineBatch, name: str, boot: Boot, config: OpenStackConfig
     server: Json = {
         "name": name,
         "flavorRef": boot.flavor,
-        "imageRef": boot.image,
         "networks": [{"uuid": network} for network in boot.networks],
         "metadata": batch.owner.tags() | {MACHINE_TYPE: batch.machine_type},
         "tags": [tag(batch.owner.installation)],
@@ -162,6 +167,8 @@ def _request(batch: MachineBatch, name: str, boot: Boot, config: OpenStackConfig
         server["user_data"] = base64.b64encode(user_data.encode()).decode()
     if config.boot_volume_gib:
         server["block_device_mapping_v2"] = [_boot_volume(boot.image, config)]
+    else:
+        server["imageRef"] = boot.image  # beside a volume it would make Nova believe in a local disk
     return server
 
 
