@@ -52,9 +52,8 @@ async def deleted(cloud: Cloud, *looks: list[dict[str, Any]]) -> list[str]:
 
 async def test_volume_of_a_machine_that_went_goes_too_and_nobody_elses() -> None:
     cloud = Cloud({"b"}, own="available", living="in-use", foreign="available")
-    assert await deleted(cloud, [server("a", "own"), server("b", "living")], [server("b", "living")]) == [
-        "/volumes/own"
-    ]
+    leaving, staying = server("a", "own"), server("b", "living")
+    assert await deleted(cloud, [leaving, staying], [staying]) == ["/volumes/own"]
 
 
 async def test_volume_is_remembered_though_nova_forgets_it_before_its_machine_went() -> None:
