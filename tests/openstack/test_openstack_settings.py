@@ -101,8 +101,9 @@ async def test_list_is_read_to_its_last_page(project: Project, service: ServiceN
 
 
 async def test_application_credential_opens_the_cloud(openstack_config: OpenStackConfig, tmp_path: Path) -> None:
-    session = entry_of(openstack_config).get_session()
-    keystone, user = await asyncio.to_thread(lambda: (str(session.auth.auth_url), session.get_user_id()))
+    entry = entry_of(openstack_config)
+    session, keystone = entry.get_session(), str(entry.config["auth"]["auth_url"])
+    user = await asyncio.to_thread(session.get_user_id)
     path = f"{keystone.removesuffix('/')}/users/{user}/application_credentials"
     told = {"name": f"suite-{uuid4()}", "secret": secrets.token_hex()}
     made = await asyncio.to_thread(session.post, path, json={"application_credential": told})
