@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.sqlite import WRITES
 
 _LARGEST_GROUP = 64
@@ -123,8 +124,11 @@ class GroupCommit:
             self._committing = None
 
     async def _commit(self, group: _Group) -> None:
+        assert self._connection is not None
         self._group = None
         try:
+            if self._connection.invalidated:
+                raise StoreAway("a transaction that shared the commit took the connection with it")
             await group.transaction.commit()
         except BaseException as error:
             await self._drop_connection()

@@ -39,4 +39,4 @@ async def test_slow_listings_become_seldom_and_slow_questions_do_not_matter(clou
     clock = ManualClock()
     inventory = Inventory(cast("Cloud", cloud), clock)
     await inventory.listing("ours", clock.now())
-    assert (inventory.interval().total_seconds() >= 10 * SLOW_S) is slows_down
+    assert (inventory.interval().total_seconds() >= 9 * SLOW_S) is slows_down  # loops may wake a sleeper a little early
