@@ -1,6 +1,7 @@
 """An outage as people see it: the kube-apiserver falls silent, and answers again."""
 
 import httpx
+import pytest
 
 from caravan_cli.up import Stack
 from caravan_shared.contracts.states import Verdict
@@ -8,6 +9,7 @@ from tests.support.api import SMALL, Api
 from tests.support.eventually import eventually
 
 
+@pytest.mark.long
 async def test_cluster_that_answers_no_more_is_unreachable_until_it_does(stack: Stack, api: Api) -> None:
     cluster_id = str((await api.create("outage", SMALL))["id"])
     made = await api.until_ready(cluster_id, nodes=3)

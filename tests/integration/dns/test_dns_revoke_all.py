@@ -129,12 +129,13 @@ async def test_access_that_is_being_made_is_not_handed_out(
 async def test_access_that_a_killed_process_left_half_made_is_cleared_away(
     apiserver: Apiserver, cluster: Subject, around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_bind, bound = bindings.bind, asyncio.Event()
+    really_bind, bound, buried = bindings.bind, asyncio.Event(), asyncio.Event()
 
     async def bind_and_die(*arguments: object) -> None:
         await really_bind(*arguments)  # type: ignore[arg-type]
         bound.set()
-        await asyncio.Event().wait()
+        await buried.wait()  # or the service would wait for it when it stops
+        raise ConnectionError
 
     monkeypatch.setattr(bindings, "bind", bind_and_die)
     monkeypatch.setattr("caravan_dns.grants.MADE_WITHIN", timedelta(seconds=0.5))
@@ -143,6 +144,7 @@ async def test_access_that_a_killed_process_left_half_made_is_cleared_away(
     await revoke_all(around)
     await eventually(lambda: not apiserver.bindings)
     asking.cancel()
+    buried.set()
 
 
 async def test_zone_that_is_away_keeps_no_revoked_access_open(

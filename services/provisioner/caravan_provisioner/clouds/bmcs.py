@@ -99,10 +99,10 @@ class Bmcs:
 
     async def _with_a_look(self, login: BmcLogin, system: BmcSystem, fault: Unclear) -> Unclear:
         try:
-            power = await self._until(system, PowerState.ON)
+            await self._look(system.look, _TRIES)
         except BmcFault as trouble:
             return Unclear(f"{fault.says}; after that, {trouble.says}", trouble.mend)
-        return Unclear(f"{fault.says}; after that, {login.machine} was {_told(power)}", fault.mend)
+        return Unclear(f"{fault.says}; after that, {login.machine} was {_told(system.power)}", fault.mend)
 
     async def _until(self, system: BmcSystem, wanted: PowerState) -> PowerState | None:
         """Look until the power is as wanted, or long enough; what it is then."""
