@@ -131,20 +131,6 @@ async def test_routes_of_every_service(example: Example) -> None:
         assert (await get(example, "/nothing"))[0] == 404
 
 
-async def test_unready_while_the_store_does_not_answer(example: Example) -> None:
-    async with example.running():
-        assert example.service.db._engine
-        await example.service.db.stop()
-        example.service.db._readers = _refuse
-        status, body = await get(example, "/readyz")
-        assert (status, body) == (503, "the store does not answer: OSError\n")
-        assert (await get(example, "/livez"))[0] == 200
-
-
-def _refuse() -> Any:
-    raise OSError
-
-
 async def test_asyncapi_names_what_is_heard_and_loads_nothing_from_elsewhere(example: Example) -> None:
     async with example.running():
         status, page = await get(example, "/asyncapi")

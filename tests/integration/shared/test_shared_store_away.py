@@ -95,6 +95,7 @@ async def test_event_that_comes_while_the_store_is_away_takes_effect_later_and_s
         await switch.off()
         await tell(example.service.bus, done(1))
         await eventually(lambda: _is_unready(example))
+        assert (await get(example, "/livez"))[0] == 200
         await switch.on()
         looked.clear()
         await eventually(lambda: looked, saying="the part goes on")
