@@ -130,7 +130,9 @@ async def test_person_whose_access_is_revoked_is_out_within_a_minute_and_stays_o
     assert (told["pending"], told["tokens"]) == ([], 0)
     refused = await kubectl.run("get", "nodes")
     assert time.monotonic() - at < 60
-    assert (refused.code, "Forbidden" in refused.err) == (1, True), refused
+    assert refused.code == 1
+    # The latter where the credential has expired by now, so that another is asked for.
+    assert "Forbidden" in refused.err or "Not authenticated" in refused.err, refused
     shutil.rmtree(alice.home / ".cache" / "caravan")
     again = await kubectl.run("get", "nodes")
     assert again.code == 1
