@@ -110,8 +110,10 @@ def build(settings: Settings) -> Service:
     service.alongside("murmurs", murmurs.run)
     service.alongside("census", Census(db, service.bus, clock).run)
     retention = Retention(settings.timeline_kept_days, settings.deleted_clusters_kept_days)
-    remembers = settings.remember_keys_s, settings.remember_chat_s
-    service.alongside("housekeeping", Housekeeping(db, clock, service.rounds, *remembers, retention).run)
+    housekeeping = Housekeeping(
+        db, clock, service.rounds, settings.remember_keys_s, settings.remember_chat_s, retention
+    )
+    service.alongside("housekeeping", housekeeping.run)
     outgoing = Outgoing(settings.chat_hosts, clock)
     replies = Replies(db, clock, service.keys, outgoing, settings.chat)
     service.alongside("chat replies", replies.run)

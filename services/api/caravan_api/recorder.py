@@ -165,7 +165,8 @@ async def _let_go(tx: AsyncSession, cluster: Cluster, now: datetime) -> Sequence
     late = removed(await forget_all(tx, cluster.id))
     await say(tx, ClusterDeleted(cluster_id=cluster.id, team=cluster.team, name=cluster.name))
     log.info("cluster deleted", cluster=str(cluster.id), name=cluster.name)
-    return [*late, Entry("deleted", "Nothing of the cluster is left")]
+    gone = Entry("deleted", "Nothing of the cluster is left")
+    return [late, gone] if late else [gone]
 
 
 def _row(cluster_id: UUID, team: str, number: int, now: datetime, source: str, entry: Entry) -> TimelineEntry:

@@ -48,9 +48,9 @@ def change_sentence(user: str, before: ClusterSpec, after: ClusterSpec) -> str:
     return f"{user} changed the cluster: {after.node_count()} nodes with Kubernetes {after.version}{paused}"
 
 
-def removed(nodes: Sequence[Any]) -> Sequence[Entry]:
-    """What is told of nodes whose machines are gone; of none, nothing."""
-    return [Entry("machines", f"Removed: {how_many(nodes)}", _nodes(nodes))] if nodes else []
+def removed(nodes: Sequence[Any]) -> Entry | None:
+    """The sentence for nodes whose machines are gone."""
+    return Entry("machines", f"Removed: {how_many(nodes)}", _nodes(nodes)) if nodes else None
 
 
 def _nodes(nodes: Sequence[Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _(_event: e.NodesLeaving, news: Sequence[Any]) -> Entry | None:
 
 @_on
 def _(_event: e.NodesRemoved, news: Sequence[Any]) -> Entry | None:
-    return next(iter(removed(news)), None)
+    return removed(news)
 
 
 @_on

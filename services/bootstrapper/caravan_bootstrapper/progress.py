@@ -10,9 +10,9 @@ from datetime import timedelta
 from uuid import UUID
 
 from caravan_bootstrapper import logs, records
+from caravan_shared.plumbing.away import once_back
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.log import get_logger
 from caravan_shared.plumbing.waiting import is_set_within
 
@@ -74,12 +74,7 @@ async def _tell(db: Database, clock: Clock, run_id: UUID, told: Told, log_chars:
     while True:
         await is_set_within(told.news, BEAT_EVERY_S)
         told.news.clear()
-        try:
-            await _write(db, clock, run_id, told, log_chars)
-        except StoreAway as error:  # what is not written down yet is written with the next news
-            log.warning("how far the run is could not be stored yet", run=str(run_id), reason=error.reason)
-            await asyncio.sleep(error.after)
-            told.news.set()
+        await once_back(lambda: _write(db, clock, run_id, told, log_chars), "how far a run is")
         await asyncio.sleep(REPORT_EVERY_S)
 
 

@@ -25,9 +25,10 @@ from caravan_shared.contracts.presets import effective
 from caravan_shared.contracts.requests import AskClientCertificate, AskClusterPki, ClientCertificate, ClusterPki
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.plumbing import tracing
+from caravan_shared.plumbing.away import once_back
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.errors import CaravanError, Retry, StoreAway
+from caravan_shared.plumbing.errors import CaravanError, Retry
 from caravan_shared.plumbing.log import bound, get_logger
 from caravan_shared.plumbing.sealing import KeyRing
 
@@ -134,17 +135,12 @@ class Runs:
             return Outcome(RunState.FAILED, f"{run.play} could not be run: {error}")
 
     async def _close(self, run: Run, outcome: Outcome) -> None:
-        """Write down how it ended, however long that takes: else all of it would be done again."""
-        while True:
-            try:
-                async with self._db.transaction() as tx:
-                    told = await records.close_run(tx, run.id, self.owner, outcome, self._clock.now())
-            except StoreAway as error:
-                log.warning("end of the run not stored yet", reason=error.reason, after_s=error.after)
-                await asyncio.sleep(error.after)
-            else:
-                log.info("run ended", state=outcome.state, reason=outcome.failure, told=told)
-                return
+        async def write() -> bool:
+            async with self._db.transaction() as tx:
+                return await records.close_run(tx, run.id, self.owner, outcome, self._clock.now())
+
+        told = await once_back(write, "the end of a run")  # else all of it would be done again
+        log.info("run ended", state=outcome.state, reason=outcome.failure, told=told)
 
     async def _perform(self, run: Run, order: Order) -> Outcome:
         async with self._db.transaction() as tx:

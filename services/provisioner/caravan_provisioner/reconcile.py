@@ -126,10 +126,9 @@ class Provisioning:
             return Outlook()
         clouds = {site.cloud.name for site in sites if isinstance(site.cloud, Rebootable)}
         running = [node for node in seen.nodes if seen.states.get(node.machine_id or "") is CloudMachineState.ACTIVE]
-        problems = {node.name: seen.power_problems.get(node.machine_id or "") for node in running}
-        rebootable = frozenset(node.name for node in running if node.cloud in clouds and not problems[node.name])
-        told = {name: problem for name, problem in problems.items() if problem}
-        return Outlook(rebootable, await self._fleet.storms(), told)
+        problems = {node.name: why for node in running if (why := seen.power_problems.get(node.machine_id or ""))}
+        rebootable = frozenset(node.name for node in running if node.cloud in clouds and node.name not in problems)
+        return Outlook(rebootable, await self._fleet.storms(), problems)
 
     def _decide(
         self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int, outlook: Outlook = Outlook()

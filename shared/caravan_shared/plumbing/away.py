@@ -4,13 +4,20 @@ So a request is answered 503, an event is put off and never becomes a dead lette
 What a statement itself did wrong stays what it was.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from caravan_shared.plumbing.errors import StoreAway
+from caravan_shared.plumbing.errors import STORE_BACK_IN_S, StoreAway
+from caravan_shared.plumbing.log import get_logger
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
 
 # SQLSTATE, PostgreSQL's appendix A: connection, rolled back by the server, resources, shut down, a disk's error.
 _AWAY_CLASSES = ("08", "40", "53", "57P", "58")
@@ -30,6 +37,16 @@ def told_as_away() -> Iterator[None]:
         if to_blame := next(filter(_is_away, _behind(error)), None):
             raise StoreAway(f"the store cannot be worked with right now: {to_blame.orig}") from error
         raise
+
+
+async def once_back(work: Callable[[], Awaitable[T]], waits: str) -> T:
+    """Do `work`, again and again while the store is away. `waits` tells the log what that holds up."""
+    while True:
+        try:
+            return await work()
+        except* StoreAway as errors:  # a work of several tasks raises a group
+            log.warning("waiting for the store", waits=waits, reason=str(errors.exceptions[0]), after_s=STORE_BACK_IN_S)
+        await asyncio.sleep(STORE_BACK_IN_S)
 
 
 def _behind(error: BaseException | None) -> Iterator[DBAPIError]:

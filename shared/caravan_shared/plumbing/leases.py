@@ -7,6 +7,7 @@ take-over from slipping in before the commit.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 from sqlalchemy import or_, update
 from sqlalchemy.engine import CursorResult
@@ -27,10 +28,15 @@ class Lease:
     until: datetime
 
 
+def new_holder(instance: str) -> str:
+    """`<replica>/<boot>`, for this life of a replica."""
+    return f"{instance}/{uuid4().hex[:8]}"
+
+
 async def acquire(tx: AsyncSession, key: str, holder: str, now: datetime, lasts: timedelta) -> Lease | None:
     """Take the lease if it is free, expired, or left behind by an earlier life of this replica; None otherwise.
 
-    `holder` is `<replica>/<boot>`: the same replica under another boot is its own dead predecessor.
+    `holder` is of `new_holder`: the same replica under another boot is its own dead predecessor.
     """
     until = now + lasts
     replica = holder.rpartition("/")[0]

@@ -11,16 +11,16 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from prometheus_client import Counter, Gauge, Histogram
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing import traces, tracing
+from caravan_shared.plumbing.away import once_back
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import GiveUp, Retry, StaleLease, StoreAway
-from caravan_shared.plumbing.leases import Lease, acquire, fence, release
+from caravan_shared.plumbing.leases import Lease, acquire, fence, new_holder, release
 from caravan_shared.plumbing.log import bound, get_logger
 from caravan_shared.plumbing.tracing import Carrier
 from caravan_shared.plumbing.waiting import is_set_within
@@ -116,7 +116,7 @@ class Reconciler:
     ) -> None:
         self._db, self._clock = db, clock
         self._reconcile, self._give_up, self._live_keys = reconcile, give_up, live_keys
-        self._holder = f"{instance}/{uuid4().hex[:8]}"
+        self._holder = new_holder(instance)
         self._workers, self._lasts, self._resync_every_s = workers, timedelta(seconds=lease_s), resync_every_s
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
@@ -239,12 +239,7 @@ class Reconciler:
 
     async def _resync(self) -> None:
         while True:
-            try:
-                await self._wake_all()
-            except StoreAway as error:  # the turns that are under way are none of its business
-                log.warning("not looked at all keys yet", reason=error.reason, after_s=error.after)
-                await asyncio.sleep(error.after)
-                continue
+            await once_back(self._wake_all, "a look at all keys")  # turns that are under way go on meanwhile
             await asyncio.sleep(self._resync_every_s * random.uniform(0.9, 1.1))  # noqa: S311 (jitter)
 
     async def _wake_all(self) -> None:

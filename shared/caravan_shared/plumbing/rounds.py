@@ -6,11 +6,10 @@ one at most. The round is a lease (`leases`): nothing else is needed to agree.
 """
 
 from datetime import timedelta
-from uuid import uuid4
 
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.leases import acquire
+from caravan_shared.plumbing.leases import acquire, new_holder
 
 _KEY = "round/"
 """Apart from what the reconciler's keys stand for."""
@@ -21,7 +20,7 @@ class Rounds:
 
     def __init__(self, db: Database, clock: Clock, instance: str) -> None:
         self._db, self._clock = db, clock
-        self._holder = f"{instance}/{uuid4().hex[:8]}"
+        self._holder = new_holder(instance)
 
     async def is_ours(self, work: str, every_s: float) -> bool:
         """Whether this replica does the work of this name now; then no other does within `every_s` seconds."""

@@ -21,12 +21,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from caravan_shared.contracts.facts import ClusterEvent, Event
 from caravan_shared.contracts.requests import AskWellbeing, Reply, Request
 from caravan_shared.plumbing import inbox, requests, traces, tracing
+from caravan_shared.plumbing.away import once_back
 from caravan_shared.plumbing.backlog import Backlog
 from caravan_shared.plumbing.bus import Bus, Heard
 from caravan_shared.plumbing.clock import Clock, SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.delivery import Patience
-from caravan_shared.plumbing.errors import STORE_BACK_IN_S, StoreAway
 from caravan_shared.plumbing.log import bound, configure_logging, get_logger
 from caravan_shared.plumbing.outbox import Relay
 from caravan_shared.plumbing.reconciler import LiveKeys, Reconcile, Reconciler, RecordFailure
@@ -200,7 +200,7 @@ class Service:
             for step in self._before_hearing:
                 await step()
             await self.bus.start()
-            tasks += [group.create_task(_kept_up(name, work), name=name) for name, work in self._alongside.items()]
+            tasks += [group.create_task(once_back(work, name), name=name) for name, work in self._alongside.items()]
             log.info("running", port=self._port)
             yield
         finally:
@@ -272,16 +272,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTED_AFTER)
-
-
-async def _kept_up(part: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work`, and once more after each time that the store was away: what a part has to know is there."""
-    while True:
-        try:
-            return await work()
-        except* StoreAway as errors:
-            log.warning("a part waits for the store", part=part, reason=str(errors.exceptions[0]))
-        await asyncio.sleep(STORE_BACK_IN_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:

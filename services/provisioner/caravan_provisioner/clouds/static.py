@@ -102,7 +102,7 @@ class StaticCloud:
         if not found:
             raise CloudRefused(self.name, f"no cluster has a machine {machine_id} of it")
         (row,) = found
-        if problem := row.power_problem():
+        if problem := row.power_problem(row.described()):
             raise CloudRefused(self.name, problem)
         try:
             await self._bmcs.reboot(self._login(row))
@@ -150,6 +150,7 @@ def _offered(rows: Sequence[InventoryMachine]) -> Iterable[OfferedMachineType]:
 def _machine(row: InventoryMachine) -> Machine:
     assert row.node
     assert row.claimed_at
+    entry = row.described()
     return Machine(
         id=str(row.id),
         name=row.node,
@@ -159,9 +160,9 @@ def _machine(row: InventoryMachine) -> Machine:
         owner=row.owner,
         created_at=row.claimed_at,
         fault=f"{row.name}: {row.reason}" if row.reason else None,
-        host_keys=row.described().host_keys,
+        host_keys=entry.host_keys,
         ssh_port=row.ssh_port,
-        power_problem=row.power_problem(),
+        power_problem=row.power_problem(entry),
     )
 
 

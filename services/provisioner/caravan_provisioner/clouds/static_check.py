@@ -30,7 +30,7 @@ async def findings_of_power(
     machines: Sequence[InventoryMachine], bmcs: Bmcs, login: Callable[[InventoryMachine], BmcLogin]
 ) -> Sequence[Finding]:
     """Ask every BMC that can be asked. Raises nothing on purpose."""
-    problems = {machine.name: machine.power_problem() for machine in machines}
+    problems = {machine.name: machine.power_problem(machine.described()) for machine in machines}
     asked = [machine for machine in machines if not problems[machine.name]]
     answers = dict[str, Answer]((machine.name, TimeoutError()) for machine in asked)
 

@@ -89,16 +89,17 @@ class InventoryMachine(Table, table=True):
         """What its operator told of it."""
         return MachineEntry.model_validate(self.entry)
 
-    def power_problem(self) -> str | None:
-        """Why its power cannot be had; None: it can, as far as its entry tells."""
-        return power_problem(self.described(), has_password=self.sealed_bmc_password is not None)
+    def power_problem(self, entry: MachineEntry) -> str | None:
+        """Why its power cannot be had; None: it can, as far as `entry`, which describes it, tells."""
+        return power_problem(entry, has_password=self.sealed_bmc_password is not None)
 
     def view(self) -> MachineView:
         """The machine as others may see it."""
-        problem = self.power_problem()
+        entry = self.described()
+        problem = self.power_problem(entry)
         return MachineView(
             id=self.id,
-            entry=self.described(),
+            entry=entry,
             state=InventoryState(self.state),
             since=self.since,
             reason=self.reason,
