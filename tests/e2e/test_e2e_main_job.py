@@ -10,17 +10,12 @@ import dns.message
 import dns.rcode
 import nats
 import pytest
-import yaml
-from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from caravan_cli.up import Stack
 from tests.support.api import SMALL, Api, Json
 from tests.support.eventually import eventually
-
-
-def _core(kubeconfig: str) -> client.CoreV1Api:
-    return client.CoreV1Api(config.new_client_from_config_dict(yaml.safe_load(kubeconfig)))
+from tests.support.kube_client import core_v1
 
 
 async def _kubeconfig(api: Api, cluster: str, role: str = "admin") -> str:
@@ -29,12 +24,12 @@ async def _kubeconfig(api: Api, cluster: str, role: str = "admin") -> str:
 
 
 async def _node_names(kubeconfig: str) -> set[str]:
-    nodes = await asyncio.to_thread(lambda: _core(kubeconfig).list_node().items)
+    nodes = await asyncio.to_thread(lambda: core_v1(kubeconfig).list_node().items)
     return {node.metadata.name for node in nodes}
 
 
 async def _versions(kubeconfig: str) -> set[str]:
-    nodes = await asyncio.to_thread(lambda: _core(kubeconfig).list_node().items)
+    nodes = await asyncio.to_thread(lambda: core_v1(kubeconfig).list_node().items)
     return {node.status.node_info.kubelet_version for node in nodes}
 
 
@@ -89,7 +84,7 @@ async def test_cluster_lives_from_request_to_deletion(stack: Stack, api: Api) ->
 async def test_viewer_may_look_and_not_delete(api: Api) -> None:
     asked = await api.create("roles", {**SMALL, "workers": [{"name": "workers", "count": 1}]})
     await api.until_ready(asked["id"], nodes=2, healthy=False)
-    viewer = _core(await _kubeconfig(api, "roles", "viewer"))
+    viewer = core_v1(await _kubeconfig(api, "roles", "viewer"))
     names = [item.metadata.name for item in (await asyncio.to_thread(viewer.list_namespace)).items]
     assert "kube-system" in names
     assert len((await asyncio.to_thread(viewer.list_node)).items) == 2

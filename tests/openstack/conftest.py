@@ -55,6 +55,23 @@ async def openstack_cloud(openstack_config: OpenStackConfig) -> AsyncIterator[Op
     await cloud.close()
 
 
+async def ensure_offered(config: OpenStackConfig, service: str, reason: str) -> None:
+    """Skip for that reason where the cloud has no such service."""
+    api = Api("plain", config)
+    endpoint = await api.endpoint(service)
+    await api.close()
+    if endpoint is None:
+        pytest.skip(reason)
+
+
+@asynccontextmanager
+async def behind(proxy: Proxy, config: OpenStackConfig) -> AsyncIterator[OpenStackCloud]:
+    """The adapter, behind the proxy."""
+    cloud = OpenStackCloud("openstack", config.model_copy(update={"clouds_file": proxy.clouds_file}))
+    yield cloud
+    await cloud.close()
+
+
 @pytest.fixture
 async def proxy(openstack_config: OpenStackConfig, tmp_path: Path) -> AsyncIterator[Proxy]:
     """A proxy in front of the cloud."""

@@ -13,7 +13,7 @@ from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S
+from tests.openstack.conftest import PATIENCE_S, behind, ensure_offered
 from tests.support.openstack_proxy import Proxy
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
@@ -25,20 +25,16 @@ CLUSTER = uuid4()
 @pytest.fixture
 async def config(openstack_config: OpenStackConfig) -> OpenStackConfig:
     """The cloud under test, with load balancers."""
-    api = Api("plain", openstack_config)
-    octavia = await api.endpoint("load-balancer")
-    await api.close()
-    if octavia is None:
-        pytest.skip("LOAD BALANCERS ARE NOT TESTED HERE: the cloud has no Octavia")
+    no_octavia = "LOAD BALANCERS ARE NOT TESTED HERE: the cloud has no Octavia"
+    await ensure_offered(openstack_config, "load-balancer", no_octavia)
     return openstack_config.model_copy(update={"load_balancer": True})
 
 
 @pytest.fixture
 async def cloud(config: OpenStackConfig, proxy: Proxy) -> AsyncIterator[OpenStackCloud]:
     """The adapter, behind the proxy."""
-    cloud = OpenStackCloud("openstack", config.model_copy(update={"clouds_file": proxy.clouds_file}))
-    yield cloud
-    await cloud.close()
+    async with behind(proxy, config) as cloud:
+        yield cloud
 
 
 @pytest.fixture

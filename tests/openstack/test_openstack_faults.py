@@ -17,7 +17,7 @@ from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S, Project
+from tests.openstack.conftest import PATIENCE_S, Project, behind
 from tests.support.openstack_proxy import Proxy
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
@@ -29,9 +29,8 @@ CLUSTER = uuid4()
 @pytest.fixture
 async def cloud(openstack_config: OpenStackConfig, proxy: Proxy) -> AsyncIterator[OpenStackCloud]:
     """The adapter, behind the proxy, reaching machines at floating IPs."""
-    cloud = OpenStackCloud("openstack", openstack_config.model_copy(update={"clouds_file": proxy.clouds_file}))
-    yield cloud
-    await cloud.close()
+    async with behind(proxy, openstack_config) as cloud:
+        yield cloud
 
 
 @pytest.fixture(autouse=True)

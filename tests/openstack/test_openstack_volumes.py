@@ -15,7 +15,7 @@ from caravan_provisioner.clouds.openstack_names import UnknownName
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
 from tests.contracts import cloud_suite
-from tests.openstack.conftest import PATIENCE_S, Administrator, Project, administering
+from tests.openstack.conftest import PATIENCE_S, Administrator, Project, administering, behind, ensure_offered
 from tests.support.eventually import eventually
 from tests.support.openstack_proxy import Proxy
 
@@ -29,20 +29,16 @@ GRANTED = {"volumes": 10, "gigabytes": 1000}  # Cinder's own default
 @pytest.fixture
 async def config(openstack_config: OpenStackConfig) -> OpenStackConfig:
     """The cloud under test, with boot volumes."""
-    api = Api("plain", openstack_config)
-    cinder = await api.endpoint("block-storage")
-    await api.close()
-    if cinder is None:
-        pytest.skip("BOOT VOLUMES ARE NOT TESTED HERE: the cloud has no Cinder")
+    no_cinder = "BOOT VOLUMES ARE NOT TESTED HERE: the cloud has no Cinder"
+    await ensure_offered(openstack_config, "block-storage", no_cinder)
     return openstack_config.model_copy(update={"boot_volume_gib": GIB})
 
 
 @pytest.fixture
 async def cloud(config: OpenStackConfig, proxy: Proxy) -> AsyncIterator[OpenStackCloud]:
     """The adapter, behind the proxy."""
-    cloud = OpenStackCloud("openstack", config.model_copy(update={"clouds_file": proxy.clouds_file}))
-    yield cloud
-    await cloud.close()
+    async with behind(proxy, config) as cloud:
+        yield cloud
 
 
 @dataclass

@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any
 
 import pytest
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import MaxRetryError
 
@@ -21,6 +19,7 @@ from tests.promises.sizes import KUBECONFIGS
 from tests.promises.trial import Trial
 from tests.support.api import SMALL, Api, Json
 from tests.support.eventually import eventually
+from tests.support.kube_client import core_v1
 
 DEFAULT_S, LONGEST_S, SHORTEST_S = 3600, 8 * 3600, 60
 BACKDATED = timedelta(minutes=10)
@@ -45,7 +44,7 @@ class Handed:
     async def answer(self) -> HTTPStatus | None:
         """What the cluster's kube-apiserver says to its holder, who wants to list nodes; None: it hangs up."""
         try:
-            await asyncio.to_thread(lambda: _core(self.kubeconfig).list_node())
+            await asyncio.to_thread(lambda: core_v1(self.kubeconfig).list_node())
         except ApiException as error:
             return HTTPStatus(error.status)
         except MaxRetryError:
@@ -114,7 +113,3 @@ async def _revoked(api: Api, cluster: str, handed: Handed) -> float:
 
     await eventually(refused, within=REVOKED_WITHIN_S, saying="a revoked kubeconfig is refused")
     return time.monotonic() - began
-
-
-def _core(kubeconfig: str) -> Any:
-    return client.CoreV1Api(config.new_client_from_config_dict(yaml.safe_load(kubeconfig)))

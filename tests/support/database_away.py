@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 from sqlalchemy import make_url
 
+from tests.support.postgres import dsn
+
 
 class Switch:
     """Takes one database away and brings it back; the server goes on for others."""
@@ -17,11 +19,10 @@ class Switch:
     @asynccontextmanager
     async def of(cls, url: str) -> AsyncIterator["Switch"]:
         """The switch of the database that a store's URL names; it is there again at the end."""
-        there = make_url(url)
-        assert there.database
-        elsewhere = there.set(drivername="postgresql", database="postgres")
-        admin = await asyncpg.connect(elsewhere.render_as_string(hide_password=False))
-        switch = cls(admin, there.database)
+        database = make_url(url).database
+        assert database
+        admin = await asyncpg.connect(dsn(url), database="postgres")
+        switch = cls(admin, database)
         try:
             yield switch
         finally:

@@ -2,6 +2,7 @@
 
 import aiohttp
 
+from caravan_cli.up.processes import Process
 from tests.support.service import Example
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -11,3 +12,13 @@ async def get(example: Example, path: str) -> tuple[int, str]:
     """Status and body."""
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as http, http.get(f"{example.url}{path}") as response:
         return response.status, await response.text()
+
+
+async def answers(http: aiohttp.ClientSession, path: str, running: Process) -> bool:
+    """Whether a server that was just started answers by now; fails with its log where it has ended."""
+    assert running.ended() is None, f"it exited with {running.ended()}; {running.log.read_text()}"
+    try:
+        async with http.get(path) as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False

@@ -30,12 +30,8 @@ def dsn(url: str) -> str:
 
 async def fresh_databases(server: str, names: Iterable[str]) -> dict[str, str]:
     """A new database on the server for each name: its URL."""
-    urls = {}
     connection = await asyncpg.connect(dsn(server))
-    for name in names:
-        database = f"{name}_{uuid4().hex[:12]}"
-        await connection.execute(f"CREATE DATABASE {database}")
-        urls[name] = make_url(server).set(database=database).render_as_string(hide_password=False)
+    urls = {name: _named(server, await _created(connection, name)) for name in names}
     await connection.close()
     return urls
 
@@ -43,12 +39,21 @@ async def fresh_databases(server: str, names: Iterable[str]) -> dict[str, str]:
 @asynccontextmanager
 async def fresh_database(server: str) -> AsyncIterator[str]:
     """The URL of a database of its own on that server, for as long as the block runs."""
-    name = f"caravan_{uuid4().hex[:12]}"
     connection = await asyncpg.connect(dsn(server))
-    await connection.execute(f"CREATE DATABASE {name}")
-    yield make_url(server).set(database=name).render_as_string(hide_password=False)
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    database = await _created(connection, "caravan")
+    yield _named(server, database)
+    await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
     await connection.close()
+
+
+async def _created(connection: asyncpg.Connection, name: str) -> str:
+    database = f"{name}_{uuid4().hex[:12]}"
+    await connection.execute(f"CREATE DATABASE {database}")
+    return database
+
+
+def _named(server: str, database: str) -> str:
+    return make_url(server).set(database=database).render_as_string(hide_password=False)
 
 
 def _docker_has_image() -> bool:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from caravan_cli.up.processes import Process, Program
 from tests.support.eventually import eventually
+from tests.support.http import answers
 from tests.support.nats import free_port
 from tests.support.redfish_emulator import Meddling
 
@@ -104,19 +105,12 @@ async def emulating(folder: Path, numbers: Iterable[int]) -> AsyncIterator[Redfi
         redfish.meddle()
         running = Process(Program("redfish", (*words, *told), port, None), folder / "log", environ)
         try:
-            await eventually(lambda: _answers(http, running), within=_STARTS_WITHIN_S, saying="the BMCs answer")
+            await eventually(
+                lambda: answers(http, "/redfish/v1/Systems", running), within=_STARTS_WITHIN_S, saying="the BMCs answer"
+            )
             yield redfish
         finally:
             running.stop(within_s=_STARTS_WITHIN_S)
-
-
-async def _answers(http: aiohttp.ClientSession, running: Process) -> bool:
-    assert running.ended() is None, f"the emulator exited with {running.ended()}; {running.log.read_text()}"
-    try:
-        async with http.get("/redfish/v1/Systems") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
 
 
 def _write_certificate(folder: Path) -> str:

@@ -26,7 +26,7 @@ from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.service import Service, run
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 from tests.support.nats import free_port
-from tests.support.store import create_tables
+from tests.support.store import create_tables, opened
 
 
 class Settings(ServiceSettings):
@@ -65,16 +65,6 @@ async def open_store(url: str, metadata: MetaData = Table.metadata) -> AsyncIter
     await create_tables(url, metadata)
     async with opened(Database(url, metadata, _no_migrations())) as db:
         yield db
-
-
-@asynccontextmanager
-async def opened(db: Database) -> AsyncIterator[Database]:
-    """A store that is started for as long as the block runs."""
-    await db.start()
-    try:
-        yield db
-    finally:
-        await db.stop()
 
 
 class Example:

@@ -25,14 +25,21 @@ async def create_tables(url: str, metadata: MetaData) -> None:
 
 
 @asynccontextmanager
-async def migrated(db: Database) -> AsyncIterator[Database]:
-    """A service's store, open for as long as the block runs, with its tables."""
-    await lay_down(db)
+async def opened(db: Database) -> AsyncIterator[Database]:
+    """A store that is started for as long as the block runs."""
     await db.start()
     try:
         yield db
     finally:
         await db.stop()
+
+
+@asynccontextmanager
+async def migrated(db: Database) -> AsyncIterator[Database]:
+    """`opened`, where it starts with its tables."""
+    await lay_down(db)
+    async with opened(db):
+        yield db
 
 
 async def lay_down(db: Database) -> None:

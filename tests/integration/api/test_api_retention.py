@@ -17,7 +17,7 @@ from caravan_api.store import Cluster, Grant, TimelineEntry
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.rounds import Rounds
 from tests.support.clock import ManualClock
-from tests.support.service import opened
+from tests.support.store import opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LIVE, GONE, JUST_GONE, IN_POOL = (UUID(int=number) for number in range(1, 5))

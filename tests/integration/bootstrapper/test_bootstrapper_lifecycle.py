@@ -17,7 +17,7 @@ from caravan_shared.contracts.spec import Role
 from caravan_shared.contracts.states import MembershipState as M
 from caravan_shared.plumbing.database import Database
 from tests.integration.bootstrapper.fleet import BEGAN, Fleet
-from tests.support.service import opened
+from tests.support.store import opened
 
 OFFERED = ("1.34.2", "1.33.6", "1.32.9")
 POLICY = Policy(offered=OFFERED, max_attempts=3, upgrades_in_flight=2, upgrades_share=1.0)

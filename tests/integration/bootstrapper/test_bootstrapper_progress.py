@@ -21,7 +21,7 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.tables import OUTBOX
 from tests.support.database_away import Switch
 from tests.support.eventually import eventually
-from tests.support.service import opened
+from tests.support.store import opened
 
 MOST = 100  # characters of a log
 

@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
-from caravan_cli.up.processes import Process
 from caravan_provisioner import app
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
 from caravan_provisioner.settings import Settings
@@ -40,6 +39,7 @@ from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
 from tests.support import process
 from tests.support.eventually import eventually
+from tests.support.http import answers
 from tests.support.nats import NatsServer, free_port
 from tests.support.redfish import Redfish, emulating
 from tests.support.store import lay_down
@@ -96,7 +96,7 @@ async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[San
     running = process.start("sandbox", folder / "log", settings)
     url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession(url, headers={"Authorization": "Bearer sandbox"}) as http:
-        await eventually(lambda: _answers(http, running), within=PATIENCE_S, saying="the sandbox answers")
+        await eventually(lambda: answers(http, "/v1/cloud", running), within=PATIENCE_S, saying="the sandbox answers")
         yield Sandbox(url, http)
     running.stop(within_s=PATIENCE_S)
 
@@ -345,12 +345,3 @@ async def sandbox_cloud(sandbox: Sandbox) -> AsyncIterator[SandboxCloud]:
     cloud = SandboxCloud("sandbox", SandboxConfig(url=sandbox.url))
     yield cloud
     await cloud.close()
-
-
-async def _answers(http: aiohttp.ClientSession, running: Process) -> bool:
-    assert running.ended() is None, f"the sandbox exited with {running.ended()}; {running.log}"
-    try:
-        async with http.get("/v1/cloud") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False

@@ -7,8 +7,9 @@ import pytest
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.bus import Bus
+from caravan_shared.plumbing.database import Database
 from tests.support.nats import NatsServer
-from tests.support.service import Example, note
+from tests.support.service import Example, note, open_store
 
 
 @pytest.fixture
@@ -26,3 +27,10 @@ async def outsider(nats_server: NatsServer) -> AsyncIterator[Bus]:
     await bus.start()
     yield bus
     await bus.stop()
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """The example service's store alone, on each database in turn."""
+    async with open_store(database_url) as store:
+        yield store

@@ -1,6 +1,5 @@
 """A service's store does the same on SQLite and PostgreSQL."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,13 +8,7 @@ from sqlmodel import col, select
 
 from caravan_shared.plumbing.database import Database, after_commit, upsert
 from caravan_shared.plumbing.outbox import say
-from tests.support.service import Item, done, open_store
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with open_store(database_url) as db:
-        yield db
+from tests.support.service import Item, done
 
 
 async def items(db: Database) -> dict[str, int]:

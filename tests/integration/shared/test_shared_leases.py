@@ -1,7 +1,6 @@
 """Leases on both databases: one worker a key, and one that was away too long can write nothing."""
 
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,15 +9,8 @@ from caravan_shared.plumbing.errors import StaleLease
 from caravan_shared.plumbing.leases import release
 from tests.support.clock import ManualClock
 from tests.support.replicas import LASTS, Replica, pauses, written
-from tests.support.service import open_store
 
 PAUSES = 200
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with open_store(database_url) as db:
-        yield db
 
 
 async def test_second_replica_cannot_take_a_lease_that_is_held(db: Database) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.migrations import StoreTooNew, upgrade, write_next
-from tests.support.service import opened
+from tests.support.store import opened
 
 _STORE = """
 import sqlalchemy as sa

@@ -20,7 +20,7 @@ from caravan_shared.plumbing.tables import OUTBOX
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
-from tests.support.service import Example, done, note, open_store
+from tests.support.service import Example, done, note
 
 Named = Callable[..., Example]
 
@@ -156,12 +156,6 @@ async def test_event_too_large_for_the_bus_is_refused_at_once(named: Named) -> N
 
 
 # --- the relay by itself ---
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with open_store(database_url) as db:
-        yield db
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from caravan_dns.store import PkiPart, pki_context
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealed_columns import Resealing, keys_in_use, sealed_columns
 from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, drop, rotate
-from tests.support.service import opened
+from tests.support.store import opened
 
 MANY = 250  # more than are read at once
 

@@ -1,22 +1,12 @@
 """Rounds of scheduled work: one replica has each, and the work goes on when that one is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.rounds import Rounds
 from tests.support.clock import ManualClock
-from tests.support.service import open_store
 
 EVERY_S = 300.0
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with open_store(database_url) as db:
-        yield db
 
 
 async def test_each_round_is_one_replicas_whichever_comes_first(db: Database) -> None:

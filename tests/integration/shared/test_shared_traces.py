@@ -1,6 +1,6 @@
 """Which trace the work on a key belongs to: kept in the store, so that whoever comes later goes on in it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,16 +12,10 @@ from caravan_shared.plumbing import traces, tracing
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.tables import OUTBOX
-from tests.support.service import done, open_store
+from tests.support.service import done
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = "a" * 32, "c" * 32
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with open_store(database_url) as store:
-        yield store
 
 
 @pytest.fixture(autouse=True)
