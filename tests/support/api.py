@@ -11,6 +11,7 @@ import httpx
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import SERVICES
 from tests.support.eventually import eventually
+from tests.support.http import OfTheKilled
 
 Json = dict[str, Any]
 
@@ -39,7 +40,10 @@ class Api:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._http = httpx.AsyncClient(
-            base_url=f"{stack.url}/v1", headers={"Authorization": f"Bearer {stack.token}"}, timeout=30
+            base_url=f"{stack.url}/v1",
+            headers={"Authorization": f"Bearer {stack.token}"},
+            timeout=30,
+            transport=OfTheKilled(),
         )
         self._sandbox = httpx.AsyncClient(
             base_url=stack.layout.sandbox_url,

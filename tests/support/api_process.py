@@ -7,6 +7,7 @@ import httpx
 
 from tests.support import process
 from tests.support.eventually import eventually
+from tests.support.http import OfTheKilled
 from tests.support.nats import NatsServer, free_port
 
 TOKEN = "of-a-test"  # of a server on loopback that ends with its test
@@ -29,7 +30,10 @@ class ApiProcess:
         }
         self._log = folder / "api.log"
         self.http = httpx.AsyncClient(
-            base_url=f"{self.url}/v1", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60
+            base_url=f"{self.url}/v1",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            timeout=60,
+            transport=OfTheKilled(),
         )
 
     @property

@@ -1,6 +1,7 @@
 """Ask a service over HTTP."""
 
 import aiohttp
+import httpx
 
 from caravan_cli.up.processes import Process
 from tests.support.service import Example
@@ -22,3 +23,16 @@ async def answers(http: aiohttp.ClientSession, path: str, running: Process) -> b
             return response.status == 200
     except aiohttp.ClientError:
         return False
+
+
+class OfTheKilled(httpx.AsyncHTTPTransport):
+    """To servers that tests kill: a connection that is cut the moment it opens is an `httpx.ConnectError` there too.
+
+    On uvloop anyio asks such a connection for its peer, and says AttributeError, as the socket is gone.
+    """
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
