@@ -28,6 +28,17 @@ LAB: dict[str, Any] = {
     "floating_network": "public",
     "machine_types": {"small": "m1.nano"},
 }
+KINDS: dict[str, tuple[ServiceName, str]] = {
+    "servers": ("compute", "/servers/detail"),
+    "server groups": ("compute", "/os-server-groups"),
+    "ports": ("network", "/ports"),
+    "floating IPs": ("network", "/floatingips"),
+    "load balancers": ("load-balancer", "/lbaas/loadbalancers"),
+    "volumes": ("block-storage", "/volumes"),
+}
+"""Of what a project has: where each is listed."""
+NO_OCTAVIA = "LOAD BALANCERS ARE NOT TESTED HERE: the cloud has no Octavia"
+NO_CINDER = "BOOT VOLUMES ARE NOT TESTED HERE: the cloud has no Cinder"
 PATIENCE_S = 300.0  # a lab on a busy machine makes a server in some seconds
 
 
@@ -87,13 +98,9 @@ class Project:
     api: Api
 
     async def counts(self) -> dict[str, int]:
-        """How many of each kind."""
-        return {
-            "servers": len(await self.api.pages("compute", "/servers/detail")),
-            "server groups": len(await self.api.pages("compute", "/os-server-groups")),
-            "ports": len(await self.api.pages("network", "/ports")),
-            "floating IPs": len(await self.api.pages("network", "/floatingips")),
-        }
+        """How many of each kind that the cloud has."""
+        kinds = {kind: where for kind, where in KINDS.items() if await self.api.endpoint(where[0])}
+        return {kind: len(await self.api.pages(service, path)) for kind, (service, path) in kinds.items()}
 
     async def until_gone(self, server: str) -> None:
         """Wait until there is no such server."""

@@ -13,7 +13,7 @@ from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
-from tests.openstack.conftest import PATIENCE_S, behind, ensure_offered
+from tests.openstack.conftest import NO_OCTAVIA, PATIENCE_S, behind, ensure_offered
 from tests.support.openstack_proxy import Proxy
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
@@ -25,8 +25,7 @@ CLUSTER = uuid4()
 @pytest.fixture
 async def config(openstack_config: OpenStackConfig) -> OpenStackConfig:
     """The cloud under test, with load balancers."""
-    no_octavia = "LOAD BALANCERS ARE NOT TESTED HERE: the cloud has no Octavia"
-    await ensure_offered(openstack_config, "load-balancer", no_octavia)
+    await ensure_offered(openstack_config, "load-balancer", NO_OCTAVIA)
     return openstack_config.model_copy(update={"load_balancer": True})
 
 

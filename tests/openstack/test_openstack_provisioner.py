@@ -1,6 +1,7 @@
 """A provisioner at work on a real OpenStack: a cluster's whole life, once in peace and once killed at every turn.
 
-Machines are reached at floating IPs, so that each of them has one of everything that can be left behind.
+Machines are reached at floating IPs, or boot from volumes with a balancer before the control planes, so that each has
+one of everything that can be left behind.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from caravan_provisioner.store import Table
 from caravan_shared.contracts.events import NodesFailed, NodesLeaving, NodesReady, NodesRemoved
 from caravan_shared.plumbing.database import Database
 from tests.integration.provisioner.conftest import Around, Asker, Provisioner, around
-from tests.openstack.conftest import PATIENCE_S, Project
+from tests.openstack.conftest import NO_CINDER, NO_OCTAVIA, PATIENCE_S, Project, ensure_offered
 from tests.support.nats import NatsServer, free_port
 from tests.support.openstack_proxy import Proxy
 
@@ -34,13 +35,53 @@ pytestmark = [pytest.mark.openstack, pytest.mark.timeout(1800)]
 __all__ = ["around"]  # a fixture of the provisioner's own tests
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What machines have beside them in a cloud that is configured so."""
+
+    needs: dict[str, str]
+    """Services, and the reason to skip where the cloud lacks one."""
+    config: dict[str, Any]
+    made: dict[str, int]
+    """For a control plane and two workers, of each kind."""
+    calls: list[str]
+    """That make and remove all of it."""
+
+
+CALLS = [
+    r"^POST .*/os-server-groups$",
+    r"^POST .*/servers$",
+    r"^POST .*/servers$",
+    r"^DELETE .*/servers/",
+    r"^DELETE .*/os-server-groups/",
+]
+FLOATING_IPS = Beside(
+    needs={},
+    config={},
+    made={"servers": 3, "ports": 3, "floating IPs": 3, "server groups": 1},
+    calls=[*CALLS, r"^POST .*/floatingips$", r"^DELETE .*/floatingips/"],
+)
+BALANCER_AND_VOLUMES = Beside(
+    needs={"load-balancer": NO_OCTAVIA, "block-storage": NO_CINDER},
+    config={"load_balancer": True, "boot_volume_gib": 1, "floating_network": None},
+    made={"servers": 3, "volumes": 3, "load balancers": 1, "server groups": 1},
+    calls=[*CALLS, r"^POST .*/loadbalancers$", r"^DELETE .*/loadbalancers/"],
+)
+
+
+@pytest.fixture
+def beside() -> Beside:
+    """Floating IPs, unless the test says otherwise."""
+    return FLOATING_IPS
+
+
 @pytest.fixture
 def settings(
-    openstack_config: OpenStackConfig, floating_network: str, proxy: Proxy, nats_server: NatsServer, tmp_path: Path,
-    installation: str,
+    openstack_config: OpenStackConfig, beside: Beside, floating_network: str, proxy: Proxy, nats_server: NatsServer,
+    tmp_path: Path, installation: str,
 ) -> Settings:  # fmt: skip
     """A provisioner whose only cloud is the one behind the proxy."""
-    behind = {"clouds_file": proxy.clouds_file, "floating_network": floating_network}
+    behind = {"clouds_file": proxy.clouds_file, "floating_network": floating_network, **beside.config}
     return Settings(
         state_dir=tmp_path,
         nats_url=nats_server.url,
@@ -64,6 +105,10 @@ async def before(project: Project, installation: str) -> AsyncIterator[dict[str,
     for floating in await project.api.pages("network", "/floatingips"):
         if installation in floating["description"]:
             await project.api.delete("network", f"/floatingips/{floating['id']}")
+    if await project.api.endpoint("load-balancer"):
+        for balancer in await project.api.pages("load-balancer", "/lbaas/loadbalancers"):
+            if installation in balancer["description"]:
+                await project.api.delete("load-balancer", f"/lbaas/loadbalancers/{balancer['id']}?cascade=true")
     for group in await project.api.pages("compute", "/os-server-groups"):
         if installation in group["name"]:
             await project.api.delete("compute", f"/os-server-groups/{group['id']}")
@@ -82,7 +127,7 @@ def names(events: list[NodesRemoved] | list[NodesLeaving] | list[NodesFailed]) -
 
 
 async def test_cluster_is_made_scaled_mended_and_gone_without_a_trace(
-    around: Around, settings: Settings, project: Project, installation: str, before: dict[str, int]
+    around: Around, settings: Settings, proxy: Proxy, project: Project, installation: str, before: dict[str, int]
 ) -> None:
     provisioner = Provisioner(around, settings)
     async with provisioner.running() as service:
@@ -97,9 +142,8 @@ async def test_cluster_is_made_scaled_mended_and_gone_without_a_trace(
             server["name"] for server in await servers(project, installation)
         )
         counts = await project.counts()
-        assert {kind: counts[kind] - before[kind] for kind in counts} == {
-            "servers": 8, "ports": 8, "floating IPs": 8, "server groups": 1
-        }  # fmt: skip
+        made = {"servers": 8, "ports": 8, "floating IPs": 8, "server groups": 1}
+        assert {kind: counts[kind] - before[kind] for kind in made} == made
 
         lost = nodes["workers"][0]
         await project.api.delete("compute", f"/servers/{lost.machine_id}")
@@ -119,6 +163,7 @@ async def test_cluster_is_made_scaled_mended_and_gone_without_a_trace(
         await asker.delete()
         await asker.until_told(NodesRemoved, gone)
         await project.until(before)
+    assert proxy.count(r"^GET .*/servers/(?!detail)") == 0  # pages alone, however many machines there are
 
 
 @dataclass
@@ -163,38 +208,29 @@ class Mortal:
             self.deaths += 1
 
 
-CALLS = [
-    r"^POST .*/os-server-groups$",
-    r"^POST .*/servers$",
-    r"^POST .*/servers$",
-    r"^POST .*/floatingips$",
-    r"^DELETE .*/servers/",
-    r"^DELETE .*/floatingips/",
-    r"^DELETE .*/os-server-groups/",
-]
-
-
+@pytest.mark.parametrize("beside", [FLOATING_IPS, BALANCER_AND_VOLUMES], ids=["floating-ips", "balancer-and-volumes"])
 async def test_process_killed_after_every_kind_of_call_leaves_nothing_and_makes_nothing_twice(
-    around: Around, settings: Settings, proxy: Proxy, project: Project, installation: str, before: dict[str, int]
-) -> None:
+    around: Around, settings: Settings, beside: Beside, openstack_config: OpenStackConfig, proxy: Proxy,
+    project: Project, installation: str, before: dict[str, int],
+) -> None:  # fmt: skip
+    for service, reason in beside.needs.items():
+        await ensure_offered(openstack_config, service, reason)
     db = Database(settings.database_url, Table.metadata, MIGRATIONS)
     await db.start()
     asker = Asker(around, SimpleNamespace(db=db), uuid4(), f"c{uuid4().hex[:6]}")  # type: ignore[arg-type]
     asker.patience_s = PATIENCE_S
     mortal = Mortal(settings)
-    faults = [proxy.fault(pattern, then=mortal.kill) for pattern in CALLS]
+    faults = [proxy.fault(pattern, then=mortal.kill) for pattern in beside.calls]
     async with mortal.running():
         await asker.want(workers=2, control_plane=1)
         nodes = await asker.made(1)
         made = sorted(node.name for of_set in nodes.values() for node in of_set)
         assert sorted(server["name"] for server in await servers(project, installation)) == made
         counts = await project.counts()
-        assert {kind: counts[kind] - before[kind] for kind in counts} == {
-            "servers": 3, "ports": 3, "floating IPs": 3, "server groups": 1
-        }  # fmt: skip
+        assert {kind: counts[kind] - before[kind] for kind in beside.made} == beside.made
         await asker.delete()
         await asker.until_told(NodesRemoved, gone)
         await project.until(before)
-    assert [fault.times for fault in faults] == [0] * len(CALLS)
-    assert mortal.deaths >= len(CALLS) - 1  # two calls of one moment may share a death
+    assert [fault.times for fault in faults] == [0] * len(beside.calls)
+    assert mortal.deaths >= len(beside.calls) - 1  # two calls of one moment may share a death
     await db.stop()

@@ -80,6 +80,58 @@ async def test_check_tells_of_a_wrong_name_with_those_that_are_near(
     assert all("; there is " in finding.says and finding.mend for finding in told)
 
 
+@pytest.fixture
+async def network(project: Project) -> AsyncIterator[str]:
+    """The id of a network of the test's own, without a subnet."""
+    wish = {"network": {"name": f"suite-{uuid4()}"}}
+    network = (await project.api.post("network", "/networks", wish))["network"]["id"]
+    yield network
+    await project.api.delete("network", f"/networks/{network}")
+
+
+async def test_check_tells_what_a_network_lacks(
+    openstack_config: OpenStackConfig, project: Project, network: str
+) -> None:
+    cloud = OpenStackCloud("lonely", openstack_config.model_copy(update={"networks": (network,)}))
+
+    async def told() -> dict[str, FindingLevel]:
+        return {found.says: found.level for found in await cloud.check() if found.about == f"network {network}"}
+
+    assert await told() == {"it has no subnet, so machines get no address": FindingLevel.FATAL}
+    subnet = {"network_id": network, "ip_version": 4, "cidr": "198.51.100.0/24"}
+    await project.api.post("network", "/subnets", {"subnet": subnet})
+    assert await told() == {
+        "198.51.100.0/24": FindingLevel.OK,
+        "no router of the project is on it: machines reach what is in it and no more": FindingLevel.WARNING,
+        "its subnets name no DNS servers; machines ask whatever DHCP tells them": FindingLevel.WARNING,
+    }
+    await project.api.put("network", f"/networks/{network}", {"network": {"admin_state_up": False}})
+    assert set((await told()).values()) == {FindingLevel.FATAL}
+    await cloud.close()
+
+
+async def test_check_tells_of_security_groups_that_shut_everybody_out(
+    openstack_config: OpenStackConfig, project: Project
+) -> None:
+    wish = {"security_group": {"name": f"suite-{uuid4()}"}}
+    group = (await project.api.post("network", "/security-groups", wish))["security_group"]
+    shut = OpenStackCloud("shut", openstack_config.model_copy(update={"security_groups": (group["name"],)}))
+
+    async def told() -> list[tuple[FindingLevel, str]]:
+        return [(each.level, each.says) for each in await shut.check() if each.about == "security groups"]
+
+    ((level, says),) = await told()
+    assert level is FindingLevel.WARNING
+    assert "at 22 (SSH, by which the playbooks come), 6443 (the kube-apiserver)" in says
+    rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": "tcp"}
+    for port in (22, 6443):
+        entrance = rule | {"port_range_min": port, "port_range_max": port}
+        await project.api.post("network", "/security-group-rules", {"security_group_rule": entrance})
+    assert await told() == [(FindingLevel.OK, group["name"])]
+    await shut.close()
+    await project.api.delete("network", f"/security-groups/{group['id']}")
+
+
 @pytest.mark.parametrize("wrong", [{"image": "no such image"}, {"machine_types": {"small": "no such flavor"}}])
 async def test_cloud_with_a_wrong_image_or_flavor_offers_nothing(
     openstack_config: OpenStackConfig, wrong: dict[str, object]

@@ -15,7 +15,15 @@ from caravan_provisioner.clouds.openstack_names import UnknownName
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
 from tests.contracts import cloud_suite
-from tests.openstack.conftest import PATIENCE_S, Administrator, Project, administering, behind, ensure_offered
+from tests.openstack.conftest import (
+    NO_CINDER,
+    PATIENCE_S,
+    Administrator,
+    Project,
+    administering,
+    behind,
+    ensure_offered,
+)
 from tests.support.eventually import eventually
 from tests.support.openstack_proxy import Proxy
 
@@ -29,8 +37,7 @@ GRANTED = {"volumes": 10, "gigabytes": 1000}  # Cinder's own default
 @pytest.fixture
 async def config(openstack_config: OpenStackConfig) -> OpenStackConfig:
     """The cloud under test, with boot volumes."""
-    no_cinder = "BOOT VOLUMES ARE NOT TESTED HERE: the cloud has no Cinder"
-    await ensure_offered(openstack_config, "block-storage", no_cinder)
+    await ensure_offered(openstack_config, "block-storage", NO_CINDER)
     return openstack_config.model_copy(update={"boot_volume_gib": GIB})
 
 

@@ -9,8 +9,7 @@ from uuid import UUID
 from caravan_provisioner import store
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.check import CloudDesk
-from caravan_provisioner.clouds.base import MachineBatch, Owner
-from caravan_provisioner.clouds.sandbox import SandboxCloud
+from caravan_provisioner.clouds.base import Cloud, MachineBatch, Owner
 from caravan_provisioner.installation import Installation
 from caravan_provisioner.settings import Settings
 from caravan_provisioner.site import Site, make_sites
@@ -35,7 +34,7 @@ class Hands:
 class Bench:
     """A sweeper with its cloud, its store and its clock."""
 
-    cloud: SandboxCloud
+    cloud: Cloud
     site: Site
     db: Database
     clock: Hands
@@ -48,7 +47,7 @@ class Bench:
 
     @property
     def desk(self) -> CloudDesk:
-        return CloudDesk({"sandbox": self.site}, self.db)
+        return CloudDesk({self.cloud.name: self.site}, self.db)
 
     @property
     def installation(self) -> str:
@@ -78,7 +77,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def sweeping(cloud: SandboxCloud, settings: Settings) -> AsyncIterator[Bench]:
+async def sweeping(cloud: Cloud, settings: Settings) -> AsyncIterator[Bench]:
     """A sweeper on a store of its own; whatever it leaves of its installation is deleted at the end."""
     assert settings.installation
     async with migrated(Database(settings.database_url, store.Table.metadata, MIGRATIONS)) as db:
@@ -88,7 +87,7 @@ async def sweeping(cloud: SandboxCloud, settings: Settings) -> AsyncIterator[Ben
         await cloud.delete([machine.id for machine in await cloud.machines(settings.installation)])
 
 
-def _sweeper(cloud: SandboxCloud, db: Database, clock: Hands, settings: Settings, replica: str) -> tuple[Site, Sweeper]:
-    site = make_sites([cloud], clock, concurrency=1, rate_per_s=100)["sandbox"]
+def _sweeper(cloud: Cloud, db: Database, clock: Hands, settings: Settings, replica: str) -> tuple[Site, Sweeper]:
+    site = make_sites([cloud], clock, concurrency=1, rate_per_s=100)[cloud.name]
     installation, rounds = Installation(db, settings.installation), Rounds(db, clock, replica)
     return site, Sweeper([site], installation, db, clock, rounds, settings)
