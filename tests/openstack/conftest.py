@@ -68,11 +68,15 @@ async def openstack_cloud(openstack_config: OpenStackConfig) -> AsyncIterator[Op
 
 async def ensure_offered(config: OpenStackConfig, service: str, reason: str) -> None:
     """Skip for that reason where the cloud has no such service."""
+    if not await _has(config, service):
+        pytest.skip(reason)
+
+
+async def _has(config: OpenStackConfig, service: str) -> bool:
     api = Api("plain", config)
     endpoint = await api.endpoint(service)
     await api.close()
-    if endpoint is None:
-        pytest.skip(reason)
+    return endpoint is not None
 
 
 @asynccontextmanager
@@ -125,8 +129,10 @@ class Project:
 
 @pytest.fixture
 async def project(openstack_config: OpenStackConfig) -> AsyncIterator[Project]:
-    """The project under test."""
-    api = Api("project", openstack_config)
+    """The project under test, with every service that the cloud has."""
+    has = {service: await _has(openstack_config, service) for service in ("load-balancer", "block-storage")}
+    every = {"load_balancer": has["load-balancer"], "boot_volume_gib": 1 if has["block-storage"] else None}
+    api = Api("project", openstack_config.model_copy(update=every))
     yield Project(api)
     await api.close()
 

@@ -25,6 +25,7 @@ from caravan_provisioner.store import Table
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.sealing import KeyRing
 from tests.openstack.conftest import admin_cloud
 from tests.support.openstack_proxy import Proxy, proxying
 
@@ -60,7 +61,7 @@ async def clouds(openstack_config: OpenStackConfig, second: Region) -> AsyncIter
     """The adapters of the entry's own region and of the second one."""
     configs = {"first": openstack_config, "second": openstack_config.model_copy(update={"region": second.name})}
     unused = Database("sqlite+aiosqlite://", Table.metadata, MIGRATIONS)
-    made = make_clouds(configs, unused, SystemClock())
+    made = make_clouds(configs, unused, SystemClock(), KeyRing({}, ""))
     both = tuple(cloud for cloud in made.values() if isinstance(cloud, OpenStackCloud))
     yield both
     for cloud in both:
