@@ -20,6 +20,7 @@ from caravan_api.doors.chatops.replies import Replies
 from caravan_api.doors.front import build_doors
 from caravan_api.doors.intake import Intake
 from caravan_api.doors.rest.context import Api
+from caravan_api.doors.rest.takes import Takes
 from caravan_api.feed import Feed, number_on_far_above
 from caravan_api.handlers import CLUSTER_FACTS, Handlers
 from caravan_api.housekeeping import Housekeeping
@@ -138,6 +139,7 @@ def build(settings: Settings) -> Service:
         limits,
         pools,
         leases,
+        Takes(db, clock, leases),
         bells,
         outgoing,
         replies,

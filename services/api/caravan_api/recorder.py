@@ -76,8 +76,16 @@ class Recorder:
 
     async def note(self, tx: AsyncSession, cluster_id: UUID, team: str, source: str, entry: Entry) -> None:
         """Add to the timeline of a team's cluster what changes nothing about the cluster itself."""
+        await self.note_each(tx, source, [(cluster_id, team, entry)])
+
+    async def note_each(self, tx: AsyncSession, source: str, notes: Sequence[tuple[UUID, str, Entry]]) -> None:
+        """The same for several clusters, each with its team, in that order."""
+        if not notes:
+            return
         await tx.flush()  # all else first: the counter stays locked from here to the commit
-        tx.add(_row(cluster_id, team, await _next_numbers(tx, 1), self._clock.now(), source, entry))
+        now, first = self._clock.now(), await _next_numbers(tx, len(notes)) - len(notes) + 1
+        for number, (cluster_id, team, entry) in enumerate(notes, start=first):
+            tx.add(_row(cluster_id, team, number, now, source, entry))
         after_commit(tx, self._told)
 
 

@@ -48,8 +48,15 @@ async def say(tx: AsyncSession, *events: Event) -> None:
     if not events:
         return
     tracing.busy()
+    carrier_of = await _traces(tx, events, datetime.now(UTC))
+    await say_each(tx, [(event, carrier_of(event)) for event in events])
+
+
+async def say_each(tx: AsyncSession, said: Sequence[tuple[Event, Carrier]]) -> None:
+    """The same for events of several requests, each with the trace that it belongs to."""
+    if not said:
+        return
     now = datetime.now(UTC)
-    carrier_of = await _traces(tx, events, now)
     rows = [
         {
             "event_id": str(uuid4()),
@@ -58,10 +65,10 @@ async def say(tx: AsyncSession, *events: Event) -> None:
             "about": _about(event),
             "schema_version": event.schema_version,
             "said_at": now,
-            "traceparent": carrier_of(event).get(tracing.TRACEPARENT),
-            "tracestate": carrier_of(event).get(tracing.TRACESTATE),
+            "traceparent": trace.get(tracing.TRACEPARENT),
+            "tracestate": trace.get(tracing.TRACESTATE),
         }
-        for event in events
+        for event, trace in said
     ]
     await tx.exec(_SAYING, params=rows)
     tx.info["said"] = True

@@ -6,6 +6,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sqlalchemy import inspect
+
+from caravan_api.store import Table
+
 
 class Door(StrEnum):
     """How a wish came in."""
@@ -28,6 +32,7 @@ class Actor:
 
 
 CARAVAN = Actor("caravan", Door.ITSELF)
+_SIGNED_BY = "signed_by"
 _actor: ContextVar[Actor] = ContextVar("actor", default=CARAVAN)
 
 
@@ -49,3 +54,14 @@ def acting_as(actor: Actor) -> Iterator[None]:
 def actor() -> Actor:
     """On whose behalf things are done now."""
     return _actor.get()
+
+
+def sign(row: Table, by: Actor) -> None:
+    """Whatever is asked of this row from now on is on behalf of `by`: for what serves several people at once."""
+    inspect(row).info[_SIGNED_BY] = by
+
+
+def actor_of(row: Table) -> Actor:
+    """On whose behalf the row is changed."""
+    signed_by: Actor | None = inspect(row).info.get(_SIGNED_BY)
+    return signed_by or actor()

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import inspect
+from sqlalchemy import insert, inspect
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.audit.actor import actor
+from caravan_api.audit.actor import Actor, actor, actor_of
 from caravan_api.audit.store import AuditEntry
 from caravan_api.doors.chatops.store import ChatUser
 from caravan_api.notifications.store import NotificationRule
@@ -82,6 +82,8 @@ AUDITED: Mapping[type[Table], _Audited] = {
     ),
 }
 
+_WRITING = insert(AuditEntry)
+
 
 def watch() -> None:
     """Have every change from now on audited; once for all stores of this process."""
@@ -90,7 +92,7 @@ def watch() -> None:
 
 def note(tx: AsyncSession, thing: Thing, action: Action, after: Mapping[str, Any]) -> None:
     """Write down what another service did for somebody."""
-    tx.add(_entry(thing, action, {}, after))
+    tx.add(AuditEntry(**_entry(actor(), thing, action, {}, after)))
 
 
 def _audit(session: Session, *_: object) -> None:
@@ -100,10 +102,11 @@ def _audit(session: Session, *_: object) -> None:
         for row in objects
         if isinstance(row, Table) and (entry := _entry_of(session, row))
     ]
-    session.add_all(entries)
+    if entries:  # past the session: it would ask the database for the number of each
+        session.connection().execute(_WRITING, entries)
 
 
-def _entry_of(session: Session, row: Table) -> AuditEntry | None:
+def _entry_of(session: Session, row: Table) -> dict[str, Any] | None:
     audited = AUDITED.get(type(row))
     if audited is None:
         return None
@@ -117,7 +120,7 @@ def _entry_of(session: Session, row: Table) -> AuditEntry | None:
     else:
         action = Action.DELETE if after.get(audited.ended_by or "") else Action.CHANGE
     ref, name = str(getattr(row, audited.ref)), str(getattr(row, audited.name))
-    return _entry(Thing(audited.kind, ref, name, _team(session, row)), action, before, after)
+    return _entry(actor_of(row), Thing(audited.kind, ref, name, _team(session, row)), action, before, after)
 
 
 def _changes(row: Table, wanted: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -140,18 +143,19 @@ def _team(session: Session, row: Table) -> str | None:
     return team
 
 
-def _entry(thing: Thing, action: Action, before: Mapping[str, Any], after: Mapping[str, Any]) -> AuditEntry:
-    who = actor()
-    return AuditEntry(
-        at=datetime.now(UTC),
-        team=thing.team,
-        actor=who.user,
-        door=who.door.value,
-        trace_id=who.trace_id,
-        action=action.value,
-        kind=thing.kind,
-        ref=thing.ref,
-        name=thing.name,
-        before=to_jsonable_python(before),
-        after=to_jsonable_python(after),
-    )
+def _entry(
+    who: Actor, thing: Thing, action: Action, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "at": datetime.now(UTC),
+        "team": thing.team,
+        "actor": who.user,
+        "door": who.door.value,
+        "trace_id": who.trace_id,
+        "action": action.value,
+        "kind": thing.kind,
+        "ref": thing.ref,
+        "name": thing.name,
+        "before": to_jsonable_python(before),
+        "after": to_jsonable_python(after),
+    }

@@ -82,10 +82,13 @@ def watch() -> None:
 
 
 def _catch(session: Session, *_: object) -> None:
+    rules_of: dict[str, Sequence[NotificationRule]] = {}
     for row in (*session.new, *session.dirty):
         for watched in _WATCHED.get(type(row), ()):
             if _became(row, watched):
-                session.add_all(_caught(session, row, watched))
+                if row.team not in rules_of:
+                    rules_of[row.team] = session.exec(_RULES_OF, params={"team": row.team}).all()
+                session.add_all(_caught(session, row, watched, rules_of[row.team]))
 
 
 def _became(row: Any, watched: _Watched) -> bool:
@@ -93,9 +96,10 @@ def _became(row: Any, watched: _Watched) -> bool:
     return bool(history.added) and history.added[0] in watched.to and history.added[0] not in (history.deleted or ())
 
 
-def _caught(session: Session, row: Any, watched: _Watched) -> list[Notification]:
-    asked = session.exec(_RULES_OF, params={"team": row.team}).all()
-    rules = [rule for rule in asked if watched.occasion in rule.occasions]
+def _caught(
+    session: Session, row: Any, watched: _Watched, rules_of_team: Sequence[NotificationRule]
+) -> list[Notification]:
+    rules = [rule for rule in rules_of_team if watched.occasion in rule.occasions]
     if not rules:
         return []
     pool, cluster = _names(session, row)

@@ -1,52 +1,72 @@
 """Leases: take one, wait for it, make it longer, give it back. A cluster is one holder's and then nobody's.
 
-No spare goes to two: whoever takes one holds its row locked and others pass it over, on PostgreSQL by SKIP LOCKED, on
-SQLite because it has one writer. Lock order: lease, pool (only where it has quotas), cluster of the pool, cluster; the
-counter of changes last, as everybody waits for it.
+Many who come at once may be served in one transaction, each as if alone.
+
+Lock order: lease, team (only where it has quotas), pool (likewise), cluster of the pool, cluster; the counter of
+changes last, as everybody waits for it.
 """
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Update, bindparam, or_, update
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from caravan_api.audit.actor import Actor, actor, sign
 from caravan_api.decide.leases import next_look, warns, why_over
+from caravan_api.decide.takes import Fate, Taker, fates, less
+from caravan_api.decide.turns import Shares
 from caravan_api.desired import SOURCE, Desired
-from caravan_api.errors import Conflict, Malformed
-from caravan_api.pools.sight import live, shares, somebody_waits
+from caravan_api.errors import Conflict, Malformed, NotFound, NotYet
+from caravan_api.pools.claims import Spare, claim
+from caravan_api.pools.sight import live, shares
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Lease, Pool, PoolCluster
 from caravan_api.recorder import Recorder, lock_cluster
-from caravan_api.store import Cluster
-from caravan_api.teams.quotas import check_lease_fits
+from caravan_api.teams.quotas import leases_left
 from caravan_api.timeline import Entry, utc
 from caravan_shared.contracts import events as e
 from caravan_shared.contracts.facts import FieldProblem
-from caravan_shared.contracts.states import LEASE_MOVES, ClusterPhase, LeaseState, Verdict, move
+from caravan_shared.contracts.states import LEASE_MOVES, LeaseState, move
+from caravan_shared.plumbing import tracing
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import after_commit
-from caravan_shared.plumbing.outbox import say
+from caravan_shared.plumbing.errors import CaravanError
+from caravan_shared.plumbing.outbox import say, say_each
+from caravan_shared.plumbing.tracing import Carrier
 
 _REPLACED_IN_S = 1.0  # the pool looks once at all that were taken meanwhile; making one takes far longer
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants of a lease. Times in seconds; None is the pool's default."""
+    """What somebody wants of a lease. Times in seconds; None is the pool's default. `waits`: in a queue if need be."""
 
     lasts_s: int | None = None
     purpose: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     heartbeat_s: int | None = None
+    waits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Somebody takes from a pool, for a team. Made where that is asked: it is audited and traced as from there."""
+
+    pool: Pool
+    team: str
+    holder: str
+    wish: Wish
+    by: Actor = field(default_factory=actor)
+    trace: Carrier = field(default_factory=tracing.current)
 
 
 class Outcome(StrEnum):
-    """What came of serving a lease."""
+    """What came of serving a lease that waits."""
 
     SERVED = "served"
     NO_SPARE = "no spare"
@@ -69,48 +89,92 @@ class Leases:
         self._desired, self._recorder, self._clock, self._changed = desired, recorder, clock, changed
         self._listening_since = clock.now()
 
-    async def take(self, tx: AsyncSession, pool: Pool, team: str, holder: str, wish: Wish) -> Lease:
-        """A lease: Held where a spare is ready and nobody came first, else Waiting. Raises `Malformed`, `Conflict`."""
-        if pool.deletion_asked_at:
-            raise Conflict(f"the pool {pool.name} is being deleted")
-        await check_lease_fits(tx, team)
+    async def take(self, tx: AsyncSession, take: Take) -> Lease:
+        """`take_each` for one. Raises what it is refused with."""
+        (outcome,) = await self.take_each(tx, [take])
+        if isinstance(outcome, CaravanError):
+            raise outcome
+        return outcome
+
+    async def take_each(self, tx: AsyncSession, takes: Sequence[Take]) -> Sequence[Lease | CaravanError]:
+        """A lease for each, first come first, or why it is refused: `Conflict`, `NotYet`, `Malformed`, `NotFound`.
+
+        Held where a spare is ready and nobody came first, else Waiting.
+        """
+        left = dict(await leases_left(tx, {take.team for take in takes}))
+        of_pools: dict[UUID, list[int]] = defaultdict(list)
+        for place, take in enumerate(takes):
+            of_pools[take.pool.id].append(place)
+        outcomes: dict[int, Lease | CaravanError] = {}
+        for _, places in sorted(of_pools.items()):  # in one order, or two who lock them would wait for each other
+            of_pool = await self._take_of_pool(tx, [takes[place] for place in places], left)
+            outcomes |= zip(places, of_pool, strict=True)
+        taken = [(takes[place], lease) for place, lease in sorted(outcomes.items()) if isinstance(lease, Lease)]
+        await self._tell_taken(tx, taken)
+        return [outcomes[place] for place in range(len(takes))]
+
+    async def _take_of_pool(
+        self, tx: AsyncSession, takes: Sequence[Take], left: dict[str, int | None]
+    ) -> Sequence[Lease | CaravanError]:
+        """What comes of takes from one pool. `left`, how many leases each team may still have, is kept up to date."""
+        pool = takes[0].pool
         spec = PoolSpec.model_validate(pool.spec)
-        lasts_s = _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s)
-        lease = self._new(pool, team, holder, wish, lasts_s)
-        if await self._serve(tx, pool, spec, lease, _TAKE_UNLESS_SOMEBODY_WAITS) is not Outcome.SERVED:
+        errors = [_why_refused(take, spec, left) for take in takes]
+        good = [take for take, error in zip(takes, errors, strict=True) if error is None]
+        served = iter(await self._served(tx, pool, spec, good, left))
+        return [error or next(served) for error in errors]
+
+    async def _served(
+        self, tx: AsyncSession, pool: Pool, spec: PoolSpec, takes: Sequence[Take], left: dict[str, int | None]
+    ) -> Sequence[Lease | CaravanError]:
+        takers = [Taker(take.team, take.holder, take.wish.waits) for take in takes]
+        had = await self._shares(tx, pool, spec)
+        wanted = fates(takers, len(takers), had, spec.quotas, left).count(Fate.SERVED)
+        now = self._clock.now()
+        spares = await claim(tx, pool, spec, [uuid4() for _ in range(wanted)], now, if_nobody_waits=True)
+        found, ready = fates(takers, len(spares), had, spec.quotas, left), iter(spares)
+        outcomes: list[Lease | CaravanError] = []
+        for place, (take, fate) in enumerate(zip(takes, found, strict=True)):
+            left[take.team] = less(left[take.team], fate)
+            asked_at = now + timedelta(microseconds=place)  # no two at one moment: that is the order of the queue
+            if fate is Fate.SERVED:
+                outcomes.append(_granted(_new(take, spec, asked_at), next(ready), asked_at))
+            elif fate is Fate.QUEUED:
+                outcomes.append(_new(take, spec, asked_at))
+            else:
+                outcomes.append(_refusal(take, fate))
+        return outcomes
+
+    async def _tell_taken(self, tx: AsyncSession, taken: Sequence[tuple[Take, Lease]]) -> None:
+        """Store new leases and tell of them, each on behalf of its taker."""
+        for take, lease in taken:
+            sign(lease, take.by)
             self._put(tx, lease)
-            await say(tx, e.LeaseQueued(**_about(lease)))
-            self._tell(tx, lease)
-        return lease
+        await say_each(tx, [(_news(lease), take.trace) for take, lease in taken])
+        await self._recorder.note_each(tx, SOURCE, [_note(lease, take.pool) for take, lease in taken if lease.cluster])
+        for _, lease in taken:
+            self._tell(tx, lease, _REPLACED_IN_S if lease.cluster else 0.0)
 
     async def serve(self, tx: AsyncSession, pool: Pool, spec: PoolSpec, lease: Lease) -> Outcome:
         """Give a lease whose turn it is a spare if one is ready. `spec` is the pool's."""
-        return await self._serve(tx, pool, spec, lease, _TAKE)
-
-    async def _serve(self, tx: AsyncSession, pool: Pool, spec: PoolSpec, lease: Lease, take: Update) -> Outcome:
-        if spec.quotas.any:
-            await lock_pool(tx, pool)  # or two at once would both be the last that the quota allows
-            if not spec.quotas.allow(await shares(tx, pool), lease.team, lease.holder):
-                return Outcome.AT_LIMIT
+        if not spec.quotas.allow(await self._shares(tx, pool, spec), lease.team, lease.holder):
+            return Outcome.AT_LIMIT
         now = self._clock.now()
-        wanted = {
-            "pool": pool.id,
-            "earliest": _earliest_template(pool, spec, now),
-            "tested_since": now - timedelta(seconds=spec.smoke_max_age_s),
-            "lease": lease.id,
-        }
-        spare = (await tx.exec(take, params=wanted)).one_or_none()
-        if spare is None:
+        spares = await claim(tx, pool, spec, [lease.id], now, if_nobody_waits=False)
+        if not spares:
             return Outcome.NO_SPARE
-        lease.state = move(LEASE_MOVES, LeaseState(lease.state), LeaseState.HELD).value
-        lease.granted_at, lease.heard_at, lease.ends_at = now, now, now + timedelta(seconds=lease.lasts_s)
-        lease.cluster_id, lease.cluster = spare.cluster_id, spare.name
-        self._put(tx, lease)
-        granted = {"cluster_id": spare.cluster_id, "cluster": spare.name, "ends_at": lease.ends_at}
-        await say(tx, e.LeaseGranted(**_about(lease), **granted))
-        await self._note(tx, lease, pool.team, f"{lease.holder} leased it until {utc(lease.ends_at)}{_for(lease)}")
+        self._put(tx, _granted(lease, spares[0], now))
+        await say(tx, _news(lease))
+        await self._recorder.note_each(tx, SOURCE, [_note(lease, pool)])
         self._tell(tx, lease, _REPLACED_IN_S)
         return Outcome.SERVED
+
+    async def _shares(self, tx: AsyncSession, pool: Pool, spec: PoolSpec) -> Shares:
+        """Who has how many of the pool's clusters, until the commit, where that limits anybody."""
+        if not spec.quotas.any:
+            return Shares()
+        await lock_pool(tx, pool)  # or two at once would both be the last that the quota allows
+        return await shares(tx, pool)
 
     async def extend(self, tx: AsyncSession, pool: Pool, lease: Lease, for_s: int | None) -> None:
         """End later, by `for_s` or by what was asked for, within the pool's cap. Raises `Conflict`, `Malformed`."""
@@ -176,7 +240,7 @@ class Leases:
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
         text = f"{user} gave it back and keeps it until {utc(lease.ends_at)} to look at it"
-        await self._note(tx, lease, cluster.team, text)
+        await self._note_of(tx, lease, cluster.team, text)
         self._tell(tx, lease)
 
     async def _delete_cluster(self, tx: AsyncSession, lease: Lease, reason: str) -> None:
@@ -186,35 +250,17 @@ class Leases:
             tx.add(spare)
         cluster = await lock_cluster(tx, _cluster_of(lease))
         assert cluster is not None, "clusters are never dropped"
-        await self._note(tx, lease, cluster.team, f"The lease of {lease.holder} ended: {reason}")
+        await self._note_of(tx, lease, cluster.team, f"The lease of {lease.holder} ended: {reason}")
         await self._desired.delete(tx, cluster, f"the pool {lease.pool}")
-
-    def _new(self, pool: Pool, team: str, holder: str, wish: Wish, lasts_s: int) -> Lease:
-        now = self._clock.now()
-        return Lease(
-            id=uuid4(),
-            pool_id=pool.id,
-            pool=pool.name,
-            team=team,
-            holder=holder,
-            purpose=wish.purpose,
-            labels=dict(wish.labels),
-            state=LeaseState.WAITING.value,
-            asked_at=now,
-            heard_at=now,
-            lasts_s=lasts_s,
-            heartbeat_s=wish.heartbeat_s,
-        )
 
     def _put(self, tx: AsyncSession, lease: Lease) -> None:
         """Store it, with when something is next to be done about it."""
         lease.due_at = next_look(live(lease, self._listening_since))
         tx.add(lease)
 
-    async def _note(self, tx: AsyncSession, lease: Lease, team: str, text: str) -> None:
+    async def _note_of(self, tx: AsyncSession, lease: Lease, team: str, text: str) -> None:
         """Into the timeline of its cluster, which is that team's."""
-        entry = Entry("lease", text, {"lease_id": str(lease.id)})
-        await self._recorder.note(tx, _cluster_of(lease), team, SOURCE, entry)
+        await self._recorder.note(tx, _cluster_of(lease), team, SOURCE, _entry(lease, text))
 
     def _tell(self, tx: AsyncSession, lease: Lease, look_in_s: float = 0.0) -> None:
         pool_id = lease.pool_id
@@ -231,46 +277,73 @@ async def lock_pool(tx: AsyncSession, pool: Pool) -> Pool:
     return await tx.get_one(Pool, pool.id, with_for_update=True, populate_existing=True)
 
 
-def _take(*conditions: ColumnElement[bool]) -> Update:
-    """The oldest fit spare, of the newest template first, becomes a lease's, in one statement.
+def _why_refused(take: Take, spec: PoolSpec, leases_left: Mapping[str, int | None]) -> CaravanError | None:
+    """What is wrong with a take whatever the others do; None where nothing is."""
+    if take.pool.deletion_asked_at:
+        return Conflict(f"the pool {take.pool.name} is being deleted")
+    if take.team not in leases_left:
+        return NotFound(f"there is no team {take.team}")
+    try:
+        _lasts_s(take.wish, spec)
+    except Malformed as error:
+        return error
+    return None
 
-    It returns the id and name of its cluster, if there is one.
 
-    It and its cluster are locked as they are found, and spares that others have locked are passed over.
-    """
-    fit = (
-        select(PoolCluster.cluster_id)
-        .join(Cluster, col(Cluster.id) == col(PoolCluster.cluster_id))
-        .where(
-            PoolCluster.pool_id == bindparam("pool"),
-            col(PoolCluster.template_revision) >= bindparam("earliest"),
-            col(PoolCluster.lease_id).is_(None),
-            col(PoolCluster.leaving).is_(False),
-            col(PoolCluster.tested_at) >= bindparam("tested_since"),
-            or_(col(Cluster.woken_at).is_(None), col(PoolCluster.tested_at) >= col(Cluster.woken_at)),
-            Cluster.phase == ClusterPhase.READY.value,
-            Cluster.verdict == Verdict.HEALTHY.value,
-            col(Cluster.deletion_asked_at).is_(None),
-            *conditions,
-        )
-        .order_by(col(PoolCluster.template_revision).desc(), col(PoolCluster.made_at))
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .correlate(None)
-        .scalar_subquery()
+def _refusal(take: Take, fate: Fate) -> CaravanError:
+    if fate is Fate.TEAM_FULL:
+        return Conflict("your team has as many leases as it may, held or waited for: give one back")
+    return NotYet(f"no spare of the pool {take.pool.name} is ready: come again, or let `wait` be true")
+
+
+def _new(take: Take, spec: PoolSpec, asked_at: datetime) -> Lease:
+    pool, wish = take.pool, take.wish
+    return Lease(
+        id=uuid4(),
+        pool_id=pool.id,
+        pool=pool.name,
+        team=take.team,
+        holder=take.holder,
+        purpose=wish.purpose,
+        labels=dict(wish.labels),
+        state=LeaseState.WAITING.value,
+        asked_at=asked_at,
+        heard_at=asked_at,
+        lasts_s=_lasts_s(wish, spec),
+        heartbeat_s=wish.heartbeat_s,
     )
-    name = select(Cluster.name).where(Cluster.id == PoolCluster.cluster_id).scalar_subquery()
-    taken = update(PoolCluster).where(col(PoolCluster.cluster_id) == fit).values(lease_id=bindparam("lease"))
-    return taken.returning(col(PoolCluster.cluster_id), name.label("name")).execution_options(synchronize_session=False)
 
 
-_TAKE = _take()
-_TAKE_UNLESS_SOMEBODY_WAITS = _take(~somebody_waits(bindparam("pool")))
+def _granted(lease: Lease, spare: Spare, now: datetime) -> Lease:
+    """The lease that the spare was claimed for, from now on."""
+    lease.id = spare.lease_id
+    lease.state = move(LEASE_MOVES, LeaseState(lease.state), LeaseState.HELD).value
+    lease.granted_at, lease.heard_at, lease.ends_at = now, now, now + timedelta(seconds=lease.lasts_s)
+    lease.cluster_id, lease.cluster = spare.cluster_id, spare.name
+    return lease
 
 
-def _earliest_template(pool: Pool, spec: PoolSpec, now: datetime) -> int:
-    """The earliest revision that a spare may be of: any, while their replacement waits for its window."""
-    return 1 if spec.roll_waits_for(now) else pool.template_revision
+def _news(lease: Lease) -> e.LeaseGranted | e.LeaseQueued:
+    """What is told of a lease that was just granted, or else has joined the queue."""
+    if lease.cluster is None:
+        return e.LeaseQueued.model_validate(_about(lease))
+    granted = {"cluster_id": lease.cluster_id, "cluster": lease.cluster, "ends_at": lease.ends_at}
+    return e.LeaseGranted.model_validate(_about(lease) | granted)
+
+
+def _note(lease: Lease, pool: Pool) -> tuple[UUID, str, Entry]:
+    """What the timeline of a leased cluster, which is its pool's team's, says of that."""
+    purpose = f", for: {lease.purpose}" if lease.purpose else ""
+    assert lease.ends_at is not None, "a lease that was granted ends"
+    return _cluster_of(lease), pool.team, _entry(lease, f"{lease.holder} leased it until {utc(lease.ends_at)}{purpose}")
+
+
+def _entry(lease: Lease, text: str) -> Entry:
+    return Entry("lease", text, {"lease_id": str(lease.id)})
+
+
+def _lasts_s(wish: Wish, spec: PoolSpec) -> int:
+    return _within("lasts_s", wish.lasts_s or spec.lease_s, spec.max_lease_s)
 
 
 def _held(lease: Lease) -> tuple[datetime, datetime]:
@@ -299,7 +372,3 @@ def _within(name: str, value_s: int, most_s: int) -> int:
 
 def _about(lease: Lease) -> dict[str, object]:
     return {"lease_id": lease.id, "team": lease.team, "pool": lease.pool, "holder": lease.holder}
-
-
-def _for(lease: Lease) -> str:
-    return f", for: {lease.purpose}" if lease.purpose else ""

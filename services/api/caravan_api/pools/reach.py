@@ -1,5 +1,6 @@
 """What of other teams a team reaches: clusters that it leases, for as long as it does, and pools shared with it."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,10 +22,10 @@ async def leased_by(session: AsyncSession, team: str) -> tuple[UUID, ...]:
     return tuple(each for each in (await session.exec(_leased(team))).all() if each)
 
 
-def is_open_to(team: str | BindParameter[str]) -> ColumnElement[bool]:
-    """The condition on a pool that a team may take from it."""
-    shared = select(PoolShare.pool_id).where(or_(col(PoolShare.team) == team, col(PoolShare.team) == EVERY_TEAM))
-    return or_(col(Pool.team) == team, col(Pool.id).in_(shared))
+def is_open_to(teams: Sequence[str] | BindParameter[Sequence[str]]) -> ColumnElement[bool]:
+    """The condition on a pool that one of the teams may take from it."""
+    shared = select(PoolShare.pool_id).where(or_(col(PoolShare.team).in_(teams), col(PoolShare.team) == EVERY_TEAM))
+    return or_(col(Pool.team).in_(teams), col(Pool.id).in_(shared))
 
 
 def _leased(team: str | BindParameter[str]) -> Any:

@@ -1,5 +1,6 @@
 """What the api shows of pools and leases."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -129,11 +130,25 @@ def lease_view(lease: Lease, position: int | None = None, wait_s: float | None =
 
 async def waiting_view(session: AsyncSession, pool: Pool, lease: Lease, now: datetime) -> LeaseView:
     """A lease's JSON with its place in the queue, if it is in one."""
-    if lease.state != LeaseState.WAITING:
-        return lease_view(lease)
-    position = (await turns_of(session, pool)).position(lease.id)
-    queue = await _queue(session, pool, now)
-    return lease_view(lease, position, estimate_s(position, queue, now) if queue else None)
+    (view,) = await waiting_views(session, pool, [lease], now)
+    return view
+
+
+async def waiting_views(
+    session: AsyncSession, pool: Pool, leases: Sequence[Lease], now: datetime
+) -> Sequence[LeaseView]:
+    """The same for several of one pool, in their order."""
+    if all(lease.state != LeaseState.WAITING for lease in leases):
+        return [lease_view(lease) for lease in leases]
+    order, queue = await turns_of(session, pool), await _queue(session, pool, now)
+
+    def view(lease: Lease) -> LeaseView:
+        if lease.state != LeaseState.WAITING:
+            return lease_view(lease)
+        place = order.position(lease.id)
+        return lease_view(lease, place, estimate_s(place, queue, now) if queue else None)
+
+    return [view(lease) for lease in leases]
 
 
 async def queue_views(session: AsyncSession, pool: Pool, now: datetime) -> list[LeaseView]:

@@ -4,16 +4,20 @@ Whoever is about to add something holds the team's row locked until it is counte
 each fit by themselves. Teams without a quota wait for nobody.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func
+from sqlalchemy import bindparam, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from caravan_api.errors import Conflict, NotFound
+from caravan_api.errors import NotFound
 from caravan_api.pools.store import Lease
 from caravan_api.store import Cluster
 from caravan_api.teams.store import Team
+
+_LEASE_LIMITS = select(Team.name, Team.max_leases).where(col(Team.name).in_(bindparam("teams", expanding=True)))
+_LOCKED_LEASE_LIMITS = _LEASE_LIMITS.order_by(col(Team.name)).with_for_update()  # in one order, or two would deadlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,15 @@ async def open_leases(session: AsyncSession, team: str) -> int:
     return (await session.exec(statement)).one()
 
 
-async def check_lease_fits(tx: AsyncSession, name: str) -> None:
-    """Raise `Conflict` if the team has as many leases as it may."""
-    team = await locked_team(tx, name)
-    if team.max_leases is not None and await open_leases(tx, name) >= team.max_leases:
-        raise Conflict(
-            f"your team has {team.max_leases} leases, held or waited for, and may have no more: give one back"
-        )
+async def leases_left(tx: AsyncSession, teams: Collection[str]) -> Mapping[str, int | None]:
+    """How many leases each of the teams may have more, None where it has no limit; without those that do not exist.
+
+    Those that have a limit stay locked until the transaction ends.
+    """
+    limits = (await tx.exec(_LEASE_LIMITS, params={"teams": list(teams)})).all()
+    limited = [team for team, limit in limits if limit is not None]
+    left: dict[str, int | None] = {team: None for team, limit in limits if limit is None}
+    if limited:
+        for team, limit in (await tx.exec(_LOCKED_LEASE_LIMITS, params={"teams": limited})).all():
+            left[team] = None if limit is None else max(0, limit - await open_leases(tx, team))
+    return left

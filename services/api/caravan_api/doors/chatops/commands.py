@@ -15,15 +15,16 @@ from caravan_api.doors.chatops import language, serving
 from caravan_api.doors.chatops.answers import COMMAND, SURE, Answer, Button, Line
 from caravan_api.doors.chatops.said import Said
 from caravan_api.doors.rest.bodies import Body, CreateCluster, ExtendLease, TakeLease
-from caravan_api.doors.rest.context import Api, find_cluster, is_id
+from caravan_api.doors.rest.context import Api, find_cluster
 from caravan_api.doors.rest.leases import find_lease
-from caravan_api.doors.rest.pools import find_pool, taking_team
 from caravan_api.errors import Conflict, Malformed, NotFound
 from caravan_api.offers import offered_versions
-from caravan_api.pools.leases import Wish
+from caravan_api.pools.finding import Sought, candidates, find_pool
+from caravan_api.pools.leases import Take, Wish
 from caravan_api.pools.store import Lease, Pool
 from caravan_api.pools.views import pool_view, waiting_view
 from caravan_api.readmodel import ClusterView, cluster_view
+from caravan_api.refs import is_id
 from caravan_api.store import Cluster
 from caravan_api.timeline import utc
 from caravan_shared.contracts.spec import WorkerSet
@@ -53,9 +54,10 @@ async def do(doing: Doing, command: language.Command) -> Answer:
 
 async def _lease(doing: Doing, asked: language.Lease) -> Answer:
     body = _read(TakeLease, lasts_s=asked.lasts_s, purpose=asked.purpose)
-    pool = await find_pool(doing.tx, doing.caller, asked.pool, doing.caller.team)
+    sought = Sought(doing.caller, asked.pool)
+    pool = sought.among(await candidates(doing.tx, [sought]))
     wish = Wish(body.lasts_s, body.purpose)
-    lease = await doing.api.leases.take(doing.tx, pool, taking_team(pool, doing.caller, None), doing.caller.user, wish)
+    lease = await doing.api.leases.take(doing.tx, Take(pool, sought.taking_team(pool), doing.caller.user, wish))
     view = await waiting_view(doing.tx, pool, lease, doing.api.clock.now())
     if view.position is None:
         return Answer("Here you are.", [serving.lease_line(lease)], _kubeconfig(doing, lease.cluster))

@@ -1,6 +1,5 @@
 """What every route works with, and the questions that most of them ask first."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from caravan_api.ask import Ask
 from caravan_api.desired import Desired
 from caravan_api.doctor import Doctor
 from caravan_api.doors.chatops.replies import Replies
+from caravan_api.doors.rest.takes import Takes
 from caravan_api.errors import Forbidden, NotFound, Stale
 from caravan_api.feed import Feed
 from caravan_api.handlers import Handlers
@@ -32,15 +32,14 @@ from caravan_api.pools.desired import DesiredPools
 from caravan_api.pools.leases import Leases
 from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, etag_of
+from caravan_api.refs import could_exist, is_id
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster
 from caravan_api.written import SEEN, Seen, Written
-from caravan_shared.contracts.spec import DNS_LABEL, TeamName
+from caravan_shared.contracts.spec import TeamName
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
-
-_LONGEST_NAME = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ class Api:
     limits: Limits
     pools: DesiredPools
     leases: Leases
+    takes: Takes
     bells: Bells
     outgoing: Outgoing
     replies: Replies
@@ -177,16 +177,6 @@ def must_match(if_match: str | None, etag: str, what: str) -> None:
         raise Stale(f"{what} is at {etag} by now: read it again, then change it")
 
 
-def could_exist(ref: str) -> bool:
-    """True for what may be an id or a name: databases need not be asked for anything else."""
-    return is_id(ref) or (len(ref) <= _LONGEST_NAME and re.fullmatch(DNS_LABEL, ref) is not None)
-
-
-def is_id(ref: str) -> bool:
-    """True for an id as we write it; no name is that long."""
-    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", ref) is not None
-
-
 async def once(
     request: Request,
     caller: Caller,
@@ -221,7 +211,7 @@ async def once_elsewhere(
     api = _api(request)
     if key is None:
         return await work()
-    claim = _claim_of(request, caller, key, body)
+    claim = claim_of(request, caller, key, body)
     async with api.db.transaction() as tx:
         earlier = await claim.claim(tx, api.clock.now())
     if earlier:
@@ -232,7 +222,8 @@ async def once_elsewhere(
     return answer
 
 
-def _claim_of(request: Request, caller: Caller, key: str, body: Any) -> Key:
+def claim_of(request: Request, caller: Caller, key: str, body: Any) -> Key:
+    """A caller's key, for this request."""
     return Key(caller, key, fingerprint(request.method, str(request.url.path), [str(request.query_params), body]))
 
 
@@ -245,7 +236,7 @@ async def _claimed(
     body: Any,
     work: Callable[[AsyncSession], Awaitable[Answer]],
 ) -> Answer:
-    claim = _claim_of(request, caller, key, body)
+    claim = claim_of(request, caller, key, body)
     earlier = await claim.claim(tx, api.clock.now())
     if earlier:
         return earlier
@@ -254,9 +245,9 @@ async def _claimed(
     return answer
 
 
-def json_response(text: str, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(text: str, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
     """What is JSON already, as it is: FastAPI would read and write it once more."""
-    return Response(text, headers=headers, media_type="application/json")
+    return Response(text, status, headers, media_type="application/json")
 
 
 def answer_with(cluster: Cluster, status: int) -> Answer:

@@ -16,6 +16,7 @@ from caravan_api.doors.web.page import DeveloperPage, Page
 from caravan_api.doors.web.screens.create import offered
 from caravan_api.doors.web.screens.pools import wish
 from caravan_api.doors.web.screens.pools.wish import PoolWish
+from caravan_api.pools.finding import find_pool
 from caravan_api.pools.spec import PoolSpec
 from caravan_api.pools.store import Pool
 from caravan_api.pools.views import pool_etag
@@ -89,7 +90,7 @@ async def delete(page: DeveloperPage, pool: str, confirm: Annotated[str, Form(ma
 async def _own(page: Page, pool: str) -> Pool:
     """A pool that may be changed. Raises `NotFound`, or `Forbidden` for one that is only shared."""
     async with page.api.db.transaction() as tx:
-        return await rest.find_pool(tx, page.caller, pool, page.named_team, lock=True)
+        return await find_pool(tx, page.caller, pool, page.named_team, lock=True)
 
 
 async def _sent(page: Page) -> PoolWish:

@@ -12,6 +12,7 @@ from caravan_api.doors.rest.bodies import TakeLease
 from caravan_api.doors.rest.context import After
 from caravan_api.doors.web.fields import body, pairs
 from caravan_api.doors.web.page import DeveloperPage, Page, ViewerPage
+from caravan_api.pools.finding import find_pool
 from caravan_api.pools.sight import look_closer
 from caravan_api.pools.store import Lease, Pool
 from caravan_api.pools.views import LeaseView, lease_view, pool_view, queue_views
@@ -34,7 +35,7 @@ async def list_pools(page: ViewerPage, after: After = None) -> HTMLResponse:
 async def show_pool(page: ViewerPage, pool: str) -> HTMLResponse:
     """One of them."""
     async with page.api.db.reading() as session:
-        found = await rest.find_pool(session, page.caller, pool, page.named_team)
+        found = await find_pool(session, page.caller, pool, page.named_team)
         view = await pool_view(session, found, page.now)
         is_own = page.caller.sees(found.team)
         clusters = await look_closer(session, found, page.now, _MOST) if is_own else []
@@ -64,7 +65,7 @@ async def take(
 ) -> Response:
     """Take one of its clusters, or a place in its queue."""
     wish = body(TakeLease, lasts_s=lasts_s, purpose=purpose, labels=pairs(labels, "labels"), wait=wait)
-    taken = await rest.take(pool, wish, page.request, Response(), page.caller, page.api, team=page.named_team)
+    taken = await rest.taken_lease(pool, wish, page.request, page.caller, page.api, None, page.named_team)
     said = f"You wait as number {taken.position}" if taken.position else f"You have the cluster {taken.cluster}"
     return page.goto(f"/leases/{taken.id}", said)
 
