@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +33,7 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import StoreAway
 from caravan_shared.plumbing.tables import OUTBOX
 from tests.support import spares
+from tests.support.store import opened
 
 Outcome = Answer | BaseException
 
@@ -79,14 +81,20 @@ async def desk(database_url: str) -> AsyncIterator[Desk]:
     """One with a store of its own."""
     recording.watch()
     pools = await spares.seed(database_url, pools=2, spares=3, shared_with=["few"])
-    db, clock = Database(database_url, Table.metadata, MIGRATIONS), SystemClock()
-    await db.start()
-    async with db.transaction() as tx:
-        tx.add(Team(name="few", created_by="test", created_at=datetime.now(UTC), max_leases=2))
-    recorder = Recorder(clock, lambda _cluster: None, lambda: None)
-    leases = Dying(Desired(recorder, Limits(100, None), clock), recorder, clock, lambda _pool, _in_s: None)
-    yield Desk(db, Takes(db, clock, leases), leases, pools)
-    await db.stop()
+    async with replica(database_url, pools) as desk:
+        async with desk.db.transaction() as tx:
+            tx.add(Team(name="few", created_by="test", created_at=datetime.now(UTC), max_leases=2))
+        yield desk
+
+
+@asynccontextmanager
+async def replica(database_url: str, pools: list[str]) -> AsyncIterator[Desk]:
+    """One replica's, on a store that is filled already."""
+    async with opened(Database(database_url, Table.metadata, MIGRATIONS)) as db:
+        clock = SystemClock()
+        recorder = Recorder(clock, lambda _cluster: None, lambda: None)
+        leases = Dying(Desired(recorder, Limits(100, None), clock), recorder, clock, lambda _pool, _in_s: None)
+        yield Desk(db, Takes(db, clock, leases), leases, pools)
 
 
 def asked(
@@ -207,6 +215,30 @@ async def test_a_key_of_what_was_refused_is_free_and_one_of_what_was_granted_is_
     now, reused = await desk.ask(asked(desk.pools[0], key="k1"), asked(desk.pools[1], key="k2"))
     assert (type(now), type(reused)) == (Answer, KeyReused)
     assert len(await desk.rows(Lease)) == 2
+
+
+async def test_replicas_that_are_asked_the_same_in_another_order_give_each_taker_one_lease(
+    desk: Desk, database_url: str
+) -> None:
+    requests = [asked(pool, f"u{n}", key=f"k{n}") for n, pool in enumerate(desk.pools * 8)]
+    async with replica(database_url, desk.pools) as other:
+        outcomes, mirrored = await asyncio.gather(desk.ask(*requests), other.ask(*reversed(requests)))
+    assert [lease_of(each) for each in outcomes] == [lease_of(each) for each in reversed(mirrored)]
+    assert len(await desk.claimed()) == 6
+    assert sum(lease_of(each)["state"] == "Held" for each in outcomes) == 6
+    assert len(await desk.rows(Lease)) == 16
+
+
+async def test_replicas_at_once_hand_out_each_spare_once_and_keep_a_teams_limit(desk: Desk, database_url: str) -> None:
+    few = [asked(pool, f"f{n}", team="few") for n, pool in enumerate(desk.pools * 3)]
+    many = [asked(pool, f"u{n}") for n, pool in enumerate(desk.pools * 5)]
+    async with replica(database_url, desk.pools) as other:
+        outcomes = await asyncio.gather(desk.ask(*many[:5], *few[:3]), other.ask(*few[3:], *reversed(many[5:])))
+    leases = [lease_of(each) for each in (*outcomes[0], *outcomes[1]) if not isinstance(each, Conflict)]
+    clusters = [each["cluster_id"] for each in leases if each["state"] == "Held"]
+    assert len(clusters) == len(set(clusters)) == len(await desk.claimed())
+    assert sum(each["team"] == "few" for each in leases) == 2
+    assert len(leases) == len(await desk.rows(Lease)) == 12
 
 
 async def test_the_same_key_of_another_user_is_another_key(desk: Desk) -> None:
