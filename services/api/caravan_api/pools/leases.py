@@ -2,7 +2,7 @@
 
 Many who come at once may be served in one transaction, each as if alone.
 
-Lock order: lease, team (only where it has quotas), pool (likewise), cluster of the pool, cluster; the counter of
+Lock order: lease, pool (only where it has quotas), team (likewise), cluster of the pool, cluster; the counter of
 changes last, as everybody waits for it.
 """
 
@@ -65,6 +65,16 @@ class Take:
     trace: Carrier = field(default_factory=tracing.current)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rush:
+    """All who take from one pool together, and who had how many of its clusters before."""
+
+    pool: Pool
+    spec: PoolSpec
+    takes: Sequence[Take]
+    had: Shares
+
+
 class Outcome(StrEnum):
     """What came of serving a lease that waits."""
 
@@ -101,38 +111,42 @@ class Leases:
 
         Held where a spare is ready and nobody came first, else Waiting.
         """
-        left = dict(await leases_left(tx, {take.team for take in takes}))
-        of_pools: dict[UUID, list[int]] = defaultdict(list)
+        places: dict[UUID, list[int]] = defaultdict(list)
         for place, take in enumerate(takes):
-            of_pools[take.pool.id].append(place)
+            places[take.pool.id].append(place)
+        # Each kind in one order, or two who lock them would wait for each other.
+        rushes = [await self._rush(tx, [takes[place] for place in places[pool_id]]) for pool_id in sorted(places)]
+        left = dict(await leases_left(tx, {take.team for take in takes}))
         outcomes: dict[int, Lease | CaravanError] = {}
-        for _, places in sorted(of_pools.items()):  # in one order, or two who lock them would wait for each other
-            of_pool = await self._take_of_pool(tx, [takes[place] for place in places], left)
-            outcomes |= zip(places, of_pool, strict=True)
+        for rush in rushes:
+            outcomes |= zip(places[rush.pool.id], await self._take_of_pool(tx, rush, left), strict=True)
         taken = [(takes[place], lease) for place, lease in sorted(outcomes.items()) if isinstance(lease, Lease)]
         await self._tell_taken(tx, taken)
         return [outcomes[place] for place in range(len(takes))]
 
-    async def _take_of_pool(
-        self, tx: AsyncSession, takes: Sequence[Take], left: dict[str, int | None]
-    ) -> Sequence[Lease | CaravanError]:
-        """What comes of takes from one pool. `left`, how many leases each team may still have, is kept up to date."""
+    async def _rush(self, tx: AsyncSession, takes: Sequence[Take]) -> _Rush:
         pool = takes[0].pool
         spec = PoolSpec.model_validate(pool.spec)
-        errors = [_why_refused(take, spec, left) for take in takes]
-        good = [take for take, error in zip(takes, errors, strict=True) if error is None]
-        served = iter(await self._served(tx, pool, spec, good, left))
+        return _Rush(pool, spec, takes, await self._shares(tx, pool, spec))
+
+    async def _take_of_pool(
+        self, tx: AsyncSession, rush: _Rush, left: dict[str, int | None]
+    ) -> Sequence[Lease | CaravanError]:
+        """What comes of takes from one pool. `left`, how many leases each team may still have, is kept up to date."""
+        errors = [_why_refused(take, rush.spec, left) for take in rush.takes]
+        good = [take for take, error in zip(rush.takes, errors, strict=True) if error is None]
+        served = iter(await self._served(tx, rush, good, left))
         return [error or next(served) for error in errors]
 
     async def _served(
-        self, tx: AsyncSession, pool: Pool, spec: PoolSpec, takes: Sequence[Take], left: dict[str, int | None]
+        self, tx: AsyncSession, rush: _Rush, takes: Sequence[Take], left: dict[str, int | None]
     ) -> Sequence[Lease | CaravanError]:
+        spec, quotas = rush.spec, rush.spec.quotas
         takers = [Taker(take.team, take.holder, take.wish.waits) for take in takes]
-        had = await self._shares(tx, pool, spec)
-        wanted = fates(takers, len(takers), had, spec.quotas, left).count(Fate.SERVED)
+        wanted = fates(takers, len(takers), rush.had, quotas, left).count(Fate.SERVED)
         now = self._clock.now()
-        spares = await claim(tx, pool, spec, [uuid4() for _ in range(wanted)], now, if_nobody_waits=True)
-        found, ready = fates(takers, len(spares), had, spec.quotas, left), iter(spares)
+        spares = await claim(tx, rush.pool, spec, [uuid4() for _ in range(wanted)], now, if_nobody_waits=True)
+        found, ready = fates(takers, len(spares), rush.had, quotas, left), iter(spares)
         outcomes: list[Lease | CaravanError] = []
         for place, (take, fate) in enumerate(zip(takes, found, strict=True)):
             left[take.team] = less(left[take.team], fate)
