@@ -39,6 +39,7 @@ from caravan_api.pools.reconcile import PoolReconciler
 from caravan_api.pools.spares import SpareReconciler
 from caravan_api.recorder import Recorder
 from caravan_api.retention import Retention
+from caravan_api.seen import Seeing
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster, Table
 from caravan_api.written import Written
@@ -57,7 +58,7 @@ def build(settings: Settings) -> Service:
     db, clock = service.db, service.clock
     recording.watch()
     notifications.watch()
-    written = Written()
+    seeing, written = Seeing(db), Written(db)
     feed = Feed(
         db,
         written,
@@ -132,6 +133,7 @@ def build(settings: Settings) -> Service:
         sessions,
         _login(settings),
         desired,
+        seeing,
         written,
         handlers,
         feed,

@@ -19,8 +19,9 @@ from caravan_api.audit.store import AuditEntry
 from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import timeline_view
 from caravan_api.recorder import CHANGES
+from caravan_api.seen import SEEN, Seen
 from caravan_api.store import Cluster, Counter, TimelineEntry
-from caravan_api.written import SEEN, Seen, Written
+from caravan_api.written import Written
 from caravan_shared.plumbing.backup import JUMP
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.waiting import is_set_within
@@ -78,7 +79,8 @@ class Feed:
         async with self._db.reading() as session:
             # A number from the future is one of another store's: there is nothing to resume.
             told = min(await _last_change(session), last_id if last_id is not None else _FUTURE)
-            clusters = await self._clusters(session, scope, 0) if last_id is None else []
+            seen = await _seen(session, scope, 0) if last_id is None else []
+        clusters = await self._told(seen)
         yield "".join(text for _, text in clusters) or ": open\n\n"
         while loop.time() < ends_at and not self.ended:
             changed = self.changed
@@ -130,17 +132,17 @@ class Feed:
         """What was committed after change number `since`, in that order, and the number reached."""
         async with self._db.reading() as session:
             entries = await _entries(session, scope, since)
-            clusters = await self._clusters(session, scope, since)
+            seen = await _seen(session, scope, since)
+        clusters = await self._told(seen)
         if len(entries) == _AT_ONCE:
             # The rest comes in the next round; the clusters' present state then, too.
             clusters = [(change, text) for change, text in clusters if change <= entries[-1].id]
         numbered = sorted([*((entry.id, _timeline_event(entry)) for entry in entries), *clusters])
         return "".join(text for _, text in numbered), numbered[-1][0] if numbered else since
 
-    async def _clusters(self, session: AsyncSession, scope: Scope, since: int) -> list[tuple[int, str]]:
-        """The clusters that changed since, as events with their numbers, in that order."""
-        seen = await _seen(session, scope, since)
-        texts = await self._written.views(session, seen)
+    async def _told(self, seen: Sequence[Seen]) -> list[tuple[int, str]]:
+        """These clusters as events with their numbers, in the same order."""
+        texts = await self._written.views(seen)
         return [(each.change, _cluster_event(each.change, texts[each.id])) for each in seen if each.id in texts]
 
 

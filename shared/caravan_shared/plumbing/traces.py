@@ -21,7 +21,7 @@ CONTINUED_FOR = timedelta(hours=6)
 KEPT_FOR = timedelta(days=30)
 """As long as a trace store may keep the traces themselves."""
 
-_ID_OF = select(TRACES.c.trace_id).where(TRACES.c.key == bindparam("key"))
+_IDS_OF = select(TRACES.c.key, TRACES.c.trace_id).where(TRACES.c.key.in_(bindparam("keys", expanding=True)))
 """Built once, which takes longer than asking it."""
 
 
@@ -49,10 +49,10 @@ async def of(session: AsyncSession, keys: Collection[str], now: datetime) -> dic
     return {row.key: {tracing.TRACEPARENT: row.traceparent, tracing.TRACESTATE: row.tracestate} for row in found}
 
 
-async def id_of(session: AsyncSession, key: str) -> str | None:
-    """The id of the key's trace, however old; None: it has none."""
-    found: str | None = (await (await session.connection()).execute(_ID_OF, {"key": key})).scalar()
-    return found
+async def ids_of(session: AsyncSession, keys: Collection[str]) -> dict[str, str]:
+    """The id of each key's trace, however old, of those that have one."""
+    found = await (await session.connection()).execute(_IDS_OF, {"keys": keys})
+    return {row.key: row.trace_id for row in found}
 
 
 async def prune(tx: AsyncSession, now: datetime) -> None:

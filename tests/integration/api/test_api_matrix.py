@@ -3,7 +3,9 @@
 The routes come from the API's own table, so a new one is in here from its first day.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +17,7 @@ from sqlmodel import col, func, select
 from caravan_api.access import Role
 from caravan_api.audit.store import AuditEntry
 from caravan_api.store import Token
+from caravan_shared.contracts.spec import ClusterSpec
 from tests.integration.api.conftest import ADMIN, Chats, Stack, fresh
 from tests.integration.api.routes import ROUTES, SIGNED, Route
 from tests.integration.api.victims import REFUSED, STRANGERS, VICTIM, Victim, beginning, changes, one_victim, places
@@ -121,3 +124,20 @@ async def _ask(client: httpx.AsyncClient, route: Route, victim: Victim, *, team:
 async def _all_changes(stack: Stack) -> int:
     async with stack.service.db.reading() as session:
         return (await session.exec(select(func.count()).select_from(AuditEntry))).one()
+
+
+async def test_teams_that_ask_at_the_same_time_are_each_told_of_their_own_cluster_alone(stack: Stack) -> None:
+    """The store is asked once for all of them: see `Seeing`."""
+    name, teams = fresh(), [fresh() for _ in range(4)]
+    async with AsyncExitStack() as clients:
+        members = [await clients.enter_async_context(stack.speaking_as(Role.DEVELOPER, team)) for team in teams]
+        body = {"name": name, "spec": ClusterSpec.example}
+        ids = [(await member.post("/v1/clusters", json=body)).json()["id"] for member in members]
+        by_name = await asyncio.gather(*(member.get(f"/v1/clusters/{name}") for member in members * 8))
+        assert [answer.json()["id"] for answer in by_name] == ids * 8
+        by_id = [(member, own, ref) for member, own in zip(members, ids, strict=True) for ref in ids] * 4
+        answers = await asyncio.gather(*(member.get(f"/v1/clusters/{ref}") for member, _, ref in by_id))
+        assert [answer.status_code for answer in answers] == [200 if own == ref else 404 for _, own, ref in by_id]
+        admins = await asyncio.gather(*(stack.http.get(f"/v1/clusters/{ref}") for ref in ids))
+        assert [answer.json()["id"] for answer in admins] == ids
+        assert (await stack.http.get(f"/v1/clusters/{name}")).status_code == 404, "an admin's own team has none"

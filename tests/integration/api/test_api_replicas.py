@@ -1,5 +1,6 @@
 """Two replicas of the api on one store: whichever a client speaks to, it sees all that happens, once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,6 +93,34 @@ async def test_change_that_was_read_at_one_replica_is_refused_by_the_other_once_
     first = await two.one.http.patch(path, json={"spec": {"version": "1.35.1"}}, headers=stale)
     second = await two.other.http.patch(path, json={"spec": {"version": "1.33.6"}}, headers=stale)
     assert (first.status_code, second.status_code) == (202, 412), (first.text, second.text)
+
+
+async def test_what_one_replica_has_changed_is_what_the_other_tells_of_from_the_next_request_on(two: Two) -> None:
+    cluster = await two.one.create()
+    path, patch = f"/v1/clusters/{cluster['id']}", {"Content-Type": "application/merge-patch+json", "If-Match": "*"}
+    for count in range(3, 12):
+        known = {"If-None-Match": (await two.other.http.get(path)).headers["ETag"]}
+        others = [asyncio.create_task(two.other.http.get(path, headers=known)) for _ in range(8)]
+        change = {"spec": {"workers": [{"name": "workers", "count": count}]}}
+        wanted = (await two.one.http.patch(path, json=change, headers=patch)).json()["generation"]
+        seen = await two.other.http.get(path, headers=known)
+        assert seen.status_code == 200
+        assert seen.json()["generation"] == wanted
+        assert {answer.status_code for answer in await asyncio.gather(*others)} <= {200, 304}
+
+
+async def test_a_token_that_one_replica_has_revoked_opens_nothing_at_the_other_from_the_next_request_on(
+    two: Two,
+) -> None:
+    for _ in range(5):
+        token = await two.one.token(fresh())
+        async with two.other.client(token) as member:
+            assert (await member.get("/v1/clusters")).status_code == 200
+            others = [asyncio.create_task(member.get("/v1/clusters")) for _ in range(8)]
+            newest = (await two.one.http.get("/v1/tokens")).json()["items"][-1]
+            assert (await two.one.http.delete(f"/v1/tokens/{newest['id']}")).status_code == 204
+            assert (await member.get("/v1/clusters")).status_code == 401
+            assert {answer.status_code for answer in await asyncio.gather(*others)} <= {200, 401}
 
 
 async def test_request_that_finds_the_store_away_is_told_to_come_again_and_then_answered(

@@ -62,9 +62,9 @@ async def test_trace_is_continued_for_a_while_and_its_id_shown_for_longer(db: Da
     await _hear(db, OLD, THEN)
     assert await _of(db, now=THEN + traces.CONTINUED_FOR) is None
     async with db.transaction() as tx:
-        assert await traces.id_of(tx, "key") == OLD
+        assert await traces.ids_of(tx, ["key", "another"]) == {"key": OLD}
         await traces.prune(tx, THEN + traces.KEPT_FOR + timedelta(seconds=1))
-        assert await traces.id_of(tx, "key") is None
+        assert await traces.ids_of(tx, ["key"]) == {}
 
 
 async def test_event_said_outside_of_any_trace_belongs_to_that_of_its_cluster(db: Database) -> None:

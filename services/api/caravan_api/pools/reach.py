@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, or_
+from sqlalchemy import BindParameter, ColumnElement, and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +15,11 @@ from caravan_api.pools.store import Lease, Pool, PoolShare
 def is_within_reach(team: str | BindParameter[str], *, owner: Any, cluster: Any) -> ColumnElement[bool]:
     """The condition on a row about a cluster, whose owning team and id are in these columns."""
     return or_(owner == team, cluster.in_(_leased(team)))
+
+
+def leased_to(teams: BindParameter[Any], cluster: Any) -> ColumnElement[bool]:
+    """The condition on a lease that one of these teams holds it now, on the cluster whose id is in that column."""
+    return and_(col(Lease.team).in_(teams), Lease.cluster_id == cluster, col(Lease.ended_at).is_(None))
 
 
 async def leased_by(session: AsyncSession, team: str) -> tuple[UUID, ...]:

@@ -13,7 +13,7 @@ from caravan_api.access import Owner, Viewer
 from caravan_api.audit.actor import Door
 from caravan_api.audit.recording import AUDITED, Action
 from caravan_api.audit.store import AuditEntry
-from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, find_cluster, team_listed
+from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, see_cluster, team_listed
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.store import Cluster, Grant
 
@@ -77,8 +77,7 @@ async def cluster_audit(
     cluster: str, caller: Viewer, api: Parts, team: Team = None, limit: Limit = None, after: After = None
 ) -> AuditPage:
     """Who changed the cluster, and who was given access to it, newest first."""
-    async with api.db.reading() as session:
-        found = await find_cluster(session, caller, cluster, team)
+    found = await see_cluster(api, caller, cluster, team)
     about = select(AuditEntry).where(col(AuditEntry.kind).in_(_OF_CLUSTERS))
     return await _page(api, about, {AuditEntry.ref: str(found.id)}, limit, after)
 

@@ -35,9 +35,9 @@ from caravan_api.errors import NoPrecondition
 from caravan_api.idempotency import Answer
 from caravan_api.listing import PART_OF_NAME, Filters, Sort, columns_of
 from caravan_api.readmodel import ClusterDetail, ClusterView, etag_of, validator_of
+from caravan_api.seen import SEEN, Seen
 from caravan_api.store import Cluster
 from caravan_api.tracelinks import trace_of
-from caravan_api.written import SEEN, Seen
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 
@@ -94,7 +94,7 @@ async def list_clusters(
     filters = Filters(team_listed(caller, team), phase, health, version, cloud, q)
     async with api.db.reading() as session:
         listed = await columns_of(session, SEEN, filters, sort, limit or api.settings.page_size, after)
-        items = await api.written.views(session, map(Seen._make, listed.clusters))
+    items = await api.written.views(map(Seen._make, listed.clusters))
     return json_response(f'{{"next":{json.dumps(listed.next)},"items":[{",".join(items.values())}]}}')
 
 
@@ -105,13 +105,12 @@ async def get(
     cluster: str, caller: Viewer, api: Parts, if_none_match: IfNoneMatch = None, team: Team = None
 ) -> Response:
     """One cluster, by id or name. If-None-Match spares who asks again what has not changed since."""
-    async with api.db.reading() as session:
-        seen = await see_cluster(session, caller, cluster, team)
-        tag = validator_of(seen)
-        if if_none_match and tag in if_none_match:
-            return Response(status_code=304, headers={"ETag": tag})
-        trace = await trace_of(session, seen.id, api.settings.trace_url)
-        text, tag = await api.written.detail(session, seen, trace)
+    seen = await see_cluster(api, caller, cluster, team)
+    tag = validator_of(seen)
+    if if_none_match and tag in if_none_match:
+        return Response(status_code=304, headers={"ETag": tag})
+    trace = await trace_of(api.seeing, seen.id, api.settings.trace_url)
+    text, tag = await api.written.detail(seen, trace)
     return json_response(text, {"ETag": tag})
 
 

@@ -33,13 +33,16 @@ from caravan_api.pools.leases import Leases
 from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, etag_of
 from caravan_api.refs import could_exist, is_id
+from caravan_api.seen import Seeing, Seen
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster
-from caravan_api.written import SEEN, Seen, Written
+from caravan_api.written import Written
 from caravan_shared.contracts.spec import TeamName
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
+
+_NO_SUCH_CLUSTER = "there is no such cluster in your team"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Api:
     login: CodeFlow | None
     """The issuer that people log in with, if there is one."""
     desired: Desired
+    seeing: Seeing
     written: Written
     handlers: Handlers
     feed: Feed
@@ -134,39 +138,39 @@ async def find_cluster(
     Found are those of the caller's team, and to look at and get into them those that it leases. Raises `NotFound`, for
     another team's cluster too, and `Forbidden` for changing one that is only leased.
     """
-    cluster: Cluster = await _found(session, caller, ref, team, Cluster, lock=lock)
+    meant = team or caller.team
+    found: Sequence[Cluster] = ()
+    if caller.sees(meant) and could_exist(ref):
+        by_id = is_id(ref)
+        statement = _finding(by_id=by_id, anywhere=by_id and caller.is_admin, lock=lock)
+        found = (await session.exec(statement, params={"ref": UUID(ref) if by_id else ref, "team": meant})).all()
+    if not found:
+        raise NotFound(_NO_SUCH_CLUSTER)
+    cluster = min(found, key=lambda each: each.team != meant)  # two of a name: the own one
     if lock and not caller.sees(cluster.team):
         raise Forbidden(f"your team only leases the cluster {cluster.name}: give the lease back to have it deleted")
     return cluster
 
 
-async def see_cluster(session: AsyncSession, caller: Caller, ref: str, team: str | None = None) -> Seen:
-    """Which cluster `find_cluster` would find, and in which state it is. Raises `NotFound`."""
-    return Seen._make(await _found(session, caller, ref, team, *SEEN))
-
-
-async def _found(
-    session: AsyncSession, caller: Caller, ref: str, team: str | None, *what: Any, lock: bool = False
-) -> Any:
-    meant = team or caller.team
-    found: Sequence[Any] = ()
-    if caller.sees(meant) and could_exist(ref):
-        by_id = is_id(ref)
-        statement = _finding(*what, by_id=by_id, anywhere=by_id and caller.is_admin, lock=lock)
-        found = (await session.exec(statement, params={"ref": UUID(ref) if by_id else ref, "team": meant})).all()
-    if not found:
-        raise NotFound("there is no such cluster in your team")
-    return min(found, key=lambda each: each.team != meant)  # two of a name: the own one
-
-
 @cache
-def _finding(*what: Any, by_id: bool, anywhere: bool, lock: bool) -> Any:
+def _finding(*, by_id: bool, anywhere: bool, lock: bool) -> Any:
     """The clusters that `ref` names within the reach of `team`: built once, which takes longer than asking it."""
     ref: BindParameter[Any] = bindparam("ref")
     named = [Cluster.id == ref] if by_id else [Cluster.name == ref, col(Cluster.deleted_at).is_(None)]
     reach = [] if anywhere else [is_within_reach(bindparam("team"), owner=Cluster.team, cluster=Cluster.id)]
-    statement = select(*what).where(*named, *reach)
+    statement = select(Cluster).where(*named, *reach)
     return statement.with_for_update() if lock else statement
+
+
+async def see_cluster(api: Api, caller: Caller, ref: str, team: str | None = None) -> Seen:
+    """Which cluster `find_cluster` would find, and in which state it is. Raises `NotFound`."""
+    meant, found = team or caller.team, None
+    if caller.sees(meant) and could_exist(ref):
+        by_id = is_id(ref)
+        found = await api.seeing.cluster(None if by_id and caller.is_admin else meant, UUID(ref) if by_id else ref)
+    if found is None:
+        raise NotFound(_NO_SUCH_CLUSTER)
+    return found
 
 
 def must_match(if_match: str | None, etag: str, what: str) -> None:

@@ -12,7 +12,7 @@ from caravan_api.access import Caller, Developer, Role, Viewer
 from caravan_api.audit.recording import Action, Thing, note
 from caravan_api.desired import SOURCE
 from caravan_api.doors.rest.bodies import AskAccess
-from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, find_cluster
+from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, find_cluster, see_cluster
 from caravan_api.errors import Conflict, Forbidden, NotYet, Unauthenticated
 from caravan_api.grant_pages import cursor_of, newest_first
 from caravan_api.readmodel import GrantView, cluster_view, grant_view
@@ -81,9 +81,9 @@ async def list_grants(
 ) -> Grants:
     """Who was granted access, newest first, page by page."""
     size = limit or api.settings.page_size
+    found = await see_cluster(api, caller, cluster, team)
+    statement = newest_first(select(Grant).where(Grant.cluster_id == found.id), after)
     async with api.db.reading() as session:
-        found = await find_cluster(session, caller, cluster, team)
-        statement = newest_first(select(Grant).where(Grant.cluster_id == found.id), after)
         rows = (await session.exec(statement.limit(size + 1))).all()
     return Grants(
         items=[grant_view(row) for row in rows[:size]], next=cursor_of(rows[size - 1]) if len(rows) > size else None

@@ -19,6 +19,7 @@ from caravan_api.doors.rest.context import (
     cluster_response,
     find_cluster,
     once,
+    see_cluster,
 )
 from caravan_api.errors import Conflict, NotFound
 from caravan_api.idempotency import Answer
@@ -49,14 +50,14 @@ async def list_nodes(
 ) -> NodePage:
     """The cluster's nodes by name. Removed ones only with `state=Removed`."""
     size = limit or api.settings.page_size
+    found = await see_cluster(api, caller, cluster, team)
+    statement = select(Node).where(Node.cluster_id == found.id, Node.node_set != "")
+    statement = statement.where(Node.state == state if state else Node.state != NodeState.REMOVED.value)
+    if node_set:
+        statement = statement.where(Node.node_set == node_set)
+    if after:
+        statement = statement.where(col(Node.name) > decode_cursor(after, str)[0])
     async with api.db.reading() as session:
-        found = await find_cluster(session, caller, cluster, team)
-        statement = select(Node).where(Node.cluster_id == found.id, Node.node_set != "")
-        statement = statement.where(Node.state == state if state else Node.state != NodeState.REMOVED.value)
-        if node_set:
-            statement = statement.where(Node.node_set == node_set)
-        if after:
-            statement = statement.where(col(Node.name) > decode_cursor(after, str)[0])
         rows = (await session.exec(statement.order_by(col(Node.name)).limit(size + 1))).all()
     return NodePage(
         items=[node_view(row, simulated=found.simulated) for row in rows[:size]],

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
 
 from caravan_api.access import Caller, Viewer
-from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, find_cluster
+from caravan_api.doors.rest.context import After, Api, Limit, Page, Parts, Team, see_cluster
 from caravan_api.errors import NotFound
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_shared.contracts.requests import LOG_PAGE, AskRunLog, AskRuns, RunLog, Runs, RunView
@@ -95,5 +95,4 @@ def later(told: RunLog, limit: int) -> dict[str, int] | None:
 
 
 async def _id_of(cluster: str, caller: Caller, api: Api, team: str | None) -> UUID:
-    async with api.db.reading() as session:
-        return (await find_cluster(session, caller, cluster, team)).id
+    return (await see_cluster(api, caller, cluster, team)).id

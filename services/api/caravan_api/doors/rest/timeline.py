@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from sqlmodel import col, select
 
 from caravan_api.access import Viewer
-from caravan_api.doors.rest.context import After, Limit, Page, Parts, Team, find_cluster, team_listed
+from caravan_api.doors.rest.context import After, Limit, Page, Parts, Team, see_cluster, team_listed
 from caravan_api.feed import Scope
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.readmodel import TimelineView, timeline_view
@@ -46,11 +46,11 @@ async def timeline(
 ) -> TimelinePage:
     """What happened to the cluster, newest first; `after` leads on to what was before."""
     size = limit or api.settings.page_size
+    found = await see_cluster(api, caller, cluster, team)
+    statement = select(TimelineEntry).where(TimelineEntry.cluster_id == found.id)
+    if after:
+        statement = statement.where(col(TimelineEntry.id) < decode_cursor(after, int)[0])
     async with api.db.reading() as session:
-        found = await find_cluster(session, caller, cluster, team)
-        statement = select(TimelineEntry).where(TimelineEntry.cluster_id == found.id)
-        if after:
-            statement = statement.where(col(TimelineEntry.id) < decode_cursor(after, int)[0])
         rows = (await session.exec(statement.order_by(col(TimelineEntry.id).desc()).limit(size + 1))).all()
     return TimelinePage(
         items=[timeline_view(row) for row in rows[:size]],
@@ -63,8 +63,7 @@ async def cluster_events(
     cluster: str, caller: Viewer, api: Parts, team: Team = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """One cluster as it changes: first as it is now, or all that came after Last-Event-ID."""
-    async with api.db.reading() as session:
-        found = await find_cluster(session, caller, cluster, team)
+    found = await see_cluster(api, caller, cluster, team)
     return streamed(api.feed.stream(Scope(cluster_id=found.id), number_of(last_event_id)))
 
 

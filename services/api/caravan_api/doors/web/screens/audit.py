@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from caravan_api.audit.recording import AUDITED, Action
 from caravan_api.doors.rest import audit as rest
-from caravan_api.doors.rest.context import After, find_cluster
+from caravan_api.doors.rest.context import After, see_cluster
 from caravan_api.doors.web.fields import unless_blank
 from caravan_api.doors.web.page import OwnerPage, Page
 
@@ -79,8 +79,7 @@ def _fields(value: Any) -> Mapping[str, Any]:
 
 async def _ref_of(page: Page, cluster: str) -> str:
     """What the audit calls a cluster that somebody names, by id also one that is gone."""
-    async with page.api.db.reading() as session:
-        return str((await find_cluster(session, page.caller, cluster, page.named_team)).id)
+    return str((await see_cluster(page.api, page.caller, cluster, page.named_team)).id)
 
 
 def _midnight(day: date) -> datetime:

@@ -19,8 +19,8 @@ from caravan_api.doors.web.screens.cluster_rows import Row, Shown, Sketch, drawn
 from caravan_api.latest import Latest
 from caravan_api.listing import Filters, Sort, columns_of
 from caravan_api.pools.store import Lease
+from caravan_api.seen import SEEN, state_of
 from caravan_api.store import Cluster
-from caravan_api.written import SEEN, state_of
 from caravan_shared.contracts.spec import KubernetesVersion
 from caravan_shared.contracts.states import ClusterPhase, Verdict
 

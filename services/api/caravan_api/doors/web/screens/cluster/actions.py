@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from caravan_api.doors.rest import clusters, node_sets, nodes
 from caravan_api.doors.rest.bodies import ChangeCluster, LimitLifetime, ReplaceNode, ScaleNodeSet
-from caravan_api.doors.rest.context import find_cluster
+from caravan_api.doors.rest.context import see_cluster
 from caravan_api.doors.web.fields import confirmed, unless_blank
 from caravan_api.doors.web.page import DeveloperPage, Page
 
@@ -92,8 +92,7 @@ async def limit_lifetime(
 @router.post("/delete")
 async def delete(page: DeveloperPage, cluster: str, confirm: Annotated[str, Form(max_length=64)]) -> Response:
     """Let it go, once its name was typed."""
-    async with page.api.db.reading() as session:
-        name = confirmed(confirm, (await find_cluster(session, page.caller, cluster, page.named_team)).name)
+    name = confirmed(confirm, (await see_cluster(page.api, page.caller, cluster, page.named_team)).name)
     await clusters.delete(cluster, page.request, page.caller, page.api, team=page.named_team)
     return page.done(f"{name} is being deleted.")
 

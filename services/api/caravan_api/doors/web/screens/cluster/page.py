@@ -74,7 +74,7 @@ async def show_cluster(
         told = await _entries(session, found, _CHARTED, kind="health")
         members = await _members(session, found)
         controls = await _controls(session, page, found)
-        trace = await trace_of(session, found.id, page.api.settings.trace_url)
+    trace = await trace_of(page.api.seeing, found.id, page.api.settings.trace_url)
     view, ref = cluster_view(found), str(found.id)
     asked = (page.caller, page.api, page.named_team)
     is_working = view.phase in IN_THE_MAKING
