@@ -7,9 +7,9 @@ the membership.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy import ColumnElement, bindparam, or_, update
 from sqlmodel import col, select
@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 
 from caravan_api.access.roles import Caller, Known, Role, Scope, Standing
+from caravan_api.loader import Loader, padded
 from caravan_api.oidc.issuers import Issuers
 from caravan_api.store import Token
 from caravan_api.teams.directory import roles_of
@@ -37,6 +38,7 @@ class Access:
     def __init__(self, db: Database, clock: Clock, issuers: Issuers, first_admin: str | None) -> None:
         self._db, self._clock, self._issuers = db, clock, issuers
         self._first_admin = sha256_of(first_admin) if first_admin else ""
+        self._tokens = Loader[str, tuple[Token, str]](self._valid_now)
 
     async def issue(
         self, tx: AsyncSession, member: Member, role: Role, lasts: timedelta | None, scopes: Sequence[Scope] = ()
@@ -84,7 +86,7 @@ class Access:
             return True
         async with self._db.reading() as session:
             if standing.token_id:
-                return await _member(session, _BY_ID, self._clock.now(), standing.token_id) is not None
+                return bool(await valid_tokens(session, self._clock.now(), Token.id == standing.token_id))
             roles = await roles_of(session, caller.user, standing.groups)
         return any(team == caller.team and role.includes(caller.role) for team, role in roles.items())
 
@@ -100,17 +102,21 @@ class Access:
         return hmac.compare_digest(token_sha256, self._first_admin)
 
     async def _stored(self, sha256: str) -> Known | None:
-        now = self._clock.now()
-        async with self._db.reading() as session:
-            found = await _member(session, _BY_SHA256, now, sha256)
+        found = await self._tokens.load(sha256)
         if found is None:
             return None
-        token, membership = found
+        (token, membership), now = found, self._clock.now()
         if token.last_used_at is None or now - token.last_used_at >= _USE_NOTED_EVERY:
             async with self._db.transaction() as tx:
                 await tx.exec(update(Token).where(col(Token.sha256) == sha256).values(last_used_at=now))
         role = min(Role(token.role), Role(membership), key=list(Role).index)
         return Known(token.user, {token.team: role}, frozenset(map(Scope, token.scopes)), Standing(token.id))
+
+    async def _valid_now(self, sha256s: Set[str]) -> Mapping[str, tuple[Token, str]]:
+        meant = {"now": self._clock.now(), "sha256s": padded(sha256s)}
+        async with self._db.reading() as session:
+            found = (await session.exec(_OF_SHA256S, params=meant)).all()
+        return {token.sha256: (token, membership) for token, membership in found}
 
 
 async def valid_tokens(
@@ -129,15 +135,8 @@ def _valid(*which: ColumnElement[bool] | bool) -> Select[Token, str]:
     )
 
 
-_BY_ID = _valid(Token.id == bindparam("token"))
-_BY_SHA256 = _valid(Token.sha256 == bindparam("token"))
+_OF_SHA256S = _valid(col(Token.sha256).in_(bindparam("sha256s", expanding=True)))
 """Built once: every request asks it, and building takes longer than asking."""
-
-
-async def _member(
-    session: AsyncSession, by: Select[Token, str], now: datetime, token: UUID | str
-) -> tuple[Token, str] | None:
-    return (await session.exec(by, params={"now": now, "token": token})).first()
 
 
 def sha256_of(token: str) -> str:
