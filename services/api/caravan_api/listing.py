@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, select, tuple_
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -97,7 +97,7 @@ async def columns_of(
 
     Raises `Malformed` for a strange cursor.
     """
-    rows = (await session.exec(_asking(columns, filters, sort, size, after))).all()
+    rows = (await (await session.connection()).execute(_asking(columns, filters, sort, size, after))).all()
     return Listed(rows[:size], _cursor(rows[size - 1], sort) if len(rows) > size else None)
 
 
@@ -107,15 +107,10 @@ def _asking(columns: tuple[Any, ...], filters: Filters, sort: Sort, size: int, a
     keys = (sort.column, col(Cluster.id))
     statement: Any = select(*columns)
     statement = statement.where(*filters.conditions())
-    if after:
-        statement = statement.where(_is_after(sort, after))
+    if after:  # compared as a row, by which an index leads to where the page begins
+        position = decode_cursor(after, str if sort.by_name else datetime, UUID)
+        statement = statement.where(tuple_(*keys) < position if sort.descends else tuple_(*keys) > position)
     return statement.order_by(*(key.desc() if sort.descends else key.asc() for key in keys)).limit(size + 1)
-
-
-def _is_after(sort: Sort, cursor: str) -> ColumnElement[bool]:
-    value, cluster_id = decode_cursor(cursor, str if sort.by_name else datetime, UUID)
-    first, second = ((key.__lt__ if sort.descends else key.__gt__) for key in (sort.column, col(Cluster.id)))
-    return or_(first(value), and_(sort.column == value, second(cluster_id)))
 
 
 def _cursor(last: Any, sort: Sort) -> str:
