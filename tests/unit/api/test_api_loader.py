@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 import pytest
 
 from caravan_api.loader import Loader, padded
+from caravan_shared.plumbing.errors import StoreAway
 
 
 class Store:
@@ -80,6 +81,18 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     assert await patient == 1
     with pytest.raises(asyncio.CancelledError):
         await impatient
+
+
+async def test_a_store_that_never_answers_is_away_for_who_asked_and_is_asked_again_for_who_comes_later() -> None:
+    store = Store()
+    loader = Loader(store.ask, answered_within_s=0.01)
+    askers = []
+    for _ in range(3):  # the last of them never has its turn
+        askers.append(asyncio.create_task(loader.load("a")))
+        await _turns()
+    assert {type(answer) for answer in await asyncio.gather(*askers, return_exceptions=True)} == {StoreAway}
+    store.answers.set()
+    assert await loader.load("b") == 2
 
 
 @pytest.mark.parametrize(("count", "length"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (33, 64)])
