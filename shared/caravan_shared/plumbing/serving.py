@@ -19,7 +19,7 @@ AsgiApp = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
 
 _NO_ROUTE = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_CARRIED = frozenset({tracing.TRACEPARENT, tracing.TRACESTATE})
+_CARRIED = frozenset({tracing.TRACEPARENT.encode(), tracing.TRACESTATE.encode()})
 _BROKE_OFF = 500  # what the server answers where the app raised before it answered
 
 _REQUESTS = Counter("caravan_http_requests_total", "Requests answered.", ["method", "route", "status"])
@@ -65,5 +65,4 @@ def route_of(scope: Scope) -> str:
 
 
 def _carrier(scope: Scope) -> dict[str, str]:
-    headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    return {name: value for name, value in headers if name in _CARRIED}
+    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CARRIED}
