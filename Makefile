@@ -106,7 +106,7 @@ test-openstack: install ## A real OpenStack: the cloud that OS_CLOUD names in cl
 
 bench: install ## One measurement: make bench NAME=overhead|probes|latency|lease|page|reads|fleet|ansible|real|openstack [N=machines]
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=overhead|probes|latency|lease|page|reads|fleet|ansible|real|openstack" >&2; exit 2; }
-	@$(BIN)/python bench/$(NAME).py $(if $(N),--nodes $(N)) $(ARGS)
+	@$(BIN)/python -m bench.$(NAME) $(if $(N),--nodes $(N)) $(ARGS)
 
 images: install ## Build the services' images, and a bill of materials of each: [BASE=image] [BUILD_OPTIONS="--network host"]
 	@deploy/images/build

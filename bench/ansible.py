@@ -30,11 +30,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-sys.path.append(sys.path.pop(0))  # this folder last: `ansible` is not this file
-
-from clusters import Clusters
-from spent import Meter
-from stacks import pushing
+from bench.clusters import Clusters
+from bench.spent import Meter
+from bench.stacks import pushing
 
 from caravan_bootstrapper import records, store
 from caravan_bootstrapper.app import MIGRATIONS

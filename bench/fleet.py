@@ -35,18 +35,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import aiohttp
 import asyncpg
-import copies
 import psutil
-import reads
-from clusters import Clusters
-from spent import Meter
+from bench import copies, reads
+from bench.clusters import Clusters
+from bench.spent import Meter
+from bench.trouble import stalled, starved
+from bench.verdicts import Told, listening, looks, until_all_healthy
 from tests.support.postgres import dsn, fresh_databases, postgres
-from trouble import stalled, starved
-from verdicts import Told, listening, looks, until_all_healthy
 
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import API, NATS, PARTS, SERVICES
@@ -171,7 +168,9 @@ class _Fleet:
         await until_all_healthy(self._stack, self._size.clusters)
         return {"seconds": round(seconds, 1), "looks": taken, **told.of_the_well(began)}
 
-    async def _lose(self, told: Told, how: Callable[[Sequence[copies.Member]], Any], first: int) -> dict[str, float]:
+    async def _lose(
+        self, told: Told, how: Callable[[Sequence[copies.Member]], Any], first: int
+    ) -> dict[str, float | None]:
         """Let some go, those from `first` on; all before them are lost already."""
         chosen = self._members[first : first + self._size.lost]
         gone = {member.id for member in self._members[: first + self._size.lost]}

@@ -8,13 +8,10 @@ import argparse
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from uuid import UUID, uuid4
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.support.nats import NatsServer

@@ -25,10 +25,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import aiohttp
-from asked import api_on, cpu_s
+from bench.asked import api_on, cpu_s
 from tests.support import spares
 from tests.support.postgres import postgres
 

@@ -31,9 +31,6 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-sys.path.pop(0)  # this folder, where `openstack` would be this file
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import psutil
 from tests.integration.provisioner.conftest import Around, Asker
 from tests.openstack.conftest import LAB

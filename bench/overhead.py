@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from spent import Meter
+from bench.spent import Meter
 
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import PARTS, SERVICES

@@ -22,10 +22,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import aiohttp
-from asked import api_on, busy_share, cpu_s
+from bench.asked import api_on, busy_share, cpu_s
 from sqlmodel import select, update
 from tests.support import spares
 from tests.support.api_process import TOKEN

@@ -18,11 +18,9 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import aiohttp
 from tests.support.tls import HOST, Authority
@@ -97,7 +95,7 @@ async def serve(count: int) -> None:
     connections: list[set[asyncio.Transport]] = [set() for _ in range(count)]
     servers = [
         await loop.create_server(
-            lambda number=number: Far(connections[number], hung, number), "127.0.0.1", 0, ssl=context, backlog=1024
+            partial(Far, connections[number], hung, number), "127.0.0.1", 0, ssl=context, backlog=1024
         )
         for number in range(count)
     ]
@@ -137,7 +135,7 @@ async def far_end(count: int) -> AsyncIterator[FarEnd]:
     """`count` clusters in a process of their own."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "--serve", str(count), stdin=pipe, stdout=pipe, limit=1 << 20
+        sys.executable, "-m", "bench.probes", "--serve", str(count), stdin=pipe, stdout=pipe, limit=1 << 20
     )
     assert process.stdout
     hello = json.loads(await process.stdout.readline())
@@ -349,8 +347,8 @@ def _percentile(ordered: list[float], percent: int) -> float:
 
 def _start_lags() -> dict[float, float]:
     """How many looks began at most so many seconds late, so far."""
-    samples = metrics.START_LAG_SECONDS.collect()[0].samples
-    return {float(sample.labels["le"]): sample.value for sample in samples if sample.name.endswith("_bucket")}
+    (metric,) = metrics.START_LAG_SECONDS.collect()
+    return {float(sample.labels["le"]): sample.value for sample in metric.samples if sample.name.endswith("_bucket")}
 
 
 def _p99_since(before: dict[float, float]) -> float:

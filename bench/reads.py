@@ -29,13 +29,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import aiohttp
 import asyncpg
 import psutil
 from aiohttp import web
-from asked import api_on, cpu_s
+from bench.asked import api_on, cpu_s
 from sqlalchemy import insert
 from sqlmodel import select
 from tests.support import spares
@@ -137,7 +135,7 @@ async def _rate(ask: Ask, seconds: float, process: psutil.Process | None = None)
 async def _bare_http(body: bytes, seconds: float) -> dict[str, float]:
     """A server that knows one answer, in a process of its own as the api is."""
     server = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "--serve", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "bench.reads", "--serve", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert server.stdin
     assert server.stdout

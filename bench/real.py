@@ -38,13 +38,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.append(sys.path.pop(0))  # this folder last: files in it have the names of packages
-
 import jinja2
 import psutil
-from clusters import Clusters
-from spent import Meter
-from stacks import pushing
+from bench.clusters import Clusters
+from bench.spent import Meter
+from bench.stacks import pushing
 
 from caravan_bootstrapper.artifacts import Artifacts
 from caravan_cli.up import Stack
