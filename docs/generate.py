@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, TypeAdapter
@@ -34,7 +34,7 @@ from metrics_of_the_code import described
 DOCS = Path(__file__).resolve().parent
 MADE_FROM_CODE = "<!-- Made by `make docs` from the code. Edit the code, not this page. -->\n"
 _SETTINGS = ["api", "provisioner", "bootstrapper", "health", "dns", "sandbox"]
-_MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]] | None]] = [
+_MACHINES: list[tuple[type[StrEnum], Mapping[Any, frozenset[Any]] | None]] = [
     (states.ClusterPhase, states.CLUSTER_MOVES),
     (states.MachineState, states.MACHINE_MOVES),
     (states.MembershipState, states.MEMBERSHIP_MOVES),
@@ -190,7 +190,7 @@ def _shown(field: FieldInfo) -> object:
     """A field's default as JSON would have it; None where it is made at the start, or has to be given."""
     if field.default_factory or field.is_required():
         return None
-    return TypeAdapter(field.annotation).dump_python(field.default, mode="json")
+    return TypeAdapter[Any](field.annotation or Any).dump_python(field.default, mode="json")
 
 
 def _settings_table(settings: type[CaravanSettings], prefix: str, leave_out: frozenset[str]) -> list[str]:

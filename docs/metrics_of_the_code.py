@@ -53,5 +53,6 @@ def _metrics_in(package: str) -> Iterator[MetricWrapperBase]:
 
 
 def _described(metric: MetricWrapperBase) -> Metric:
+    assert metric._type, f"{metric._name} counts, gauges or observes nothing"
     ending = "_total" if metric._type == "counter" else ""
     return Metric(f"{metric._name}{ending}", metric._type, tuple(metric._labelnames), metric._documentation)

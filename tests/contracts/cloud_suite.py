@@ -6,6 +6,7 @@ The suite makes few and small machines and deletes all of them; it may run again
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,6 +23,8 @@ from caravan_provisioner.clouds.base import (
     UnknownMachineType,
 )
 from caravan_shared.contracts.spec import Role
+
+T = TypeVar("T")
 
 
 class CloudSuite:
@@ -163,10 +166,10 @@ def _is_touched_since(machine: Machine, before: Machine) -> bool:
 
 
 async def eventually(
-    look: Callable[[], Awaitable[Sequence[Machine]]],
-    met: Callable[[Sequence[Machine]], bool],
+    look: Callable[[], Awaitable[T]],
+    met: Callable[[T], bool],
     patience_s: float,
-) -> Sequence[Machine]:
+) -> T:
     """Look until the condition is met; fail when patience ends."""
     ends_at = monotonic() + patience_s
     while not met(seen := await look()):

@@ -44,7 +44,7 @@ async def test_clusters_come_and_go_while_every_replica_is_restarted_and_killed(
     numbers = count()
 
     async def live_on(api: Api) -> list[str]:
-        lived = []
+        lived: list[str] = []
         while not (replaced.is_set() and lived):
             lived.append(await _life(api, f"rolled-{next(numbers)}"))
         return lived

@@ -41,7 +41,7 @@ def _without_its_id(_dice: random.Random, body: Json) -> bytes:
 
 
 def _of_a_wrong_type(dice: random.Random, body: Json) -> bytes:
-    wrong = dice.choice([{}, [], [[[]]], "no such id", 1.5, True, None, "0" * 5000])
+    wrong: object = dice.choice([{}, [], [[[]]], "no such id", 1.5, True, None, "0" * 5000])
     return json.dumps({**body, "cluster_id": wrong}).encode()
 
 

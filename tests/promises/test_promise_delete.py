@@ -43,5 +43,5 @@ async def _tell_the_end(trial: Trial, store: Store, cluster_id: UUID, late: type
     for _ in range(trial.dice.randint(1, 2)):
         event = late.model_validate({**late.example, "cluster_id": cluster_id})
         told.insert(trial.dice.randint(0, len(told)), (trial.dice.randint(1, 100), event))
-    for sequence, event in told:
-        await store.hear(sequence, event)
+    for sequence, fact in told:
+        await store.hear(sequence, fact)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ async def test_events_that_do_not_fit_stop_nothing_that_comes_after_them(
 async def _all_is_heard(api: Stack) -> None:
     for stream in (FACTS, intake_stream(TEAM)):
         await eventually(
-            lambda stream=stream: nothing_waits(api.service.bus, stream),
+            partial(nothing_waits, api.service.bus, stream),
             within=HEARD_WITHIN_S,
             every=0.5,
             saying=f"all of {stream} is handled or put aside",

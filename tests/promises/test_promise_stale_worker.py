@@ -82,8 +82,8 @@ def _judge(rows: list[Noted]) -> None:
 
 async def _holder(db: Database) -> tuple[str, int]:
     async with db.reading() as session:
-        row = (await session.exec(select(LEASES.c.holder, LEASES.c.epoch).where(LEASES.c.key == KEY))).one()
-    return row.holder.partition("/")[0], row.epoch
+        holder, epoch = (await session.exec(select(LEASES.c.holder, LEASES.c.epoch).where(LEASES.c.key == KEY))).one()
+    return holder.partition("/")[0], epoch
 
 
 async def _has_begun(db: Database) -> bool:

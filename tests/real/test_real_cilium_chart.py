@@ -23,7 +23,7 @@ from tests.support import kube_apiserver
 pytestmark = pytest.mark.real
 VERSION, CHART = "1.34.2", "1.19.3"
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "3 nodes": {"workers": [{"count": 2}]},
     "100 nodes": {"control_plane": {"count": 3}, "workers": [{"count": 97}]},
     "1,019 nodes, stacked": {"control_plane": {"count": 3}, "workers": [{"count": 1016}]},
@@ -147,7 +147,7 @@ def test_an_upgrade_that_was_killed_is_taken_up_again(
     given = chosen(SIZES["3 nodes"])
     install(given)
     (kubectl,) = mirror.glob(f"kubernetes/v{VERSION}/kubectl")
-    names = [kubectl, "--kubeconfig", kubeconfig, "--namespace", "kube-system"]
+    names: list[str | Path] = [kubectl, "--kubeconfig", kubeconfig, "--namespace", "kube-system"]
     listed = subprocess.run(
         [*names, "get", "secrets", "--selector", "owner=helm,status=deployed", "--output", "name"],
         capture_output=True,

@@ -140,7 +140,7 @@ def _configurations(folder: Path) -> list[Path]:
 def opens(binaries: Path, folder: Path, client: str, port: int) -> bool:
     """Whether a client may read from the etcd at a port."""
     files = [f"--cacert={folder}/ca.crt", f"--cert={folder}/{client}.crt", f"--key={folder}/{client}.key"]
-    command = [
+    command: list[str | Path] = [
         binaries / "etcdctl",
         f"--endpoints=https://{ADDRESS}:{port}",
         "--command-timeout=3s",

@@ -34,7 +34,7 @@ def helm() -> Path | None:
 
 def render(binary: Path, values: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
     """`helm template` with these values over the chart's own."""
-    words = ["template", "caravan", CHART, "--kube-version", KUBERNETES, "--values", "-"]
+    words = ("template", "caravan", CHART, "--kube-version", KUBERNETES, "--values", "-")
     return subprocess.run(
         [binary, *words], input=yaml.safe_dump(values), capture_output=True, text=True, check=False, timeout=60
     )

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any
+from uuid import uuid4
 
 from sqlmodel import col, select
 
@@ -35,6 +36,22 @@ def entry(number: int, **changes: Any) -> MachineEntry:
             "memory_mib": 2048,
             **changes,
         }
+    )
+
+
+def row(given: MachineEntry, sealed_bmc_password: str | None = None) -> InventoryMachine:
+    """What is stored of an entry whose machine is fit."""
+    return InventoryMachine(
+        id=uuid4(),
+        name=given.name,
+        cloud=given.cloud,
+        address=str(given.address),
+        ssh_port=given.ssh_port,
+        machine_type=given.machine_type,
+        entry=given.kept(),
+        sealed_bmc_password=sealed_bmc_password,
+        state=InventoryState.AVAILABLE,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 

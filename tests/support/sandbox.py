@@ -1,6 +1,7 @@
 """A sandbox to test against: its settings, its cloud API as a caller sees it, and a cluster made in it."""
 
 import secrets
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class Made:
         """Order machines that join by themselves, and wait until they have."""
         await self.add_machines(*names, user_data=self.authority.user_data())
         for name in names:
-            await eventually(lambda name=name: self._is_member(name))
+            await eventually(partial(self._is_member, name), saying=f"{name} is a member")
 
     async def add_control_plane(self, name: str) -> None:
         """Order a machine and join it as a control plane."""

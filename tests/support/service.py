@@ -44,7 +44,7 @@ class Table(SQLModel):
 class Noted(Table, table=True):
     """One row for each time that an event took effect, so that a double shows."""
 
-    id: int | None = Field(None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True)
     event_id: str
     cluster_id: str
     number: int
@@ -56,7 +56,7 @@ class Item(Table, table=True):
 
     name: str = Field(primary_key=True)
     value: int = 0
-    at: datetime | None = Field(None, sa_type=UtcDateTime)
+    at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
 
 from caravan_cli.up import Stack
 from tests.support.api import FAST_SANDBOX, Api
@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = CHECKOUT / ".screenshots"
 AXE = CHECKOUT / "services/api/node_modules/axe-core/axe.min.js"
 
-DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+DESK, PHONE = ViewportSize(width=1400, height=900), ViewportSize(width=390, height=844)
 WAITS_MS = 20_000
 """For what a page waits for: a cluster of the quick sandbox takes some seconds, on a busy machine more."""
 

@@ -59,7 +59,7 @@ class Store:
     async def hear(self, sequence: int, event: Event) -> None:
         """One fact, in a transaction of its own as the plumbing would."""
         async with self.db.transaction() as tx:
-            await self.handlers.cluster_fact(heard(sequence, event), tx)  # type: ignore[arg-type]
+            await self.handlers.cluster_fact(heard(sequence, event), tx)
 
     async def view(self, cluster_id: UUID) -> dict[str, Any]:
         """What people see of a cluster, but for when."""

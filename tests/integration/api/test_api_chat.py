@@ -185,7 +185,7 @@ async def test_a_code_is_good_once_and_for_ten_minutes(chats: Chats) -> None:
 async def test_a_token_that_may_less_than_its_user_links_nobody(chats: Chats) -> None:
     stack, user = chats.stack, fresh("u")
     await stack.token(user, role="owner")
-    limited = [{"role": "viewer"}, {"role": "owner", "scopes": ["teams"]}]
+    limited: list[dict[str, Any]] = [{"role": "viewer"}, {"role": "owner", "scopes": ["teams"]}]
     for wish in limited:
         code = await _code(chats, "ULIMITED")
         async with stack.client(await stack.token(user, **wish)) as http:

@@ -48,7 +48,7 @@ async def test_every_lease_that_is_not_over_is_looked_at_once_and_the_others_nev
 async def _insert_lease(
     connection: AsyncConnection, holder: str, asked_at: datetime, ended_at: datetime | None
 ) -> None:
-    row = {
+    row: dict[str, Any] = {
         **dict.fromkeys(("id", "pool_id"), uuid4()),
         **dict.fromkeys(("pool", "team", "state"), "any"),
         **dict.fromkeys(("asked_at", "heard_at"), asked_at),
@@ -72,7 +72,7 @@ async def _insert_cluster(
     connection: AsyncConnection, name: str, virtual_ip: str | None, spec: dict[str, Any], cloud: str = "racks"
 ) -> None:
     """A row as the release that ends with that revision would have written it."""
-    row = {
+    row: dict[str, Any] = {
         "id": uuid4(),
         "name": name,
         "team": "default",

@@ -291,10 +291,14 @@ async def test_a_team_that_comes_while_everything_runs_is_served_after_a_reload(
     accounts.reload()
     await eventually(lambda: accounts.lets_ask("builds"))
     async with accounts.connected("builds") as (team, _), accounts.connected("payments") as (known, _complaints):
-        for client, name in ((team, "builds"), (known, "payments")):
-            told = await _listen(client, f"progress.{name}.>")
-            await client.request(ASKS, json.dumps({"request_id": "1", "name": "x", "spec": {}}).encode(), timeout=5)
-            await eventually(lambda told=told: told)
+        await _is_served(team, "builds")
+        await _is_served(known, "payments")
+
+
+async def _is_served(client: Client, team: str) -> None:
+    told = await _listen(client, f"progress.{team}.>")
+    await client.request(ASKS, json.dumps({"request_id": "1", "name": "x", "spec": {}}).encode(), timeout=5)
+    await eventually(lambda: told)
 
 
 async def test_progress_tells_no_more_than_the_timeline_and_ends_with_the_cluster(

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -81,7 +82,7 @@ async def test_many_of_a_kind_become_one_message(chats: Chats) -> None:
 
     for count, cluster in enumerate(clusters, 1):  # one after the other: facts told together are heard in any order
         await chats.stack.tell(_unwell(cluster))
-        await eventually(lambda count=count: are_caught(count))
+        await eventually(partial(are_caught, count), saying=f"{count} are caught")
     await _hold(chats, team, timedelta(0))
     [text] = await _texts(chats, path, 1)
     assert text == f"5 clusters unhealthy: {', '.join(cluster['name'] for cluster in clusters)}"

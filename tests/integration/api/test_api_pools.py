@@ -83,9 +83,7 @@ class PoolOf:
             found = [each for each in await self.clusters() if each["phase"] not in ("Ready", "Deleting")]
             return found if len(found) == count else None
 
-        found = await eventually(look, saying=f"{count} clusters of {self.name} in the making")
-        assert found is not None
-        return found
+        return await eventually(look, saying=f"{count} clusters of {self.name} in the making")
 
     async def ready(self, count: int) -> list[Json]:
         """Have so many clusters become Ready, and wait until they are spares."""

@@ -1,5 +1,6 @@
 """A node replaced, a cluster paused, an upgrade over several minors: asked for over REST, announced until it is so."""
 
+from functools import partial
 from typing import Any
 
 from caravan_shared.contracts import events as e
@@ -84,7 +85,7 @@ async def test_what_holds_a_node_stands_in_its_record_and_the_timeline_until_not
     for told in (reason, ""):
         event = {"cluster_id": cluster["id"], "nodes": [{**node, "reason": told}]}
         await stack.tell(e.NodesRepairHeld.model_validate(event))
-        await eventually(lambda told=told: held(told or None))
+        await eventually(partial(held, told or None), saying=f"held by {told!r}")
     assert f"Not replaced yet: {node['name']}: {reason}" in await texts(stack, cluster)
 
 

@@ -62,9 +62,7 @@ async def heard(client: httpx.AsyncClient, user: str, count: int) -> list[Json]:
         found = await listed(client, user=user)
         return found if len(found) == count else None
 
-    found = await eventually(enough)
-    assert found is not None
-    return found
+    return await eventually(enough)
 
 
 async def test_a_persons_grants_are_listed_across_clusters_newest_first_page_by_page(stack: Stack) -> None:
@@ -184,7 +182,7 @@ async def test_who_may_take_back_what(stack: Stack, dns: Dns) -> None:
 async def leased(stack: Stack, team: str, cluster: Json, *, is_over: bool = False) -> None:
     """That team leases the cluster, or did."""
     now = datetime.now(UTC)
-    times = {"asked_at": now, "heard_at": now, "granted_at": now, "ended_at": now if is_over else None}
+    times: dict[str, Any] = {"asked_at": now, "heard_at": now, "granted_at": now, "ended_at": now if is_over else None}
     lease = Lease(id=uuid4(), pool_id=uuid4(), pool="p", team=team, holder="h", state="Held", lasts_s=60, **times)
     lease.cluster_id = UUID(cluster["id"])
     async with stack.service.db.transaction() as tx:

@@ -13,8 +13,8 @@ from sqlalchemy import event
 from caravan_api.decide.nodes import NodeState
 from caravan_api.store import Node
 from caravan_shared.contracts import events as e
+from tests.integration.api.browsers import OWN_PAGE, browser
 from tests.integration.api.conftest import Stack, fresh
-from tests.integration.api.test_web_door import OWN_PAGE, browser
 
 FORM = {
     "version": "1.34.2",
@@ -180,7 +180,7 @@ def _nodes_read() -> Iterator[list[Node]]:
 
 
 def _node(cluster: dict[str, Any], number: int) -> Node:
-    told = {"state": NodeState.JOINED, "machine": "Ready", "changed_at": datetime.now(UTC)}
+    told: dict[str, Any] = {"state": NodeState.JOINED, "machine": "Ready", "changed_at": datetime.now(UTC)}
     return Node(cluster_id=UUID(cluster["id"]), name=f"w-{number:04d}", node_set="workers", **told)
 
 

@@ -199,7 +199,7 @@ class Subject:
         assert self.service
         async with self.service.db.reading() as session:
             about = (OUTBOX.c.subject == event_type.subject) & (OUTBOX.c.about == str(self.id))
-            rows = await session.exec(OUTBOX.select().where(about).order_by(OUTBOX.c.id))
+            rows = await (await session.connection()).execute(OUTBOX.select().where(about).order_by(OUTBOX.c.id))
             return [event_type.model_validate_json(row.body) for row in rows]
 
     async def until(self, event_type: type[E], *, count: int = 1, within: float = 60.0) -> list[E]:
@@ -227,7 +227,7 @@ class Subject:
 async def around(nats_url: str, state: Path) -> AsyncIterator[World]:
     """Sandbox cloud and dns. A failed run is not tried again, so that no test hides one."""
     (state / "tmpfs").mkdir()
-    common = {"state_dir": state, "nats_url": nats_url}
+    common: dict[str, Any] = {"state_dir": state, "nats_url": nats_url}
     sandbox = build_sandbox(
         SandboxSettings(
             state_dir=state,

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlmodel import select
 
 from caravan_bootstrapper import logs
 from caravan_bootstrapper.app import MIGRATIONS

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from caravan_bootstrapper import inventory
+from caravan_bootstrapper.records import Outcome
 from caravan_bootstrapper.runner import Order, Runner, runs_root
 from caravan_bootstrapper.views import Play, RunState
 from tests.support.eventually import eventually
@@ -40,7 +41,7 @@ class Bench:
         order = {"inventory": inventory.to_yaml(HOSTS), "secrets": {}, **given}
         return Order(run_id=uuid4(), play=Play.SITE, **order)  # type: ignore[arg-type]
 
-    async def run(self, order: Order):
+    async def run(self, order: Order) -> Outcome:
         """Run it, noting the steps and what was printed."""
         return await self.runner.run(order, lambda step, number: self.steps.append((step, number)), self._print)
 

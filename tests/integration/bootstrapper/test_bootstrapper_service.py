@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import select, update
+from sqlmodel import col, select, update
 
 from caravan_bootstrapper.store import JoinToken, Run
 from caravan_shared.contracts.events import (
@@ -158,12 +158,12 @@ async def test_repeated_site_tells_its_new_token_to_the_control_plane_that_runs_
     await subject.until(BootstrapFailed)
     nearly_over = datetime.now(UTC) + timedelta(hours=11)
     async with service.db.transaction() as tx:
-        await tx.exec(update(JoinToken).where(JoinToken.cluster_id == subject.id).values(expires_at=nearly_over))
+        await tx.exec(update(JoinToken).where(col(JoinToken.cluster_id) == subject.id).values(expires_at=nearly_over))
     subject.retry += 1
     await subject.request()
     await subject.until(BootstrapDone)
     async with service.db.reading() as session:
-        tokens = (await session.exec(select(JoinToken).where(JoinToken.cluster_id == subject.id))).all()
+        tokens = (await session.exec(select(JoinToken).where(col(JoinToken.cluster_id) == subject.id))).all()
     assert len([token for token in tokens if token.expires_at > nearly_over]) == 2, "each set's token was renewed"
     assert len(await subject.told(BootstrapFailed)) == 1
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -49,7 +50,7 @@ async def made(service: Service, told: Told, cluster: Subject, tmp_path: Path) -
 
 
 @asynccontextmanager
-async def granted(cluster: Subject, role: str) -> AsyncIterator[tuple[Kubeconfig, client.CoreV1Api]]:
+async def granted(cluster: Subject, role: str) -> AsyncIterator[tuple[Kubeconfig, Any]]:
     """A grant, and the cluster as its holder sees it."""
     request = AskKubeconfig(cluster_id=cluster.id, user="alice", role=role, ttl_s=60)
     grant = await cluster.around.ask(request, Kubeconfig)

@@ -52,7 +52,7 @@ async def asked() -> AsyncIterator[Bmcs]:
 
 
 def login(redfish: Redfish, number: int = 0, **changes: Any) -> BmcLogin:
-    told = {
+    told: dict[str, Any] = {
         "machine": f"rack-{number:04d}",
         "url": redfish.url,
         "system": f"/redfish/v1/Systems/{system(number)}",
@@ -66,13 +66,13 @@ def login(redfish: Redfish, number: int = 0, **changes: Any) -> BmcLogin:
 
 @pytest.mark.parametrize("believes", ["its fingerprint", "its authority", "anybody"])
 async def test_power_is_told_to_whoever_believes_the_certificate(redfish: Redfish, asked: Bmcs, believes: str) -> None:
-    trust: dict[str, Any] = {
+    trust: dict[str, dict[str, Any]] = {
         "its fingerprint": {},
         "its authority": {"fingerprint": None, "verify": redfish.authority},
         "anybody": {"fingerprint": None, "verify": False},
-    }[believes]
+    }
     await redfish.set_power(1, on=True)
-    power = await asked.power(login(redfish, 1, **trust))
+    power = await asked.power(login(redfish, 1, **trust[believes]))
     assert power is not None
     assert power.value == "On"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ async def test_init_and_joins_make_the_nodes(made: Made, nodes: Nodes) -> None:
 async def test_every_command_run_twice_changes_nothing_the_second_time(made: Made) -> None:
     pki, first = made.authority.pki(), made.ids["cp-1"]
     manifest = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}, data: {b: c}}"
-    commands = [
+    commands: list[tuple[str, dict[str, Any]]] = [
         ("install", {"version": VERSION}),
         ("kubeadm-init", {"config": made.authority.init_config("cp-1"), "pki": pki}),
         ("apply", {"manifests": manifest}),

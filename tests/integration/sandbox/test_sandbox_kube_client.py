@@ -69,7 +69,7 @@ def nobody(made: Made, http: aiohttp.ClientSession, tmp_path: Path) -> Client:
 async def test_sync_client_reads_pages_and_patches(made: Made) -> None:
     def use() -> None:
         with kubernetes.config.new_client_from_config_dict(made.authority.kubeconfig(made.address)) as api:
-            core = kubernetes.client.CoreV1Api(api)
+            core: Any = kubernetes.client.CoreV1Api(api)
             first = core.list_node(limit=2)
             rest = core.list_node(limit=2, _continue=first.metadata._continue)
             assert [node.metadata.name for node in (*first.items, *rest.items)] == ["cp-1", "w-1", "w-2"]
@@ -80,7 +80,7 @@ async def test_sync_client_reads_pages_and_patches(made: Made) -> None:
             with pytest.raises(kubernetes.client.ApiException) as refused:
                 core.read_node("w-1")
             assert refused.value.status == 404
-            lease = kubernetes.client.CoordinationV1Api(api).read_namespaced_lease("w-2", "kube-node-lease")
+            lease: Any = kubernetes.client.CoordinationV1Api(api).read_namespaced_lease("w-2", "kube-node-lease")
             assert datetime.now(UTC) - lease.spec.renew_time < timedelta(seconds=10)
             assert core.list_pod_for_all_namespaces().items[0].metadata.name == "coredns-cp-1"
 
@@ -97,7 +97,7 @@ async def test_aio_client_manages_grants_and_they_count_at_once(made: Made) -> N
         with pytest.raises(kubernetes.aio.client.ApiException) as refused:
             await core.list_pod_for_all_namespaces()
         assert refused.value.status == 403
-        binding = {
+        binding: Any = {
             "metadata": {"name": "caravan-grant-1"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "caravan:grant:1"}],
@@ -119,7 +119,7 @@ async def test_aio_client_manages_grants_and_they_count_at_once(made: Made) -> N
 async def test_watch_tells_every_change_once_and_in_order(made: Made) -> None:
     api = await aio_config.new_client_from_config_dict(made.authority.kubeconfig(made.address))
     async with api:
-        core = kubernetes.aio.client.CoreV1Api(api)
+        core: Any = kubernetes.aio.client.CoreV1Api(api)
         version = (await core.list_node()).metadata.resource_version
         watch = kubernetes.aio.watch.Watch()
         seen = []

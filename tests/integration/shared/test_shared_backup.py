@@ -191,7 +191,7 @@ def _altered(content: bytes) -> bytes:
 def rewritten(content: bytes, columns_of: Callable[[str, list[str]], list[str]], **head: str) -> bytes:
     """A backup as another release would have written it, sums and all: other columns, other words in its head."""
     first, *rest, end = map(json.loads, gzip.decompress(content).splitlines())
-    lines, kept = [{**first, **head}], list[int]()
+    lines, kept = list[Any]([{**first, **head}]), list[int]()
     for line in rest:
         if "table" in line:
             columns = columns_of(line["table"], line["columns"])

@@ -230,7 +230,6 @@ async def test_all_poison_among_a_thousand_is_listed_and_all_good_handled_exactl
 
 
 async def test_message_cannot_make_the_service_publish_elsewhere(service: Example, outsider: Bus) -> None:
-    sniffed = []
     sniffer = await outsider.client.subscribe("elsewhere")
     async with service.running():
         headers = {"reply_to": "elsewhere"}

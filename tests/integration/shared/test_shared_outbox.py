@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -29,7 +30,7 @@ Named = Callable[..., Example]
 def named(tmp_path: Path, nats_server: NatsServer) -> Named:
     """Services by name, each with a store of its own."""
 
-    def make(name: str, **settings: str) -> Example:
+    def make(name: str, **settings: Any) -> Example:
         example = Example(tmp_path / name, nats_server.url, name=name, **settings)
         example.service.hears(BootstrapDone, note)
         return example

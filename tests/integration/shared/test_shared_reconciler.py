@@ -233,7 +233,7 @@ async def test_failure_that_cannot_be_recorded_is_tried_again(db: Database) -> N
         raise GiveUp("quota is used up", who_can_fix=WhoCanFix.OPERATOR)
 
     worker = Worker(look)
-    record, refused = worker.give_up, []
+    record, refused = worker.give_up, list[str]()
 
     async def refuse_once(turn: Turn, error: GiveUp) -> None:
         if not refused:

@@ -44,8 +44,8 @@ async def test_store_of_the_release_before_is_read_by_this_one(name: str, tmp_pa
         for table in tables_of(service):
             rows = (await session.exec(select(table))).all()
             assert len(rows) >= stored.count(str(table.__tablename__))  # a restore may add rows
-        for table, column, context in sealed_columns(service.db.metadata):
-            found = await (await session.connection()).execute(table.select().where(column.is_not(None)))
+        for sealed, column, context in sealed_columns(service.db.metadata):
+            found = await (await session.connection()).execute(sealed.select().where(column.is_not(None)))
             for row in found:
                 assert service.keys.open(getattr(row, column.name), context(row))
     await service.db.stop()

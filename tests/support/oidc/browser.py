@@ -67,7 +67,7 @@ def walk_to(callback: str, url: str, user: str, *, tls: ssl.SSLContext | None = 
 
 
 def _filled(page: Page, user: str, decline: bool = False) -> dict[str, str]:
-    known = {name: user for name in ("username", "password") if name in page.fields}
+    known = {name: user for name in page.fields if name in ("username", "password")}
     pressed = [(name, value) for name, value in page.buttons if (value in _AGREEING) != decline]
     return {**page.fields, **known, **dict(pressed)}
 

@@ -176,7 +176,7 @@ async def test_a_secret_in_the_key_set_opens_nothing() -> None:
 
 async def test_a_key_that_the_token_brings_along_proves_nothing() -> None:
     own = ec_key("ec")
-    brought = {"jwk": own.as_dict(private=False), "jku": "https://evil.example.org/keys"}
+    brought: dict[str, Any] = {"jwk": own.as_dict(private=False), "jku": "https://evil.example.org/keys"}
     assert await user_of(signed(claims_at(NOW), own, **brought)) is None
     assert await user_of(signed(claims_at(NOW), own)) is None, "the issuer's key of that id is another one"
 

@@ -18,7 +18,7 @@ OFFER = CloudOffered.model_validate(
         "quota": {"machines_limit": None, "machines_used": 0},
     }
 )
-EXTERNAL = {"topology": "external", "control_plane": {"count": 3}}
+EXTERNAL: dict[str, Any] = {"topology": "external", "control_plane": {"count": 3}}
 STACKED = {"control_plane": {"count": 3}}
 FLANNEL = {"network": {"cni": "flannel"}}
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from caravan_bootstrapper import inventory
 from caravan_bootstrapper.inventory import Work, build, platform, to_yaml
+from caravan_bootstrapper.kubeadm import registration
 from caravan_bootstrapper.views import NodeView, Play
 from caravan_shared.contracts.facts import Connection
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role, Taint
@@ -151,7 +152,7 @@ def test_any_text_comes_back_from_the_yaml_and_is_never_a_template(text: str) ->
         taints=(Taint.model_construct(key=text, value=text, effect="NoSchedule"),),
     )
     document = build(WORK)
-    document["all"]["hosts"]["gpu-1"] |= inventory.registration(hostile)
+    document["all"]["hosts"]["gpu-1"] |= registration(hostile)
     written = to_yaml(document)
     assert yaml.load(written, Loader) == document
     assert _plain_text(yaml.compose(written)) == []

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ SATURDAY = {"windows": [{"days": ["sat"], "start": "02:00", "duration_s": 14_400
 HELD = "the upgrade to 1.34.2 waits for the maintenance window: next Sat 3 Jan 02:00–06:00 (UTC)"
 
 
-def behind(maintenance: dict[str, object], **more: object) -> ClusterView:
+def behind(maintenance: dict[str, Any], **more: object) -> ClusterView:
     """A cluster of 1.33.6 of which 1.34.2 is wanted."""
     old = [joined(each, version="1.33.6") for each in (control_plane(), node("w-1"), node("w-2"))]
     return up(*old, spec=spec(maintenance=maintenance), generation=2, complete_generation=2, **more)
@@ -29,7 +30,7 @@ def test_upgrade_waits_for_the_window_and_says_so_once() -> None:
 
 
 @pytest.mark.parametrize("maintenance", [{}, OPEN, {**SATURDAY, "at_once": "1.34.2"}])
-def test_upgrade_begins_without_windows_within_one_or_when_asked_for_at_once(maintenance: dict[str, object]) -> None:
+def test_upgrade_begins_without_windows_within_one_or_when_asked_for_at_once(maintenance: dict[str, Any]) -> None:
     step = next_step(behind(maintenance))
     assert isinstance(step, StartRun)
     assert step.play is Play.UPGRADE

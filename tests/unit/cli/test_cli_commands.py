@@ -3,6 +3,7 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -301,7 +302,7 @@ def test_help_names_every_exit_code() -> None:
     assert all(f"{code} {meaning}" in text for code, meaning in EXIT_CODES.items())
 
 
-RUN = {
+RUN: dict[str, Any] = {
     "run_id": "0190f6f0-5b7c-7000-8000-000000000002",
     "play": "site",
     "state": "Failed",

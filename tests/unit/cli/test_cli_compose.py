@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import Result
 from dotenv import dotenv_values
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
 

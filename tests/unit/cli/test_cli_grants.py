@@ -5,8 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from caravan_cli.main import app
 from tests.support.rest import FakeApi

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from caravan_cli import child, lease_access, lease_keeper, queueing
 from caravan_cli import client as client_module
 from caravan_cli.main import app
+from caravan_cli.views import TakenLease
 from tests.support.rest import FakeApi, problem
 
 LEASE = "0190f6f0-5b7c-7000-8000-000000000001"
@@ -295,11 +296,11 @@ def test_kubeconfig_is_renewed_in_place_where_the_lease_outlives_it(
 
 
 def test_kubeconfig_that_outlives_its_lease_is_left_alone() -> None:
-    held = queueing.TakenLease.model_validate(lease(kubeconfig=kubeconfig()))
+    held = TakenLease.model_validate(lease(kubeconfig=kubeconfig()))
     assert held.kubeconfig
     access = lease_access.Access(held.kubeconfig, lifetime_s=3600, at=100.0)
     assert lease_access.renewal_due_at(held, access) is None
-    longer = queueing.TakenLease.model_validate(lease(ends_at="2036-01-01T01:00:01Z"))
+    longer = TakenLease.model_validate(lease(ends_at="2036-01-01T01:00:01Z"))
     assert lease_access.renewal_due_at(longer, access) == 100.0 + 0.75 * 3600
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from caravan_cli.context import find_target
 from caravan_cli.errors import CliError, NotAllowed, TimedOut, Unavailable, UsageProblem
@@ -84,7 +83,7 @@ def test_an_id_token_tells_who_and_until_when() -> None:
         ({"sub": "2"}, "sub"),
     ],
 )
-def test_an_id_token_for_another_login_is_refused(claims: dict[str, str], wrong: str) -> None:
+def test_an_id_token_for_another_login_is_refused(claims: dict[str, Any], wrong: str) -> None:
     text = id_token_of(**{"nonce": "n", **claims})
     with pytest.raises(CliError, match=f"by its {wrong}"):
         id_token.read(text, issuer=ISSUER, client_id="caravan", nonce="n", subject="1")
@@ -242,7 +241,7 @@ def device_answer(**changes: Any) -> dict[str, Any]:
 
 def test_a_device_asks_until_the_person_has_agreed(fake: FakeApi) -> None:
     fake.on("POST /device", device_answer())
-    fake.on("POST /token", PENDING, PENDING, {"id_token": id_token_of(), "refresh_token": "r"})  # type: ignore[arg-type]
+    fake.on("POST /token", PENDING, PENDING, {"id_token": id_token_of(), "refresh_token": "r"})
     shown: list[DeviceCode] = []
     with Issuer(HOW, fake) as issuer:
         made = device.log_in(issuer, timeout_s=10, show=shown.append)
@@ -260,7 +259,7 @@ def test_a_device_asks_slower_when_told_to_and_gives_up_when_refused() -> None:
 
 def test_a_device_bears_an_issuer_that_is_away_for_a_while(fake: FakeApi) -> None:
     fake.on("POST /device", device_answer())
-    fake.on("POST /token", lost, httpx.Response(503), {"id_token": id_token_of()})  # type: ignore[arg-type]
+    fake.on("POST /token", lost, httpx.Response(503), {"id_token": id_token_of()})
     with Issuer(HOW, fake) as issuer:
         assert device.log_in(issuer, timeout_s=10, show=lambda _code: None)
 

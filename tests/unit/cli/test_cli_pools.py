@@ -17,7 +17,7 @@ from tests.support.rest import FakeApi, problem
 
 POOLS = "/v1/pools"
 ID = "0190f6f0-5b7c-7000-8000-0000000000aa"
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "version": "1.34.2",
     "cloud": "sandbox",
     "control_plane": {"count": 1, "machine_type": "medium"},
@@ -159,7 +159,7 @@ def test_set_takes_a_patch_from_a_file(api: FakeApi, tmp_path: Path) -> None:
 
 
 def test_worker_sets_keep_what_is_not_given_though_a_patch_replaces_lists() -> None:
-    (gpu,) = TEMPLATE["workers"]  # type: ignore[misc]
+    (gpu,) = TEMPLATE["workers"]
     assert pools.template_patch(TEMPLATE, SpecFlags(workers=("gpu=4",))) == {"workers": [{**gpu, "count": 4}]}
     assert pools.template_patch(TEMPLATE, SpecFlags(machine_types=("gpu=large",))) == {
         "workers": [{**gpu, "machine_type": "large"}]

@@ -48,6 +48,7 @@ def test_kubernetes_client_finds_certificates_and_key_inline() -> None:
         (configuration.cert_file, CLIENT.public),
         (configuration.key_file, CLIENT.key),
     ):
+        assert path
         with open(path) as file:
             assert file.read() == pem
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.machine_modules import carried
 
-node_state = carried("node_state")
+Host: Any = carried("node_state").Host
 host_check = carried("host_check")
 host_facts = carried("host_facts")
 
@@ -136,7 +136,7 @@ def host(root: Path, **files: str) -> Any:
         path = root / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return node_state.Host(str(root))
+    return Host(str(root))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_missing_files_of_a_mirror_are_named(tmp_path: Path) -> None:
     assert host_facts.unreadable(files) == {str(tmp_path / "gone"): "there is no such file"}
 
 
-class Network(node_state.Host):
+class Network(Host):
     """A machine whose `ip` answers by what was laid down, and that remembers what it was asked."""
 
     def __init__(self, answers: Mapping[str, str]) -> None:

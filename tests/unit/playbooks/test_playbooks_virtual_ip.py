@@ -199,7 +199,7 @@ def test_control_plane_that_did_not_carry_it_need_not_wait(
     machine.interface = ""
     monkeypatch.setattr(virtual_ip, "unready", Neighbours(silent_for=0).unready)
     CARRIED.elsewhere(check=False)
-    assert machine.slept == placed == []
+    assert (machine.slept, placed) == ([], [])
 
 
 def test_control_plane_that_nobody_follows_carries_it_again(

@@ -14,9 +14,8 @@ from caravan_provisioner.clouds.bmc_faults import NotLetIn
 from caravan_provisioner.clouds.bmc_redfish import BmcLogin
 from caravan_provisioner.clouds.bmcs import Bmcs
 from caravan_provisioner.clouds.static_check import findings_of_power
-from caravan_provisioner.clouds.static_inventory import InventoryMachine
 from caravan_shared.contracts.facts import Finding
-from tests.support.inventory import entry
+from tests.support.inventory import entry, row
 
 BMC = {"address": "10.9.0.1", "user": "operator"}
 
@@ -37,7 +36,7 @@ class Stood:
 
 async def checked(machines: int, bmcs: Stood, *, bmc: Any = BMC) -> list[Finding]:
     entries = [entry(number, bmc=bmc) for number in range(machines)]
-    rows = [InventoryMachine(name=each.name, entry=each.kept(), sealed_bmc_password="sealed") for each in entries]
+    rows = [row(each, "sealed") for each in entries]
     return list(await findings_of_power(rows, cast("Bmcs", bmcs), lambda machine: cast("BmcLogin", machine.name)))
 
 

@@ -1,25 +1,8 @@
 """What keeps entries out of an inventory is told for every field of every one at once."""
 
-from datetime import UTC, datetime
-
-from caravan_provisioner.clouds.static_inventory import InventoryMachine
 from caravan_provisioner.desk import problems
 from caravan_shared.contracts.machines import MachineEntry
-from caravan_shared.contracts.states import InventoryState
-from tests.support.inventory import entry
-
-
-def row(given: MachineEntry) -> InventoryMachine:
-    return InventoryMachine(
-        name=given.name,
-        cloud=given.cloud,
-        address=str(given.address),
-        ssh_port=given.ssh_port,
-        machine_type=given.machine_type,
-        entry=given.model_dump(mode="json"),
-        state=InventoryState.AVAILABLE,
-        since=datetime(2026, 1, 1, tzinfo=UTC),
-    )
+from tests.support.inventory import entry, row
 
 
 def found(*entries: MachineEntry, known: tuple[MachineEntry, ...] = ()) -> dict[str, str]:

@@ -164,7 +164,8 @@ def test_every_machine_boots_with_a_host_key_of_its_own_that_its_listing_tells()
     told = [machine(listed(metadata=request["metadata"]), None, floating=False).host_keys for request in requests]
     assert told[0] != told[1]
     for request, (public,) in zip(requests, told, strict=True):
-        given, own = message_from_bytes(base64.b64decode(request["user_data"])).get_payload()
+        parts: Any = message_from_bytes(base64.b64decode(request["user_data"])).get_payload()
+        given, own = parts
         assert given.get_payload(decode=True) == b"#cloud-config\n{}\n"
         assert {part.get_content_type() for part in (given, own)} == {"text/cloud-config"}
         keys = yaml.safe_load(own.get_payload(decode=True))["ssh_keys"]
@@ -293,7 +294,7 @@ def test_one_entry_of_clouds_yaml_serves_several_regions(tmp_path: Path) -> None
 def test_entry_with_an_application_credential_logs_in_by_it(tmp_path: Path) -> None:
     file = tmp_path / "clouds.yaml"
     file.write_text(CLOUDS)
-    session = entry_of(config(clouds_file=file, cloud="prod")).get_session()
+    session: Any = entry_of(config(clouds_file=file, cloud="prod")).get_session()
     (method,) = session.auth.auth_methods
     assert isinstance(method, ApplicationCredentialMethod)
 

@@ -1,5 +1,7 @@
 """Due-times, order and batches."""
 
+from functools import partial
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,10 +21,10 @@ class Clock:
 @given(dues=st.lists(st.integers(0, 50), max_size=40), looks=st.lists(st.integers(0, 60), max_size=10))
 @settings(max_examples=100)
 def test_everything_due_runs_once_in_order_and_nothing_runs_early(dues: list[int], looks: list[int]) -> None:
-    clock, ran = Clock(), []
+    clock, ran = Clock(), list[int]()
     scheduler = Scheduler(clock)
     for due in dues:
-        scheduler.at(due, lambda due=due: ran.append(due))
+        scheduler.at(due, partial(ran.append, due))
     for look in sorted(looks):
         clock.now = look
         scheduler.run_due()

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ AUTHORITY = Authority()
 class World:
     """Everything but the listeners."""
 
-    def __init__(self, folder: Path, now: float = 1_000_000.0, **changes: object) -> None:
+    def __init__(self, folder: Path, now: float = 1_000_000.0, **changes: Any) -> None:
         self.settings = Settings(**{"state_dir": folder, "jitter": 0, "seed": 1, **changes})
         self.now = now
         self.store = Store(self.settings.database)
@@ -192,7 +193,7 @@ def test_file_with_ca_keys_is_readable_by_its_owner_only(tmp_path: Path) -> None
 @settings(max_examples=100)
 def test_no_address_is_in_use_twice(moves: list[bool], start: int) -> None:
     network = IPv4Network("127.64.0.0/28")
-    pool, used = AddressPool(network, start), []
+    pool, used = AddressPool(network, start), list[str]()
     for take in moves:
         if take and len(used) < 14:
             used.append(pool.take())

@@ -73,7 +73,7 @@ def test_events_cannot_be_changed_once_made(event: type[Event]) -> None:
 
 
 def test_no_two_events_or_requests_share_a_subject() -> None:
-    def concrete(base: type) -> list[Any]:
+    def concrete(base: type[Any]) -> list[Any]:
         return [cls for sub in base.__subclasses__() for cls in ([sub] if "subject" in vars(sub) else concrete(sub))]
 
     ours = [cls for cls in concrete(Event) + concrete(Request) if cls.__module__.startswith("caravan_shared.")]

@@ -1,6 +1,7 @@
 """Settings: an argument wins over the service's variable, that over the installation's, that over the default."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import Field, ValidationError
@@ -40,7 +41,7 @@ def test_service_runs_without_any_setting() -> None:
     ],
 )
 def test_nearest_setting_wins(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: dict[str, str], expected: str
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: dict[str, Any], expected: str
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
