@@ -79,7 +79,6 @@ async def budget_holds_a_drain_until_it_is_overruled(fleet: Fleet, kubectl: Kube
         return (await fleet.api.cluster("main"))["failure"]
 
     failure = await eventually(told, within=90, every=0.5, saying="the user is told of the budget")
-    assert failure
     assert "PodDisruptionBudget default/protected" in failure["reason"]
     assert "drain.force" in failure["reason"]
     assert failure["who_can_fix"] == "user"

@@ -130,7 +130,6 @@ async def node(mirror: Path, artifacts: dict[str, Any], tmp_path: Path) -> Async
     await cloud.create(MachineBatch("state-workers-k3x9", (1,), "small", owner, text))
     try:
         machine = await eventually(lambda: _booted(cloud, installation), within=60, every=0.2, saying="it is up")
-        assert machine
         made = Node(machine.name, machine.id, tmp_path)
         _write_inventory(made, machine.address or "", machine.host_keys, pair.private, artifacts)
         await made.until("cloud-init status", "done", within=60)

@@ -84,7 +84,6 @@ async def free_address(fleet: Fleet) -> str:
         return None
 
     offered = await eventually(offer, within=60, every=0.5, saying="the Docker cloud is on offer")
-    assert offered
     return str(ip_network(offered["virtual_ips"][0])[-6])
 
 

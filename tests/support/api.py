@@ -106,11 +106,9 @@ class Api:
             return last if so else None
 
         try:
-            found = await eventually(ready, within=within, every=0.1, saying=f"{cluster_id} Ready with {nodes} nodes")
+            return await eventually(ready, within=within, every=0.1, saying=f"{cluster_id} Ready with {nodes} nodes")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{_where_it_stands(last)}\n{self._last_words(cluster_id)}") from error
-        assert found
-        return found
 
     async def until_gone(self, cluster_id: str, *, within: float = 60) -> None:
         """Wait until the cluster is Deleted and the far end has none of its machines."""

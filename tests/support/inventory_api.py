@@ -19,11 +19,9 @@ async def until(api: Api, host: SshHost, state: str, *, within: float = 400) -> 
 
     last = f"{host.name} is {state}"
     try:
-        found = await eventually(there, within=within, every=0.5, saying=last)
+        return await eventually(there, within=within, every=0.5, saying=last)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{await machine(api, host)}") from error
-    assert found
-    return found
 
 
 async def take_in(api: Api, cloud: str, *hosts: SshHost, machine_type: str = "medium") -> None:

@@ -136,9 +136,7 @@ class Stack:
             found = await self.get(cluster)
             return found if found["phase"] == phase else None
 
-        found = await eventually(look, saying=f"{cluster['name']} becomes {phase}")
-        assert found
-        return found
+        return await eventually(look, saying=f"{cluster['name']} becomes {phase}")
 
     async def make_ready(self, cluster: dict[str, Any]) -> dict[str, Any]:
         """Tell all facts that make the cluster Ready."""

@@ -41,9 +41,7 @@ async def answered(stack: Stack, request_id: str, subject: str, team: str = "bui
         body: dict[str, Any] = json.loads(message.data or b"{}")
         return body if body["request_id"] == request_id else None
 
-    found = await eventually(look)
-    assert found
-    return found
+    return await eventually(look)
 
 
 async def rejections(stack: Stack, team: str) -> list[dict[str, Any]]:

@@ -205,7 +205,6 @@ async def test_a_rule_whose_messages_nobody_takes_is_stopped_and_says_why(
         return view if view["stopped_at"] else None
 
     view = await eventually(stopped)
-    assert view
     assert (view["problem"], view["pending"]) == (f"127.0.0.1 answered {answers[-1][0]}: no_service", 0)
     ignored = await _cluster(chats, team)
     await chats.stack.tell(_unwell(ignored))

@@ -129,11 +129,9 @@ class PoolOf:
             return found if found["state"] == state else None
 
         try:
-            found = await eventually(look, saying=f"the lease is {state}")
+            return await eventually(look, saying=f"the lease is {state}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {await self.lease(lease)}, {await self.get()}") from error
-        assert found
-        return found
 
 
 async def ok(answering: Any) -> Json:

@@ -63,9 +63,7 @@ class Cloud:
             machines = (await self.call("GET", f"/v1/machines?tag=test={tag}"))["machines"]
             return {m["name"]: m for m in machines} if all(m["address"] for m in machines) else None
 
-        found = await eventually(booted)
-        assert found
-        return found
+        return await eventually(booted)
 
 
 @dataclass
@@ -158,9 +156,7 @@ class Subject:
             except Retry:
                 return None
 
-        text = await eventually(answer)
-        assert text
-        return text
+        return await eventually(answer)
 
     async def make(self, node_set: str, *numbers: int, pull: bool = False, complete: bool = True) -> list[str]:
         """Make these machines of a set and say so."""

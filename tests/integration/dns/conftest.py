@@ -203,9 +203,7 @@ class Told:
             events = await self.of(event_type, cluster)
             return events[-1] if events and met(events[-1]) else None
 
-        event = await eventually(latest, saying=f"{event_type.subject} as expected")
-        assert event
-        return event
+        return await eventually(latest, saying=f"{event_type.subject} as expected")
 
     async def addresses(self, cluster: Subject, *addresses: str) -> EndpointIssued:
         """The endpoint, once it has exactly these addresses."""

@@ -160,7 +160,6 @@ async def test_stranger_on_a_cluster_address_is_not_talked_to(
     stranger = Subject(around)
     await around.say(stranger.requested())
     pki = await eventually(lambda: authority(around, stranger))
-    assert pki
     assert isinstance(service.settings, Settings)
     await apiserver.stop()
     impostor = Apiserver(pki, cluster.host)

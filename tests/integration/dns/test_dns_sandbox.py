@@ -39,7 +39,6 @@ async def made(service: Service, told: Told, cluster: Subject, tmp_path: Path) -
         cloud, node = CloudClient(sandbox.url, http), cluster.node(1).name
         await cloud.create(node)
         machine = await eventually(lambda: _active(cloud, node))
-        assert machine
         await cluster.around.say(cluster.started(1, machine["address"]))
         await told.addresses(cluster, machine["address"])
         pki = (await cluster.around.ask(AskClusterPki(cluster_id=cluster.id), ClusterPki)).model_dump()

@@ -276,9 +276,7 @@ class Asker:
             events = await self.told(event_type)
             return events if met(events) else None
 
-        events = await eventually(look, within=self.patience_s, saying=f"{event_type.subject} as expected")
-        assert events
-        return events
+        return await eventually(look, within=self.patience_s, saying=f"{event_type.subject} as expected")
 
 
 @dataclass

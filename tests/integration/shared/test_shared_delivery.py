@@ -60,9 +60,7 @@ async def letters(example: Example, count: int) -> list[DeadLetter]:
         found = await list_dead_letters(example.service.bus, limit=2 * count + 2)
         return found if len(found) >= count else None
 
-    found = await eventually(look, within=30, saying=f"{count} dead letters")
-    assert found
-    return found
+    return await eventually(look, within=30, saying=f"{count} dead letters")
 
 
 async def test_retry_is_delivered_again_after_the_delay_it_names(service: Example, moody: Moody) -> None:
