@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select as select_columns
 from sqlmodel import col, select
 
 from caravan_api.access import Caller, Role
@@ -248,4 +247,4 @@ async def test_the_same_key_of_another_user_is_another_key(desk: Desk) -> None:
 
 async def _outbox(desk: Desk) -> Sequence[Any]:
     async with desk.db.reading() as session:
-        return (await session.exec(select_columns(OUTBOX))).all()
+        return (await (await session.connection()).execute(OUTBOX.select())).all()

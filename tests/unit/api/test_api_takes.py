@@ -25,7 +25,8 @@ some_left = st.fixed_dictionaries(dict.fromkeys(TEAMS, st.none() | st.integers(0
 
 def takers(*who: str) -> list[Taker]:
     """`a/ann` is Ann of team a; with a `!` she does not wait."""
-    return [Taker(*each.rstrip("!").split("/"), waits=not each.endswith("!")) for each in who]
+    parts = [each.rstrip("!").partition("/") for each in who]
+    return [Taker(team, holder, not each.endswith("!")) for (team, _, holder), each in zip(parts, who, strict=True)]
 
 
 @pytest.mark.parametrize(
