@@ -2,7 +2,8 @@
 
 Nobody waiting, nothing read: a listing is taken only when a turn wants one newer than the newest there is. How often
 turns come back while they wait for a change is `next_in`: a tenth of what a machine usually takes to boot, longer the
-longer nothing changes, and never so often that listing would be most of the cloud's work.
+longer nothing changes, and never so often that listing would be most of the cloud's work: half of it while machines
+come and go, a tenth while nothing does.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from caravan_shared.plumbing.errors import GiveUp, Retry
 
 _SHORTEST_S, _LONGEST_S = 0.25, 5.0  # seconds between listings of clouds that boot at once, and that take minutes
 _UNCHANGED_S = 30.0  # seconds between listings that keep showing the same
-_DUTY = 10  # times its own duration passes between the starts of two listings
+_DUTY, _DUTY_IN_CHANGE = 10, 2  # times its own duration passes between the starts of two listings
 _STRETCH = 1.05  # by how much each unchanged listing puts the next one off
 
 
@@ -55,7 +56,8 @@ class Inventory:
     def interval(self) -> timedelta:
         """How old a listing may be for those who wait for a change."""
         stretched = min(self._usual_s * _STRETCH**self._unchanged, max(_UNCHANGED_S, self._usual_s))
-        return timedelta(seconds=max(stretched, _DUTY * self._duration_s))
+        duty = _DUTY if self._unchanged else _DUTY_IN_CHANGE
+        return timedelta(seconds=max(stretched, duty * self._duration_s))
 
     def next_in(self, now: datetime) -> float:
         """Seconds until a turn that waits for a change finds a newer listing worth taking."""

@@ -34,9 +34,21 @@ class SlowlyAnswering(SlowCloud):
         return machines
 
 
+async def test_slow_cloud_is_listed_less_often_where_nothing_changes() -> None:
+    clock, cloud = ManualClock(), SlowCloud(SLOW_S)
+    inventory = Inventory(cast("Cloud", cloud), clock)
+    await inventory.listing("ours", clock.now())
+    in_change = inventory.interval()
+    clock.advance(1)
+    await inventory.listing("ours", clock.now())
+    assert in_change < inventory.interval()
+
+
 @pytest.mark.parametrize(("cloud", "slows_down"), [(SlowCloud(SLOW_S), True), (SlowlyAnswering(0), False)])
 async def test_slow_listings_become_seldom_and_slow_questions_do_not_matter(cloud: SlowCloud, slows_down: bool) -> None:
     clock = ManualClock()
     inventory = Inventory(cast("Cloud", cloud), clock)
-    await inventory.listing("ours", clock.now())
+    for _ in range(2):
+        await inventory.listing("ours", clock.now())
+        clock.advance(1)
     assert (inventory.interval().total_seconds() >= 9 * SLOW_S) is slows_down  # loops may wake a sleeper a little early
