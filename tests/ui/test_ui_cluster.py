@@ -48,6 +48,7 @@ async def test_with_the_mouse_from_the_login_to_a_kubeconfig(window: Window) -> 
     assert download.suggested_filename == "mouse.kubeconfig"
     assert "kind: Config" in (await download.path()).read_text()
     await expect(page.locator("#access")).to_contain_text("editor")
+    await expect(page.locator("#health-chart canvas")).to_be_visible()  # the page's news leave it alone
     await look(page, "cluster")
 
 

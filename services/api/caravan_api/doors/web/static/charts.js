@@ -1,5 +1,6 @@
 // Charts of time, by uPlot: `data-chart` holds its columns. One is drawn when its page is, when its numbers have changed,
 // its width or the theme; morphing leaves what was drawn alone.
+import { leaveAlone } from "./morphing.js";
 
 const LEVELS = ["Unreachable", "Degraded", "Healthy"];
 const HEIGHT = 200;
@@ -7,14 +8,14 @@ const drawn = new WeakMap();
 
 const isChart = (element) => element instanceof Element && element.hasAttribute("data-chart");
 
-Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) => {
-  if (!isChart(old) || !isChart(fresh)) return true;
+leaveAlone((old, fresh) => {
+  if (!isChart(old) || !isChart(fresh)) return false;
   if (old.dataset.chart !== fresh.dataset.chart) {
     old.dataset.chart = fresh.dataset.chart;
     draw(old);
   }
-  return false;
-};
+  return true;
+});
 
 function draw(place) {
   drawn.get(place)?.destroy();
