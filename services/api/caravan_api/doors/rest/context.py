@@ -1,6 +1,6 @@
 """What every route works with, and the questions that most of them ask first."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ from caravan_api.pools.leases import Leases
 from caravan_api.pools.reach import is_within_reach
 from caravan_api.readmodel import cluster_view, etag_of
 from caravan_api.refs import could_exist, is_id
-from caravan_api.seen import Seeing, Seen
+from caravan_api.seen import Meant, Seeing, Seen
 from caravan_api.settings import Settings
 from caravan_api.store import Cluster
 from caravan_api.written import Written
@@ -138,15 +138,12 @@ async def find_cluster(
     Found are those of the caller's team, and to look at and get into them those that it leases. Raises `NotFound`, for
     another team's cluster too, and `Forbidden` for changing one that is only leased.
     """
-    meant = team or caller.team
-    found: Sequence[Cluster] = ()
-    if caller.sees(meant) and could_exist(ref):
-        by_id = is_id(ref)
-        statement = _finding(by_id=by_id, anywhere=by_id and caller.is_admin, lock=lock)
-        found = (await session.exec(statement, params={"ref": UUID(ref) if by_id else ref, "team": meant})).all()
+    whose, named = _meant(caller, ref, team)
+    statement = _finding(by_id=isinstance(named, UUID), anywhere=whose is None, lock=lock)
+    found = (await session.exec(statement, params={"ref": named, "team": whose})).all()
     if not found:
         raise NotFound(_NO_SUCH_CLUSTER)
-    cluster = min(found, key=lambda each: each.team != meant)  # two of a name: the own one
+    cluster: Cluster = min(found, key=lambda each: each.team != whose)  # two of a name: the own one
     if lock and not caller.sees(cluster.team):
         raise Forbidden(f"your team only leases the cluster {cluster.name}: give the lease back to have it deleted")
     return cluster
@@ -164,13 +161,20 @@ def _finding(*, by_id: bool, anywhere: bool, lock: bool) -> Any:
 
 async def see_cluster(api: Api, caller: Caller, ref: str, team: str | None = None) -> Seen:
     """Which cluster `find_cluster` would find, and in which state it is. Raises `NotFound`."""
-    meant, found = team or caller.team, None
-    if caller.sees(meant) and could_exist(ref):
-        by_id = is_id(ref)
-        found = await api.seeing.cluster(None if by_id and caller.is_admin else meant, UUID(ref) if by_id else ref)
+    found = await api.seeing.cluster(*_meant(caller, ref, team))
     if found is None:
         raise NotFound(_NO_SUCH_CLUSTER)
     return found
+
+
+def _meant(caller: Caller, ref: str, team: str | None) -> Meant:
+    """Whose cluster, and which, a caller means. Raises `NotFound` for what the database need not be asked for."""
+    meant = team or caller.team
+    if not (caller.sees(meant) and could_exist(ref)):
+        raise NotFound(_NO_SUCH_CLUSTER)
+    if is_id(ref):
+        return None if caller.is_admin else meant, UUID(ref)
+    return meant, ref
 
 
 def must_match(if_match: str | None, etag: str, what: str) -> None:
