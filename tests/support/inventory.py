@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any
-from uuid import uuid4
 
 from sqlmodel import col, select
 
@@ -41,18 +40,9 @@ def entry(number: int, **changes: Any) -> MachineEntry:
 
 def row(given: MachineEntry, sealed_bmc_password: str | None = None) -> InventoryMachine:
     """What is stored of an entry whose machine is fit."""
-    return InventoryMachine(
-        id=uuid4(),
-        name=given.name,
-        cloud=given.cloud,
-        address=str(given.address),
-        ssh_port=given.ssh_port,
-        machine_type=given.machine_type,
-        entry=given.kept(),
-        sealed_bmc_password=sealed_bmc_password,
-        state=InventoryState.AVAILABLE,
-        since=datetime(2026, 1, 1, tzinfo=UTC),
-    )
+    machine = static_inventory.new_row(given, sealed_bmc_password, datetime(2026, 1, 1, tzinfo=UTC))
+    machine.state = InventoryState.AVAILABLE
+    return machine
 
 
 async def stock(db: Database, count: int, **changes: Any) -> None:

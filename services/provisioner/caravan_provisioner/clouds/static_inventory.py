@@ -175,7 +175,7 @@ async def take_in(
     tx: AsyncSession, entries: Iterable[MachineEntry], sealed: dict[str, str], now: datetime
 ) -> list[InventoryMachine]:
     """Add machines; each is checked before it can be claimed."""
-    new = [_new(entry, sealed.get(entry.name), now) for entry in entries]
+    new = [new_row(entry, sealed.get(entry.name), now) for entry in entries]
     tx.add_all(new)
     await _enter(tx, new, InventoryState.CHECKING, now)
     return new
@@ -259,7 +259,8 @@ async def _claimed_by(tx: AsyncSession, cloud: str, batch: MachineBatch) -> Sequ
     return found.all()
 
 
-def _new(entry: MachineEntry, sealed: str | None, now: datetime) -> InventoryMachine:
+def new_row(entry: MachineEntry, sealed: str | None, now: datetime) -> InventoryMachine:
+    """What is stored of a machine that comes in; `sealed`: its BMC's password, if it has one."""
     return InventoryMachine(
         id=uuid4(),
         name=entry.name,
