@@ -68,15 +68,16 @@ async def openstack_cloud(openstack_config: OpenStackConfig) -> AsyncIterator[Op
 
 async def ensure_offered(config: OpenStackConfig, service: str, reason: str) -> None:
     """Skip for that reason where the cloud has no such service."""
-    if not await _has(config, service):
+    if not await _offered(config, service):
         pytest.skip(reason)
 
 
-async def _has(config: OpenStackConfig, service: str) -> bool:
+async def _offered(config: OpenStackConfig, *services: str) -> set[str]:
+    """Which of the services the cloud has."""
     api = Api("plain", config)
-    endpoint = await api.endpoint(service)
+    offered = {service for service in services if await api.endpoint(service)}
     await api.close()
-    return endpoint is not None
+    return offered
 
 
 @asynccontextmanager
@@ -130,8 +131,8 @@ class Project:
 @pytest.fixture
 async def project(openstack_config: OpenStackConfig) -> AsyncIterator[Project]:
     """The project under test, with every service that the cloud has."""
-    has = {service: await _has(openstack_config, service) for service in ("load-balancer", "block-storage")}
-    every = {"load_balancer": has["load-balancer"], "boot_volume_gib": 1 if has["block-storage"] else None}
+    has = await _offered(openstack_config, "load-balancer", "block-storage")
+    every = {"load_balancer": "load-balancer" in has, "boot_volume_gib": 1 if "block-storage" in has else None}
     api = Api("project", openstack_config.model_copy(update=every))
     yield Project(api)
     await api.close()

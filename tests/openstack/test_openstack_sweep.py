@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +12,6 @@ from caravan_provisioner.sweep import Verdict
 from caravan_shared.contracts.requests import AskSweepReport
 from tests.integration.provisioner.sweeping import Bench, sweeping
 from tests.openstack.conftest import PATIENCE_S
-from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
 
@@ -36,19 +35,12 @@ async def test_leaks_are_listed_before_they_go_one_by_one_and_what_others_own_st
     assert [sighting.cluster_id for sighting in listed] == [deleted] * 2
     assert await bench.left(deleted) == 2
     assert sorted(await bench.sweep()) == sorted([Verdict.DELETE, Verdict.NEXT_TIME])
-    await _left(bench, deleted, 1)
+    await bench.until_left(deleted, 1, PATIENCE_S)
     assert await bench.sweep() == [Verdict.DELETE]
-    await _left(bench, deleted, 0)
+    await bench.until_left(deleted, 0, PATIENCE_S)
     assert await bench.sweep() == []
 
     assert await bench.left(live) == 1
     foreign = await bench.cloud.machines(installation)
     assert len(foreign) == 1
     await bench.cloud.delete([machine.id for machine in foreign])
-
-
-async def _left(bench: Bench, cluster_id: UUID, count: int) -> None:
-    async def is_so() -> bool:
-        return await bench.left(cluster_id) == count
-
-    await eventually(is_so, within=PATIENCE_S, every=1, saying=f"{count} machines are left")

@@ -17,6 +17,7 @@ from caravan_provisioner.sweep import Sweeper, Verdict
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.rounds import Rounds
+from tests.support.eventually import eventually
 from tests.support.store import migrated
 
 
@@ -74,6 +75,14 @@ class Bench:
     async def left(self, cluster_id: UUID) -> int:
         listed = await self.cloud.machines(self.installation)
         return sum(machine.owner is not None and machine.owner.cluster_id == cluster_id for machine in listed)
+
+    async def until_left(self, cluster_id: UUID, count: int, within: float = 30) -> None:
+        """Wait until so many machines of a cluster are left."""
+
+        async def is_so() -> bool:
+            return await self.left(cluster_id) == count
+
+        await eventually(is_so, within=within, every=0.2, saying=f"{count} machines are left")
 
 
 @asynccontextmanager

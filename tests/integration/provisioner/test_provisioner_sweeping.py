@@ -35,11 +35,7 @@ async def test_leak_of_a_deleted_cluster_is_gone_after_two_sweeps_and_listed_mea
     assert (sighting.cluster_id, sighting.reason) == (deleted, "its cluster was deleted")
     assert sighting.verdict == Verdict.WAIT
     assert await bench.sweep() == [Verdict.DELETE]
-
-    async def is_gone() -> bool:
-        return await bench.left(deleted) == 0
-
-    await eventually(is_gone)
+    await bench.until_left(deleted, 0)
     assert await bench.left(live) == 9
 
 
