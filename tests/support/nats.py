@@ -17,11 +17,12 @@ _STARTS_WITHIN_S = 10.0
 class NatsServer:
     """One server with a store of its own. `stop`, `kill`, `wipe` and `start` keep the port, as a restart would.
 
-    `accounts` is a file that its configuration includes; without one everybody may do everything.
+    `accounts` is a file that its configuration includes; without one everybody may do everything. `more` is further
+    configuration.
     """
 
-    def __init__(self, folder: Path, accounts: Path | None = None) -> None:
-        self._folder, self._accounts = folder, accounts
+    def __init__(self, folder: Path, accounts: Path | None = None, more: str = "") -> None:
+        self._folder, self._accounts, self._more = folder, accounts, more
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +58,7 @@ class NatsServer:
             f'listen: "127.0.0.1:{self._port}"\n'
             f'jetstream {{ store_dir: "{self._folder / "store"}", sync_interval: always }}\n'
             + (f'include "{os.path.relpath(self._accounts, self._folder)}"\n' if self._accounts else "")
+            + self._more
         )
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen([_binary(), "-c", config], stdout=log, stderr=log)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import nats.errors
 import nats.js.errors
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats import JStream, PullSub
 from faststream.nats.annotations import NatsMessage
 from faststream.nats.subscriber.usecases.stream_pull_subscriber import PullStreamSubscriber
 from nats.aio.client import Client
@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind
 
 from caravan_shared.contracts.facts import Event
 from caravan_shared.plumbing import tracing
+from caravan_shared.plumbing.connecting import PatientBroker, servers
 from caravan_shared.plumbing.delivery import Delivery, Patience
 from caravan_shared.plumbing.envelope import Heard, heard
 from caravan_shared.plumbing.errors import Retry
@@ -62,8 +63,11 @@ class Bus:
         self.died = asyncio.Event()
         self._replicas, self._progress = replicas, progress
         self._settling: asyncio.Task[None] | None = None
-        self.broker = NatsBroker(
-            url.split(","),
+        self._refused = ""
+        addresses, we = servers(url)
+        self.broker = PatientBroker(
+            addresses,
+            security=we,
             name=f"caravan-{service}",
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
@@ -197,6 +201,7 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         log.info("connected to NATS again")
+        self._refused = ""
         self.settle_soon()
 
     async def _on_disconnected(self) -> None:
@@ -206,7 +211,11 @@ class Bus:
         self.died.set()
 
     async def _on_error(self, error: Exception) -> None:
-        log.debug("NATS client", reason=str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        if "authorization" in reason.lower() and reason != self._refused:
+            log.error("NATS refuses us; trying on: its accounts and CARAVAN_NATS_URL must agree", reason=reason)
+            self._refused = reason
+        log.debug("NATS client", reason=reason)
 
 
 def _hearing(

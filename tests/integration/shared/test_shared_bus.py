@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from caravan_shared.contracts.events import BootstrapDone, ClusterDeleted
 from caravan_shared.plumbing.backlog import Backlog
@@ -92,6 +93,28 @@ async def test_bus_stops_while_its_server_is_away(nats_server: NatsServer) -> No
     nats_server.stop()
     await eventually(lambda: not bus.connected)
     await asyncio.wait_for(bus.stop(), 5)
+
+
+async def test_bus_comes_back_to_a_server_that_refused_it_for_a_while(tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.conf"
+    server = NatsServer(tmp_path / "nats", accounts)
+
+    def starts_with(password: str) -> None:
+        accounts.write_text(f"authorization {{ user: caravan, password: {password} }}\n")
+        server.start()
+
+    starts_with("right")
+    bus = Bus(server.url_of("caravan", "right"), "example", 1)
+    await bus.start()
+    with capture_logs() as logs:
+        server.stop()
+        starts_with("wrong")
+        await eventually(lambda: [each for each in logs if each["event"].startswith("NATS refuses us")])
+    server.stop()
+    starts_with("right")
+    await eventually(lambda: bus.connected)
+    await bus.stop()
+    server.stop()
 
 
 async def test_unready_while_nats_is_away_and_ready_again_when_it_is_back(
