@@ -33,7 +33,7 @@ class Settings(ServiceSettings, Limits):
     calm_listing_s: float = Field(
         60, description="Seconds a listing serves clusters at rest; a vanished machine is noticed after two of them."
     )
-    offers_every_s: float = Field(30, gt=0, description="Seconds between looks at a cloud's machine types and quota.")
+    offers_every_s: float = Field(60, gt=0, description="Seconds between looks at a cloud's machine types and quota.")
     say_offers_every_s: float = Field(600, description="Seconds after which unchanged offers are told again.")
     ask_again_s: float = Field(
         60, gt=0, description="Seconds after which the bootstrapper is asked again for work on an inventory's machine."

@@ -1,7 +1,7 @@
 """What the OpenStack adapter decides by itself: what Nova is asked for, what its answers mean, how fast it is asked."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from ipaddress import ip_network
 from pathlib import Path
@@ -29,6 +29,7 @@ from caravan_provisioner.clouds.openstack_server import (
     exceeded,
     host_keys,
     is_leaving,
+    leaving_since,
     machine,
     requests_for,
     tag,
@@ -156,6 +157,13 @@ def test_fault_is_told_in_the_clouds_words() -> None:
 def test_server_that_nova_is_at_deleting_is_known_by_its_task() -> None:
     assert is_leaving(listed(**{"OS-EXT-STS:task_state": "deleting"}))
     assert not is_leaving(listed(**{"OS-EXT-STS:task_state": None}))
+
+
+def test_a_deletion_that_a_listing_was_too_early_for_counts_until_the_next_listing() -> None:
+    before, later = NOW - timedelta(seconds=60), NOW + timedelta(seconds=1)
+    going = listed(id="going", **{"OS-EXT-STS:task_state": "deleting"})
+    seen = leaving_since([going, listed(id="kept")], {"going": before, "asked-meanwhile": later, "gone": before}, NOW)
+    assert seen == {"going": before, "asked-meanwhile": later}
 
 
 def test_every_machine_boots_with_a_host_key_of_its_own_that_its_listing_tells() -> None:

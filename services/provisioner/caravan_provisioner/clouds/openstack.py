@@ -30,7 +30,15 @@ from caravan_provisioner.clouds.openstack_faults import Faults
 from caravan_provisioner.clouds.openstack_keys import HostKeys
 from caravan_provisioner.clouds.openstack_leftovers import Leftovers
 from caravan_provisioner.clouds.openstack_quota import Absolute, granted
-from caravan_provisioner.clouds.openstack_server import Boot, address, is_leaving, machine, requests_for, tag, wrapped
+from caravan_provisioner.clouds.openstack_server import (
+    Boot,
+    address,
+    leaving_since,
+    machine,
+    requests_for,
+    tag,
+    wrapped,
+)
 from caravan_shared.contracts.facts import Connection, Finding
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
@@ -95,11 +103,11 @@ class OpenStackCloud:
 
     async def machines(self, installation: str) -> Sequence[Machine]:
         """See `Cloud.machines`. Also gives machines what they need beside themselves and removes what served others."""
-        place = await self._catalogue.place()
+        place, began = await self._catalogue.place(), datetime.now(UTC)
         listed = await self._api.pages("compute", "/servers/detail", {"tags": tag(installation)})
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
         now = datetime.now(UTC)
-        self._leaving = {each["id"]: self._leaving.get(each["id"], now) for each in listed if is_leaving(each)}
+        self._leaving = leaving_since(listed, self._leaving, began)
         await self._leftovers[installation].remove(listed, place)
         return await self._faults.of(await self._tidy(installation, machines, listed, place, now))
 
@@ -114,6 +122,8 @@ class OpenStackCloud:
         outcomes = await asyncio.gather(
             *(self._api.delete("compute", f"/servers/{server}") for server in wanted), return_exceptions=True
         )
+        now = datetime.now(UTC)
+        self._leaving |= {server: now for server, outcome in zip(wanted, outcomes, strict=True) if outcome is None}
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if errors:
             raise errors[0]

@@ -66,7 +66,7 @@ class OpenStackConfig(BaseModel):
         "the user-data, one call a machine. For clouds that show no consoles, and for baremetal flavors.",
     )
     pull: bool = Field(True, description="Workers join by themselves through their user-data instead of over SSH.")
-    max_batch: int = Field(25, ge=1, description="Most machines in one call; Nova makes them all before it answers.")
+    max_batch: int = Field(50, ge=1, description="Most machines in one call; Nova makes them all before it answers.")
     seconds_to_boot: float = Field(45, gt=0, description="Usual seconds from the call to a machine that runs.")
     requests_per_s: float = Field(
         20, gt=0, description="Requests that the cloud gets in a second, all services together."

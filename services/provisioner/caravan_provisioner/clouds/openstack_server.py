@@ -7,7 +7,7 @@ cannot. A bulk request names its servers `<name>-1` to `<name>-<count>`, which i
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.mime.multipart import MIMEMultipart
@@ -104,6 +104,14 @@ def address(listed: Mapping[str, Any], subnet: IPNetwork | None, *, floating: bo
 def is_leaving(listed: Mapping[str, Any]) -> bool:
     """Whether Nova is at deleting it."""
     return listed.get("OS-EXT-STS:task_state") == "deleting"
+
+
+def leaving_since(
+    listed: Iterable[Mapping[str, Any]], known: Mapping[str, datetime], began: datetime
+) -> dict[str, datetime]:
+    """Since when servers leave, by id: by a listing that began then, and by deletions that Nova took since."""
+    said = {each["id"]: known.get(each["id"], began) for each in listed if is_leaving(each)}
+    return said | {server: since for server, since in known.items() if since >= began}
 
 
 def volumes(listed: Mapping[str, Any]) -> frozenset[str]:
