@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.node_set import SetStep
 from caravan_provisioner.nodes import GONE, Node, SetProgress
-from caravan_provisioner.plan import Outlook, Plan, Wanted
+from caravan_provisioner.plan import Batching, Outlook, Plan, Wanted
 from caravan_provisioner.repair import repair
 from caravan_provisioner.turnstile import Turnstile
 from caravan_shared.contracts.spec import ClusterSpec, NodeSet
@@ -22,7 +22,7 @@ def decide(
     now: datetime,
     limits: Limits,
     *,
-    max_batch: int,
+    batching: Batching,
     new_batch: Callable[[], str],
     outlook: Outlook = Outlook(),
 ) -> Plan:
@@ -41,7 +41,8 @@ def decide(
             specs[name] = _emptied(name, members[0])
     for name, node_set in specs.items():
         progress = _started_afresh(plan.sets.get(name), wanted, name, by_set[name], now, limits)
-        SetStep(wanted, node_set, progress, plan, turnstile, now, limits, max_batch, new_batch).run(by_set[name])
+        step = SetStep(wanted, node_set, progress, plan, turnstile, now, limits, batching, new_batch)
+        step.run(by_set[name])
     return plan
 
 

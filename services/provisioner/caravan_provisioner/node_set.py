@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import GONE, Node, SetProgress
-from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.plan import Batching, Plan, Wanted
 from caravan_provisioner.turnstile import Turnstile
 from caravan_shared.contracts.spec import NodeSet
 from caravan_shared.contracts.states import MachineState
@@ -29,7 +29,7 @@ class SetStep:
     turnstile: Turnstile
     now: datetime
     limits: Limits
-    max_batch: int
+    batching: Batching
     new_batch: Callable[[], str]
 
     def run(self, members: list[Node]) -> None:
@@ -215,13 +215,14 @@ class SetStep:
 
     def _create(self, count: int) -> None:
         """Plan new nodes, in batches that one call can make."""
-        for start in range(0, count, self.max_batch):
+        size = self.batching.size(count)
+        for start in range(0, count, size):
             if self.plan.calls >= self.limits.calls_per_turn:
                 self.plan.look_again(self.now)
                 return
             self.plan.calls += 1
             batch = self.new_batch()
-            for number in range(1, min(self.max_batch, count - start) + 1):
+            for number in range(1, min(size, count - start) + 1):
                 node = self._planned(batch, number)
                 self.plan.nodes[node.name] = node
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import ceil
 from uuid import UUID
 
 from caravan_provisioner.nodes import Node, SetProgress
@@ -43,6 +44,18 @@ class Outlook:
     """Clouds so many of whose nodes are silent that none is repaired, each with the sentence that says so."""
     power_problems: Mapping[str, str] = field(default_factory=dict)
     """Names of nodes whose machines alone of their cloud's cannot be rebooted, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How new nodes are asked for together: as many as one create call makes, and no more than a zone's share."""
+
+    most: int
+    zones: int = 1
+
+    def size(self, count: int) -> int:
+        """How many of so many nodes a batch has."""
+        return max(1, min(self.most, ceil(count / self.zones)))
 
 
 @dataclass(slots=True)

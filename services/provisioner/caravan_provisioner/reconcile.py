@@ -17,7 +17,7 @@ from caravan_provisioner.inventory import Listing
 from caravan_provisioner.ledger import Ledger
 from caravan_provisioner.nodes import Node
 from caravan_provisioner.observe import Observation, observe
-from caravan_provisioner.plan import Outlook, Plan
+from caravan_provisioner.plan import Batching, Outlook, Plan
 from caravan_provisioner.power import power_step
 from caravan_provisioner.rebooting import Rebooting
 from caravan_provisioner.settings import Settings
@@ -78,15 +78,14 @@ class Provisioning:
         if ledger.rests:
             await ledger.record_power(None, error.reason)
             return
-        plan = self._decide(ledger, ledger.nodes.values(), turn.now(), max_batch=ledger.spec.node_count())
+        plan = self._decide(ledger, ledger.nodes.values(), turn.now(), Batching(ledger.spec.node_count()))
         await ledger.give_up_on(unasked(plan.nodes.values()), error)
 
     async def _provide(self, turn: Turn, ledger: Ledger) -> float | None:
         sites = self._sites_of(ledger)
         ledger.connection = sites[0].cloud.capabilities.connection
         seen = await self._look(sites, turn, ledger, adopting=True)
-        most = min(site.cloud.capabilities.max_batch for site in sites)
-        plan = self._decide(ledger, seen.nodes, turn.now(), most, await self._outlook(sites, seen))
+        plan = self._decide(ledger, seen.nodes, turn.now(), _batching(sites), await self._outlook(sites, seen))
         await ledger.record(plan.nodes.values(), plan.sets.values())
         if ledger.rests:
             await _delete_machines(sites, plan, seen)
@@ -131,7 +130,7 @@ class Provisioning:
         return Outlook(rebootable, await self._fleet.storms(), problems)
 
     def _decide(
-        self, ledger: Ledger, nodes: Iterable[Node], now: datetime, max_batch: int, outlook: Outlook = Outlook()
+        self, ledger: Ledger, nodes: Iterable[Node], now: datetime, batching: Batching, outlook: Outlook = Outlook()
     ) -> Plan:
         taken = {node.batch for node in ledger.nodes.values()}
         return decide(
@@ -140,7 +139,7 @@ class Provisioning:
             ledger.sets,
             now,
             self._settings,
-            max_batch=max_batch,
+            batching=batching,
             new_batch=lambda: _new_batch(taken),
             outlook=outlook,
         )
@@ -266,6 +265,11 @@ def _due(plan: Plan, now: datetime) -> float | None:
 
 def _soonest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)
+
+
+def _batching(sites: Iterable[Site]) -> Batching:
+    can = [site.cloud.capabilities for site in sites]
+    return Batching(min(each.max_batch for each in can), max(each.zones for each in can))
 
 
 def _new_batch(taken: set[str]) -> str:

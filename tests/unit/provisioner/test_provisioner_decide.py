@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caravan_provisioner.decide import decide, decide_deletion, is_complete
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node, SetProgress
-from caravan_provisioner.plan import Plan, Wanted
+from caravan_provisioner.plan import Batching, Plan, Wanted
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, Drain, WorkerSet
 from caravan_shared.contracts.states import MACHINE_MOVES, MachineState
@@ -56,7 +56,7 @@ class World:
             self.sets,
             self.now,
             limits,
-            max_batch=100,
+            batching=Batching(100),
             new_batch=lambda: next(self.batches),
         )
         self.nodes, self.sets = plan.nodes, plan.sets
@@ -317,6 +317,14 @@ def clusters(draw: st.DrawFn) -> tuple[dict[str, Node], dict[str, SetProgress]]:
     return nodes, {"workers": progress}
 
 
+@pytest.mark.parametrize(
+    ("count", "most", "zones", "size"),
+    [(30, 50, 3, 10), (31, 50, 3, 11), (200, 50, 3, 50), (1, 50, 3, 1), (0, 50, 1, 1)],
+)
+def test_batch_is_a_zones_share_at_most_and_what_a_call_makes(count: int, most: int, zones: int, size: int) -> None:
+    assert Batching(most, zones).size(count) == size
+
+
 @given(clusters(), st.integers(0, 6), st.integers(1, 3))
 @settings(max_examples=150)
 def test_every_decision_makes_legal_moves_and_never_overfills(
@@ -330,7 +338,7 @@ def test_every_decision_makes_legal_moves_and_never_overfills(
         sets,
         NOW + timedelta(seconds=1),
         LIMITS,
-        max_batch=3,
+        batching=Batching(3),
         new_batch=lambda: next(made),
     )
     for name, node in plan.nodes.items():

@@ -1,6 +1,7 @@
 """What the OpenStack adapter decides by itself: what Nova is asked for, what its answers mean, how fast it is asked."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from ipaddress import ip_network
@@ -35,6 +36,7 @@ from caravan_provisioner.clouds.openstack_server import (
     tag,
     volumes,
 )
+from caravan_provisioner.clouds.openstack_zones import Zones
 from caravan_provisioner.store import Table
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.clock import SystemClock
@@ -78,7 +80,7 @@ def listed(**more: Any) -> dict[str, Any]:
 
 
 def test_whole_batch_is_one_request_named_as_nova_counts() -> None:
-    (request,) = requests_for(batch(1, 2, 3), BOOT, config(security_groups=("web",), key_pair="ops"))
+    (request,) = requests_for(batch(1, 2, 3), BOOT, config(security_groups=("web",), key_pair="ops"), Zones(()))
     assert (request["name"], request["min_count"], request["max_count"]) == ("c1-k3x9", 3, 3)
     assert request["networks"] == [{"uuid": "net-a"}, {"uuid": "net-b"}]
     assert request["tags"] == ["caravan=home"]
@@ -90,21 +92,33 @@ def test_whole_batch_is_one_request_named_as_nova_counts() -> None:
 
 @pytest.mark.parametrize("numbers", [(7,), (2, 3), (1, 3)])
 def test_what_nova_would_name_otherwise_is_a_request_each(numbers: tuple[int, ...]) -> None:
-    requests = requests_for(batch(*numbers), BOOT, config())
+    requests = requests_for(batch(*numbers), BOOT, config(), Zones(()))
     assert [request["name"] for request in requests] == [f"c1-k3x9-{number}" for number in numbers]
     assert all("min_count" not in request for request in requests)
 
 
 def test_control_planes_are_spread_over_zones_one_by_one_and_workers_by_the_batch() -> None:
     zoned = config(availability_zones=("a", "b"))
-    control_planes = requests_for(batch(1, 2, 3, role=Role.CONTROL_PLANE), BOOT, zoned)
-    assert sorted(request["availability_zone"] for request in control_planes) == ["a", "b", "b"]
-    zones = {requests_for(batch(1, 2, name=name), BOOT, zoned)[0]["availability_zone"] for name in ("aaaa", "aaab")}
-    assert zones == {"a", "b"}
+    zones = Zones(zoned.availability_zones)
+    control_planes = requests_for(batch(1, 2, 3, role=Role.CONTROL_PLANE), BOOT, zoned, zones)
+    assert [request["availability_zone"] for request in control_planes] == ["a", "b", "a"]
+    batches = [requests_for(batch(1, 2, name=name), BOOT, zoned, zones) for name in ("aaaa", "aaab", "aaac")]
+    assert [request["availability_zone"] for (request,) in batches] == ["a", "b", "a"]
+
+
+def test_zone_that_lost_a_machine_gets_the_next_one() -> None:
+    zones = Zones(("a", "b", "c"))
+    placed = [listed(**{"OS-EXT-AZ:availability_zone": zone}) for zone in ("a", "c", "elsewhere")]
+    machines = [machine(each, None, floating=False) for each in placed]
+    zones.count(machines, placed)
+    owner = machines[0].owner
+    assert owner
+    assert [zones.take(owner) for _ in range(4)] == ["b", "a", "b", "c"]
+    assert zones.take(replace(owner, node_set="other")) == "a", "sets are spread each for itself"
 
 
 def test_boot_volume_goes_with_its_machine() -> None:
-    (request,) = requests_for(batch(1), BOOT, config(boot_volume_gib=40, boot_volume_type="ssd"))
+    (request,) = requests_for(batch(1), BOOT, config(boot_volume_gib=40, boot_volume_type="ssd"), Zones(()))
     (volume,) = request["block_device_mapping_v2"]
     assert volume["delete_on_termination"]
     assert (volume["uuid"], volume["volume_size"], volume["volume_type"]) == ("image-id", 40, "ssd")
@@ -167,7 +181,7 @@ def test_a_deletion_that_a_listing_was_too_early_for_counts_until_the_next_listi
 
 
 def test_every_machine_boots_with_a_host_key_of_its_own_that_its_listing_tells() -> None:
-    requests = requests_for(batch(1, 2), BOOT, config(host_keys="user-data"))
+    requests = requests_for(batch(1, 2), BOOT, config(host_keys="user-data"), Zones(()))
     assert [request["name"] for request in requests] == ["c1-k3x9-1", "c1-k3x9-2"], "one call each"
     told = [machine(listed(metadata=request["metadata"]), None, floating=False).host_keys for request in requests]
     assert told[0] != told[1]

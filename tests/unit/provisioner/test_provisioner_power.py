@@ -10,7 +10,7 @@ from caravan_provisioner.clouds.base import CloudMachineState as Cloud
 from caravan_provisioner.decide import decide
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import Node
-from caravan_provisioner.plan import Wanted
+from caravan_provisioner.plan import Batching, Wanted
 from caravan_provisioner.power import PowerStep, power_step
 from caravan_shared.contracts.spec import ClusterSpec, Role, WorkerSet
 from caravan_shared.contracts.states import MachineState as M
@@ -97,7 +97,7 @@ def test_sleeping_cluster_loses_and_gets_nothing_whatever_health_believes() -> N
     spec = ClusterSpec(version="1.34.2", workers=(WorkerSet(count=3),))
     wanted = Wanted(UUID(int=1), "demo", 1, 0, spec, frozenset({node(2).name}), rests=True)
     dead = replace(node(1), joined_at=NOW, verdict=Verdict.UNREACHABLE, verdict_since=datetime(2025, 1, 1, tzinfo=UTC))
-    plan = decide(wanted, [dead, node(2)], {}, NOW, LIMITS, max_batch=10, new_batch=lambda: "aaaa")
+    plan = decide(wanted, [dead, node(2)], {}, NOW, LIMITS, batching=Batching(10), new_batch=lambda: "aaaa")
     assert {each.state for each in plan.nodes.values()} == {M.READY}
     assert (len(plan.nodes), plan.delete) == (2, [])
     assert plan.nodes[node(2).name].held == "the cluster is asleep"

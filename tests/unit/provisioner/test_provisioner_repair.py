@@ -15,7 +15,7 @@ from caravan_provisioner.breaker import storm_sentence
 from caravan_provisioner.decide import decide
 from caravan_provisioner.limits import Limits
 from caravan_provisioner.nodes import GONE, Node, SetProgress
-from caravan_provisioner.plan import Outlook, Plan, Wanted
+from caravan_provisioner.plan import Batching, Outlook, Plan, Wanted
 from caravan_provisioner.telling import told
 from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.contracts.spec import ClusterSpec, RepairMode, Role
@@ -96,7 +96,7 @@ class World:
             self.sets,
             self.now,
             LIMITS,
-            max_batch=100,
+            batching=Batching(100),
             new_batch=lambda: f"b{next(self._batches):03d}",
             outlook=self.outlook,
         )

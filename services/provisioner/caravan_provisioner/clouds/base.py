@@ -130,6 +130,8 @@ class Capabilities:
     """Nothing real is behind it: every person who sees its machines is told."""
     connection: Connection
     """How Ansible reaches its machines."""
+    zones: int = 1
+    """Over how many zones machines are spread, where one create call makes all of its in one."""
 
 
 class Cloud(Protocol):

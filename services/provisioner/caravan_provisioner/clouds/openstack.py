@@ -39,6 +39,7 @@ from caravan_provisioner.clouds.openstack_server import (
     tag,
     wrapped,
 )
+from caravan_provisioner.clouds.openstack_zones import Zones
 from caravan_shared.contracts.facts import Connection, Finding
 from caravan_shared.plumbing.errors import CaravanError
 from caravan_shared.plumbing.log import get_logger
@@ -59,6 +60,7 @@ class OpenStackCloud:
             user_data=True,
             pull=config.pull,
             max_batch=config.max_batch,
+            zones=max(1, len(config.availability_zones)),
             simulated=False,
             connection=Connection.SSH,
         )
@@ -69,6 +71,7 @@ class OpenStackCloud:
         self._balancers: dict[str, Balancers] = {}
         self._leftovers: defaultdict[str, Leftovers] = defaultdict(lambda: Leftovers(self._api, self._config))
         self._leaving: dict[str, datetime] = {}
+        self._zones = Zones(config.availability_zones)
         self._faults, self._keys = Faults(self._api), HostKeys(self._api)
 
     @property
@@ -94,7 +97,7 @@ class OpenStackCloud:
         with belongings.wanted(batch.owner):
             group = await belongings.group(batch.owner)
             boot = Boot(flavor, stock.image, place.networks)
-            wishes = requests_for(batch, boot, self._config)
+            wishes = requests_for(batch, boot, self._config, self._zones)
             try:
                 return await self._make(batch, wishes, group)
             except CloudRefused:
@@ -106,6 +109,7 @@ class OpenStackCloud:
         place, began = await self._catalogue.place(), datetime.now(UTC)
         listed = await self._api.pages("compute", "/servers/detail", {"tags": tag(installation)})
         machines = [machine(each, place.subnet, floating=place.floating_network is not None) for each in listed]
+        self._zones.count(machines, listed)
         now = datetime.now(UTC)
         self._leaving = leaving_since(listed, self._leaving, began)
         await self._leftovers[installation].remove(listed, place)

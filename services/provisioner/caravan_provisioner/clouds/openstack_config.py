@@ -36,8 +36,8 @@ class OpenStackConfig(BaseModel):
     security_groups: tuple[str, ...] = Field((), description="The project's default group if empty.")
     availability_zones: tuple[str, ...] = Field(
         (),
-        description="Control planes and etcd are spread over these, one call each; workers by the batch, so that a "
-        "large set is spread too. Nova chooses if empty.",
+        description="Each node set is spread over these: control planes and etcd one call each, workers by batches of "
+        "a zone's share. Nova chooses if empty.",
     )
     server_group_policy: Literal["anti-affinity", "soft-anti-affinity"] | None = Field(
         "soft-anti-affinity",

@@ -17,6 +17,7 @@ from typing import Any
 
 from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineBatch, Owner
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
+from caravan_provisioner.clouds.openstack_zones import Zones
 from caravan_shared.contracts.addresses import IPNetwork
 from caravan_shared.contracts.spec import Role
 from caravan_shared.plumbing.ssh_keys import SshKeyPair, make_ssh_key_pair
@@ -54,17 +55,13 @@ def tag(installation: str) -> str:
     return f"caravan={installation}"
 
 
-def requests_for(batch: MachineBatch, boot: Boot, config: OpenStackConfig) -> list[Json]:
+def requests_for(batch: MachineBatch, boot: Boot, config: OpenStackConfig, zones: Zones) -> list[Json]:
     """The bodies of `POST /servers` that make the batch: one where Nova's names and one zone suit it, else one each."""
-    zones, count = config.availability_zones, len(batch.numbers)
+    count = len(batch.numbers)
     together = count > 1 and batch.numbers == tuple(range(1, count + 1)) and config.host_keys == "console"
-    if together and (not zones or batch.owner.role is Role.WORKER):
-        zone = zones[_spread(batch.owner.batch, len(zones))] if zones else None
-        return [_request(batch, batch.prefix, boot, config, zone) | _bulk(count)]
-    return [
-        _request(batch, name, boot, config, zones[number % len(zones)] if zones else None)
-        for name, number in zip(batch.names(), batch.numbers, strict=True)
-    ]
+    if together and (not config.availability_zones or batch.owner.role is Role.WORKER):
+        return [_request(batch, batch.prefix, boot, config, zones.take(batch.owner, count)) | _bulk(count)]
+    return [_request(batch, name, boot, config, zones.take(batch.owner)) for name in batch.names()]
 
 
 def wrapped(server: Json, group: str | None) -> Json:
@@ -205,11 +202,6 @@ def _boot_volume(image: str, config: OpenStackConfig) -> Json:
 def _bulk(count: int) -> Json:
     """All or none: Nova refuses as a whole what its quota has no room for."""
     return {"min_count": count, "max_count": count}
-
-
-def _spread(batch: str, zones: int) -> int:
-    """A zone for a batch: the same each time, and by chance another one for the next."""
-    return sum(map(ord, batch)) % zones
 
 
 def _state(status: str) -> CloudMachineState:
