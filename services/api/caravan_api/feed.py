@@ -5,8 +5,10 @@ and reads what came after. The number is the event's id, so Last-Event-ID resume
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +31,8 @@ from caravan_shared.plumbing.waiting import is_set_within
 # Timeline entries in one go: a client that was away for long gets them in several.
 _AT_ONCE = 500
 _FUTURE = 2**63
+MOMENT_S = 5.0
+"""A page is drawn at most so long before it opens its stream; what changed in between is news to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Feed:
         """Set when something has changed since it was read; then there is another one."""
         self.ended = False
         """No stream goes on: the service stops."""
+        self._reached: deque[tuple[float, int, int]] = deque()  # at which moment, which change and entry of the audit
 
     def wake(self) -> None:
         """Something was committed: let every stream look."""
@@ -60,11 +65,13 @@ class Feed:
     async def run(self) -> None:
         """Notice what other replicas commit; at the end end all streams, as a server that stops waits for them."""
         self.ended, last = False, (0, 0)
+        self._reached.clear()
         try:
             while True:
                 await asyncio.sleep(self._poll_s)
                 async with self._db.reading() as session:
                     now = await _last_change(session), await _last_audited(session)
+                self._remember(*now)
                 if now != last:
                     last = now
                     self.wake()
@@ -107,10 +114,12 @@ class Feed:
             )
         return {*clusters, *told}, reached
 
-    async def last_audited(self) -> int:
-        """The number of the last entry of the audit."""
+    async def a_moment_ago(self) -> tuple[int, int]:
+        """The last change and the last entry of the audit, as of `MOMENT_S` ago or as far back as is known."""
+        if self._reached:
+            return self._reached[0][1:]
         async with self._db.reading() as session:
-            return await _last_audited(session)
+            return await _last_change(session), await _last_audited(session)
 
     async def changed_kinds(self, team: str | None, since: int, *, of_all: bool) -> tuple[Set[str], int]:
         """The kinds of what people asked to change after that entry of the audit, and the entry reached.
@@ -127,6 +136,12 @@ class Feed:
                 whose = [col(AuditEntry.team) == team, *([col(AuditEntry.team).is_(None)] if of_all else [])]
                 statement = statement.where(or_(*whose))
             return frozenset(await session.exec(statement)), reached
+
+    def _remember(self, change: int, audited: int) -> None:
+        now = monotonic()
+        self._reached.append((now, change, audited))
+        while len(self._reached) > 1 and self._reached[1][0] <= now - MOMENT_S:
+            self._reached.popleft()
 
     async def _news(self, scope: Scope, since: int) -> tuple[str, int]:
         """What was committed after change number `since`, in that order, and the number reached."""

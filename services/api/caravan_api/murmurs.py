@@ -5,8 +5,8 @@ they look anew, once a minute.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
+from time import monotonic
 
 from nats.aio.msg import Msg
 
@@ -25,16 +25,15 @@ _SUBJECTS: Mapping[str, str] = {
 
 
 class Murmurs:
-    """Counts what was heard of each kind; `wake` is called with each."""
+    """Knows when each kind was last heard of; `wake` is called with each."""
 
     def __init__(self, bus: Bus, wake: Callable[[], None]) -> None:
         self._bus, self._wake = bus, wake
-        self._heard: Counter[str] = Counter()
+        self._heard_at: dict[str, float] = {}
 
-    @property
-    def heard(self) -> Counter[str]:
-        """How often each kind was heard of until now."""
-        return self._heard.copy()
+    def since(self, moment: float) -> Set[str]:
+        """The kinds that were heard of at that moment (of `time.monotonic`) or later."""
+        return {kind for kind, at in self._heard_at.items() if at >= moment}
 
     async def run(self) -> None:
         """Listen until cancelled; after a break nats-py subscribes again by itself."""
@@ -44,7 +43,7 @@ class Murmurs:
 
     def _hears(self, kind: str) -> Callable[[Msg], Awaitable[None]]:
         async def hear(_message: Msg) -> None:
-            self._heard[kind] += 1
+            self._heard_at[kind] = monotonic()
             self._wake()
 
         return hear

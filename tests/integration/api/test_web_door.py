@@ -153,9 +153,21 @@ async def test_the_stream_names_what_has_changed_and_goes_on_where_it_was_cut(st
             lines = stream.aiter_lines()
             heard = await _id_of(lines, "open")
             cluster = await stack.create()
-            assert f"cluster:{cluster['id']}" in await _topics(lines)
+            await _until_told(lines, f"cluster:{cluster['id']}")
         async with admin.stream("GET", "/live", headers={"Last-Event-ID": heard}) as resumed:
-            assert f"cluster:{cluster['id']}" in await _topics(resumed.aiter_lines())
+            await _until_told(resumed.aiter_lines(), f"cluster:{cluster['id']}")
+
+
+async def test_a_new_page_hears_of_what_changed_while_it_was_drawn(stack: Stack) -> None:
+    async with browser(stack) as admin:
+        cluster = await stack.create()
+        async with admin.stream("GET", "/live") as stream:
+            lines = stream.aiter_lines()
+            await _id_of(lines, "open")
+            await _until_told(lines, f"cluster:{cluster['id']}")
+        await stack.tell(MachinesChanged.model_validate(MachinesChanged.example))
+        async with admin.stream("GET", "/live") as again:
+            await _until_told(again.aiter_lines(), "machines")
 
 
 async def test_admins_hear_at_once_of_dead_letters_and_of_machines_whose_state_changed(stack: Stack) -> None:
@@ -171,8 +183,7 @@ async def test_admins_hear_at_once_of_dead_letters_and_of_machines_whose_state_c
                 for each in (lines, others):
                     await _id_of(each, "open")
                 await tell()
-                while topic not in await _topics(lines):
-                    pass
+                await _until_told(lines, topic)
                 cluster = await stack.create()
                 while f"cluster:{cluster['id']}" not in (topics := await _topics(others)):
                     assert topic not in topics
@@ -206,6 +217,11 @@ async def _id_of(lines: AsyncIterator[str], event: str) -> str:
         if line == f"event: {event}":
             return number
     raise AssertionError("the stream ended")
+
+
+async def _until_told(lines: AsyncIterator[str], topic: str) -> None:
+    while topic not in await _topics(lines):
+        pass
 
 
 async def _topics(lines: AsyncIterator[str]) -> str:

@@ -5,11 +5,13 @@ them `pools`, `leases` and the like (`_KINDS`), and `audit` for all of it. Admin
 of dead letters, and when work on machines began or ended (`murmurs`). The page fetches again what shows them, through
 the same routes and the same guard as the first time. What changes within a moment is told together.
 A browser that comes back after a break says what it heard last (Last-Event-ID); one that missed too much is told `all`.
+A page that is new hears of the last moment too: it was drawn before it could listen.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Set
+from time import monotonic
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -17,7 +19,7 @@ from fastapi.responses import StreamingResponse
 
 from caravan_api.doors.rest.timeline import LastEventId, number_of, streamed
 from caravan_api.doors.web.page import Page, ViewerPage
-from caravan_api.feed import Scope
+from caravan_api.feed import MOMENT_S, Scope
 from caravan_shared.plumbing.waiting import is_set_within
 
 router = APIRouter(tags=["offers"])
@@ -52,16 +54,17 @@ async def _changes(page: Page, team: str | None, heard: int | None) -> AsyncIter
     feed, scope = page.api.feed, Scope(team=team)
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + feed.stream_max_s
-    told = await feed.last_change() if heard is None else min(heard, await feed.last_change())
-    audited, murmured = await feed.last_audited(), page.api.murmurs.heard
+    told, audited = await feed.a_moment_ago()
+    looked_at = monotonic() - MOMENT_S
+    if heard is not None:
+        told = min(heard, await feed.last_change())
     yield f"retry: {_COME_BACK_MS}\nid: {told}\nevent: open\ndata: \n\n"
     while loop.time() < ends_at and not feed.ended:
         changed = feed.changed
         clusters, told = await feed.changed_clusters(scope, told)
         kinds, audited = await feed.changed_kinds(team, audited, of_all=page.caller.is_admin)
-        heard_now = page.api.murmurs.heard
-        news = set(heard_now - murmured) if page.caller.is_admin else set()
-        murmured = heard_now
+        looked_before, looked_at = looked_at, monotonic()
+        news = page.api.murmurs.since(looked_before) if page.caller.is_admin else set()
         if clusters or kinds or news:
             yield f"id: {told}\nevent: changed\ndata: {json.dumps(_topics(clusters, kinds, news))}\n\n"
             await asyncio.sleep(_TOGETHER_S)
