@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import pytest
 
-from caravan_provisioner.clouds.base import CloudMachineState, Machine, MachineBatch, Owner
+from caravan_provisioner.clouds.base import CloudMachineState, Machine
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
+from tests.openstack.batches import batch
 from tests.openstack.conftest import NO_OCTAVIA, PATIENCE_S, behind, ensure_offered
 from tests.support.openstack_proxy import Proxy
 
@@ -62,8 +63,8 @@ async def nothing_left(cloud: OpenStackCloud, proxy: Proxy, octavia: Api, instal
 async def test_control_planes_come_behind_a_balancer_that_follows_them(
     cloud: OpenStackCloud, proxy: Proxy, octavia: Api, installation: str
 ) -> None:
-    await cloud.create(_batch(installation, 1, 2, 3))
-    await cloud.create(_batch(installation, 4, role=Role.WORKER))
+    await cloud.create(batch(installation, 1, 2, 3, role=Role.CONTROL_PLANE, cluster=CLUSTER))
+    await cloud.create(batch(installation, 4, cluster=CLUSTER))
     machines = await _behind(cloud, installation, 3)
     assert proxy.count(BALANCERS) == 1
     (balancer,) = await _balancers(octavia, installation)
@@ -83,7 +84,7 @@ async def test_balancer_whose_reply_was_lost_is_found_and_used(
     cloud: OpenStackCloud, proxy: Proxy, octavia: Api, installation: str
 ) -> None:
     proxy.fault(BALANCERS, loses_reply=True)
-    await cloud.create(_batch(installation, 1))
+    await cloud.create(batch(installation, 1, role=Role.CONTROL_PLANE, cluster=CLUSTER))
     (machine,) = await _behind(cloud, installation, 1)
     (balancer,) = await _balancers(octavia, installation)
     assert (machine.virtual_ip, proxy.count(BALANCERS)) == (balancer["vip_address"], 1)
@@ -92,7 +93,7 @@ async def test_balancer_whose_reply_was_lost_is_found_and_used(
 async def test_another_process_takes_the_balancer_over_and_makes_none(
     cloud: OpenStackCloud, config: OpenStackConfig, octavia: Api, installation: str
 ) -> None:
-    await cloud.create(_batch(installation, 1))
+    await cloud.create(batch(installation, 1, role=Role.CONTROL_PLANE, cluster=CLUSTER))
     (before,) = await _behind(cloud, installation, 1)
     other = OpenStackCloud("other", config)
     (after,) = await _behind(other, installation, 1)
@@ -104,7 +105,7 @@ async def test_control_plane_says_that_it_waits_for_its_balancer(
     cloud: OpenStackCloud, proxy: Proxy, installation: str
 ) -> None:
     proxy.fault(BALANCERS, status=403, times=1000)
-    await cloud.create(_batch(installation, 1))
+    await cloud.create(batch(installation, 1, role=Role.CONTROL_PLANE, cluster=CLUSTER))
 
     def told(machines: Sequence[Machine]) -> bool:
         return bool(machines[0].fault) and machines[0].state is CloudMachineState.ACTIVE
@@ -117,7 +118,7 @@ async def test_control_plane_says_that_it_waits_for_its_balancer(
 async def test_octavia_that_is_away_hides_no_machine(
     cloud: OpenStackCloud, config: OpenStackConfig, proxy: Proxy, installation: str
 ) -> None:
-    await cloud.create(_batch(installation, 1))
+    await cloud.create(batch(installation, 1, role=Role.CONTROL_PLANE, cluster=CLUSTER))
     await _behind(cloud, installation, 1)
     proxy.fault(r"^GET .*/lbaas/loadbalancers$", status=500, times=1000)
     restarted = OpenStackCloud("restarted", config.model_copy(update={"clouds_file": proxy.clouds_file}))
@@ -135,11 +136,6 @@ async def test_check_tells_of_octavia_and_of_a_provider_that_it_lacks(config: Op
         ]
         await cloud.close()
         assert [finding.level for finding in findings] == [level], findings
-
-
-def _batch(installation: str, *numbers: int, role: Role = Role.CONTROL_PLANE) -> MachineBatch:
-    owner = Owner(installation, CLUSTER, "workers" if role is Role.WORKER else "control-plane", role, "k3x9")
-    return MachineBatch(f"suite-{role.value}", numbers, "small", owner, "#cloud-config\n{}\n")
 
 
 async def _behind(cloud: OpenStackCloud, installation: str, count: int) -> Sequence[Machine]:

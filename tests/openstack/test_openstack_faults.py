@@ -1,7 +1,7 @@
 """What the OpenStack adapter does when calls are lost, refused, put off and slow, on a real cloud behind a proxy."""
 
 from collections.abc import AsyncIterator, Sequence
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -10,13 +10,12 @@ from caravan_provisioner.clouds.base import (
     CloudRefused,
     CloudUnavailable,
     Machine,
-    MachineBatch,
-    Owner,
 )
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
+from tests.openstack.batches import all_in, batch
 from tests.openstack.conftest import PATIENCE_S, Project, behind
 from tests.support.openstack_proxy import Proxy
 
@@ -46,18 +45,6 @@ async def nothing_left(
     await project.until(before)
 
 
-def batch(installation: str, *numbers: int, role: Role = Role.WORKER, cluster: UUID = CLUSTER) -> MachineBatch:
-    owner = Owner(installation, cluster, "workers" if role is Role.WORKER else "control-plane", role, "k3x9")
-    return MachineBatch("suite-k3x9", numbers, "small", owner, "#cloud-config\n{}\n")
-
-
-async def active(cloud: OpenStackCloud, installation: str, count: int) -> Sequence[Machine]:
-    def met(machines: Sequence[Machine]) -> bool:
-        return [each.state for each in machines] == [CloudMachineState.ACTIVE] * count
-
-    return await eventually(lambda: cloud.machines(installation), met, PATIENCE_S)
-
-
 async def test_lost_reply_of_a_bulk_is_no_answer_and_never_a_second_call(
     cloud: OpenStackCloud, proxy: Proxy, installation: str
 ) -> None:
@@ -65,7 +52,8 @@ async def test_lost_reply_of_a_bulk_is_no_answer_and_never_a_second_call(
     with pytest.raises(CloudUnavailable, match="does not answer"):
         await cloud.create(batch(installation, 1, 2))
     assert proxy.count(SERVERS) == 1
-    assert sorted(machine.name for machine in await cloud.machines(installation)) == ["suite-k3x9-1", "suite-k3x9-2"]
+    machines = await cloud.machines(installation)
+    assert sorted(machine.name for machine in machines) == ["suite-worker-1", "suite-worker-2"]
 
 
 async def test_lost_request_makes_nothing(cloud: OpenStackCloud, proxy: Proxy, installation: str) -> None:
@@ -81,9 +69,9 @@ async def test_server_group_whose_reply_was_lost_is_found_and_used(
 ) -> None:
     proxy.fault(r"^POST .*/os-server-groups$", loses_reply=True)
     with pytest.raises(CloudUnavailable):
-        await cloud.create(batch(installation, 1, role=Role.CONTROL_PLANE))
+        await cloud.create(batch(installation, 1, role=Role.CONTROL_PLANE, cluster=CLUSTER))
     assert proxy.count(SERVERS) == 0
-    await cloud.create(batch(installation, 1, 3, role=Role.CONTROL_PLANE))
+    await cloud.create(batch(installation, 1, 3, role=Role.CONTROL_PLANE, cluster=CLUSTER))
     assert proxy.count(r"^POST .*/os-server-groups$") == 1
     assert (await project.counts())["server groups"] == nothing_left["server groups"] + 1
     (group,) = [
@@ -91,9 +79,9 @@ async def test_server_group_whose_reply_was_lost_is_found_and_used(
         for each in await project.api.pages("compute", "/os-server-groups")
         if each["name"] == f"caravan {installation} {CLUSTER}/control-plane"
     ]
-    machines = await active(cloud, installation, 2)
+    machines = await all_in(cloud, installation, CloudMachineState.ACTIVE, 2)
     assert set(group["members"]) | {machine.id for machine in machines} == {machine.id for machine in machines}
-    assert sorted(machine.name for machine in machines) == ["suite-k3x9-1", "suite-k3x9-3"]
+    assert sorted(machine.name for machine in machines) == ["suite-control-plane-1", "suite-control-plane-3"]
 
 
 async def test_deletion_whose_reply_was_lost_is_repeated(
@@ -149,7 +137,7 @@ async def test_answer_that_comes_too_late_may_have_been_carried_out(
     with pytest.raises(CloudUnavailable):
         await hasty.create(batch(installation, 1))
     await hasty.close()
-    assert [machine.name for machine in await cloud.machines(installation)] == ["suite-k3x9-1"]
+    assert [machine.name for machine in await cloud.machines(installation)] == ["suite-worker-1"]
     assert proxy.count(SERVERS) == 1
 
 
@@ -157,7 +145,7 @@ async def test_host_keys_come_from_each_machines_console_once(
     cloud: OpenStackCloud, proxy: Proxy, installation: str
 ) -> None:
     await cloud.create(batch(installation, 1, 2))
-    machines = await cloud.complete(await active(cloud, installation, 2))
+    machines = await cloud.complete(await all_in(cloud, installation, CloudMachineState.ACTIVE, 2))
     assert await cloud.complete(machines) == machines
     assert {key.split()[0] for machine in machines for key in machine.host_keys} == {"ssh-ed25519"}
     assert len({machine.host_keys for machine in machines}) == 2
@@ -195,7 +183,7 @@ async def test_port_that_outlived_its_machine_goes_and_a_lent_one_stays(
     cloud: OpenStackCloud, project: Project, installation: str
 ) -> None:
     (made,) = await cloud.create(batch(installation, 1))
-    (machine,) = await active(cloud, installation, 1)
+    (machine,) = await all_in(cloud, installation, CloudMachineState.ACTIVE, 1)
     (port,) = (await project.api.get("network", "/ports", {"device_id": machine.id}))["ports"]
     await project.api.delete("compute", f"/servers/{made.id}")
     await project.until_gone(made.id)

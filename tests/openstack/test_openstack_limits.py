@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from caravan_provisioner.clouds.base import CloudMachineState, MachineBatch, Owner, QuotaExceeded
+from caravan_provisioner.clouds.base import CloudMachineState, QuotaExceeded
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.facts import FindingLevel
-from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
+from tests.openstack.batches import batch
 from tests.openstack.conftest import PATIENCE_S, Administrator, administering
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(600)]
@@ -32,11 +32,6 @@ async def cloud(openstack_cloud: OpenStackCloud, installation: str) -> AsyncIter
     yield openstack_cloud
     await openstack_cloud.delete([machine.id for machine in await openstack_cloud.machines(installation)])
     await eventually(lambda: openstack_cloud.machines(installation), lambda all_of: not all_of, PATIENCE_S)
-
-
-def batch(installation: str, *numbers: int, machine_type: str = "small") -> MachineBatch:
-    owner = Owner(installation, uuid4(), "workers", Role.WORKER, "k3x9")
-    return MachineBatch("suite-k3x9", numbers, machine_type, owner)
 
 
 async def used(cloud: OpenStackCloud) -> int:

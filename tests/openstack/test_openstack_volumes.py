@@ -1,20 +1,20 @@
 """Machines that boot from volumes of a real Cinder; the disks themselves may be simulated, as in the lab."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from caravan_provisioner.clouds.base import CloudMachineState, CloudUnavailable, Machine, MachineBatch, Owner
+from caravan_provisioner.clouds.base import CloudMachineState, CloudUnavailable
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_api import Api
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_provisioner.clouds.openstack_names import UnknownName
 from caravan_shared.contracts.facts import FindingLevel
-from caravan_shared.contracts.spec import Role
 from tests.contracts import cloud_suite
+from tests.openstack.batches import all_in, batch
 from tests.openstack.conftest import (
     NO_CINDER,
     PATIENCE_S,
@@ -108,8 +108,8 @@ async def test_machines_boot_from_volumes_of_the_size_and_type_asked_for_that_go
 ) -> None:
     kind = await _volume_type(administrator)
     typed = OpenStackCloud("typed", config.model_copy(update={"boot_volume_type": kind["name"]}))
-    await typed.create(_batch(installation, 1, 2))
-    machines = await _all(cloud, installation, CloudMachineState.ACTIVE, 2)
+    await typed.create(batch(installation, 1, 2))
+    machines = await all_in(cloud, installation, CloudMachineState.ACTIVE, 2)
     made = (await volumes.new()).values()
     assert {each["attachments"][0]["server_id"] for each in made} == {machine.id for machine in machines}
     assert {(each["size"], each["volume_type"], each["bootable"]) for each in made} == {(GIB, kind["name"], "true")}
@@ -128,8 +128,8 @@ async def test_lost_reply_makes_one_machine_with_one_volume(
 ) -> None:
     proxy.fault(SERVERS, loses_reply=True)
     with pytest.raises(CloudUnavailable):
-        await cloud.create(_batch(installation, 1))
-    await _all(cloud, installation, CloudMachineState.ACTIVE, 1)
+        await cloud.create(batch(installation, 1))
+    await all_in(cloud, installation, CloudMachineState.ACTIVE, 1)
     assert (proxy.count(SERVERS), len(await volumes.new())) == (1, 1)
 
 
@@ -138,8 +138,8 @@ async def test_machine_whose_volume_could_not_be_made_is_in_error_and_leaves_not
 ) -> None:
     kind = await _volume_type(administrator, volume_backend_name="none has this name")
     hopeless = OpenStackCloud("hopeless", config.model_copy(update={"boot_volume_type": kind["name"]}))
-    await hopeless.create(_batch(installation, 1))
-    (machine,) = await _all(cloud, installation, CloudMachineState.ERROR, 1)
+    await hopeless.create(batch(installation, 1))
+    (machine,) = await all_in(cloud, installation, CloudMachineState.ERROR, 1)
     assert "olume" in str(machine.fault)
     await hopeless.delete([machine.id])
     await volumes.until(0)
@@ -162,8 +162,8 @@ async def test_quota_of_volumes_bounds_the_machines_and_is_told_beforehand_and_o
     assert told[f"{count} of {count} volumes in use, 0 free"] is FindingLevel.FATAL
     assert told[f"{gib} of {gib + GIB * 2 + 1} GiB of volumes in use, {GIB * 2 + 1} free"] is FindingLevel.WARNING
 
-    await cloud.create(_batch(installation, 1))
-    (machine,) = await _all(cloud, installation, CloudMachineState.ERROR, 1)
+    await cloud.create(batch(installation, 1))
+    (machine,) = await all_in(cloud, installation, CloudMachineState.ERROR, 1)
     assert "olume" in str(machine.fault)
     assert await volumes.new() == {}
 
@@ -184,8 +184,8 @@ async def test_volume_type_that_the_cloud_lacks_is_refused_with_those_that_are_n
 async def test_volume_that_outlived_its_machine_goes_and_another_stays(
     cloud: OpenStackCloud, volumes: Volumes, project: Project, installation: str
 ) -> None:
-    (made,) = await cloud.create(_batch(installation, 1))
-    await _all(cloud, installation, CloudMachineState.ACTIVE, 1)
+    (made,) = await cloud.create(batch(installation, 1))
+    await all_in(cloud, installation, CloudMachineState.ACTIVE, 1)
     ((volume, _),) = (await volumes.new()).items()
     other = (await volumes.api.post("block-storage", "/volumes", {"volume": {"size": 1}}))["volume"]["id"]
     hold = {"snapshot": {"volume_id": volume, "force": True}}  # with it, Cinder refuses to delete the volume
@@ -205,22 +205,6 @@ async def test_volume_that_outlived_its_machine_goes_and_another_stays(
     assert (await volumes.new()).keys() == {other}
     await volumes.until_available("volume", other)
     await volumes.api.delete("block-storage", f"/volumes/{other}")
-
-
-def _batch(installation: str, *numbers: int) -> MachineBatch:
-    owner = Owner(installation, uuid4(), "workers", Role.WORKER, "k3x9")
-    return MachineBatch("suite-k3x9", numbers, "small", owner, "#cloud-config\n{}\n")
-
-
-async def _all(
-    cloud: OpenStackCloud, installation: str, state: CloudMachineState, count: int
-) -> Sequence[Machine]:  # fmt: skip
-    """All machines, once they are so many in that state."""
-
-    def met(machines: Sequence[Machine]) -> bool:
-        return [machine.state for machine in machines] == [state] * count
-
-    return await cloud_suite.eventually(lambda: cloud.machines(installation), met, PATIENCE_S)
 
 
 async def _volume_type(administrator: Administrator, **specs: str) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from caravan_provisioner.clouds.base import CloudMachineState, MachineBatch, Owner
+from caravan_provisioner.clouds.base import CloudMachineState
 from caravan_provisioner.clouds.openstack import OpenStackCloud
 from caravan_provisioner.clouds.openstack_config import OpenStackConfig
 from caravan_shared.contracts.spec import Role
 from tests.contracts.cloud_suite import eventually
+from tests.openstack.batches import all_in, batch
 from tests.openstack.conftest import PATIENCE_S, Administrator, Project, administering
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
@@ -47,15 +48,11 @@ async def test_control_planes_are_spread_over_the_zones_and_batches_of_workers_t
     openstack_config: OpenStackConfig, project: Project, installation: str, zones: tuple[str, ...]
 ) -> None:
     cloud = OpenStackCloud("zoned", openstack_config.model_copy(update={"availability_zones": zones}))
-    await cloud.create(_batch(installation, Role.CONTROL_PLANE, 3))
-    workers = _batch(installation, Role.WORKER, 2)
+    await cloud.create(batch(installation, 1, 2, 3, role=Role.CONTROL_PLANE))
+    workers = batch(installation, 1, 2)
     await cloud.create(workers)
     await cloud.create(replace(workers, prefix="suite-more"))
-    machines = await eventually(
-        lambda: cloud.machines(installation),
-        lambda all_of: [machine.state for machine in all_of] == [CloudMachineState.ACTIVE] * 7,
-        PATIENCE_S,
-    )
+    machines = await all_in(cloud, installation, CloudMachineState.ACTIVE, 7)
     placed: dict[Role, Counter[str]] = {Role.CONTROL_PLANE: Counter(), Role.WORKER: Counter()}
     for machine in machines:
         assert machine.owner
@@ -67,8 +64,3 @@ async def test_control_planes_are_spread_over_the_zones_and_batches_of_workers_t
     assert placed[Role.CONTROL_PLANE].keys() == set(zones)
     assert sorted(placed[Role.CONTROL_PLANE].values()) == [1, 2]
     assert placed[Role.WORKER] == dict.fromkeys(zones, 2)
-
-
-def _batch(installation: str, role: Role, count: int) -> MachineBatch:
-    owner = Owner(installation, uuid4(), role.value, role, "k3x9")
-    return MachineBatch(f"suite-{role.value}", tuple(range(1, count + 1)), "small", owner)

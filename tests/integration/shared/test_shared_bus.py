@@ -95,9 +95,12 @@ async def test_bus_stops_while_its_server_is_away(nats_server: NatsServer) -> No
     await asyncio.wait_for(bus.stop(), 5)
 
 
-async def test_bus_comes_back_to_a_server_that_refused_it_for_a_while(tmp_path: Path) -> None:
+async def test_bus_comes_back_to_a_server_that_refused_it_for_a_while(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     accounts = tmp_path / "accounts.conf"
     server = NatsServer(tmp_path / "nats", accounts)
+    request.addfinalizer(server.stop)
 
     def starts_with(password: str) -> None:
         accounts.write_text(f"authorization {{ user: caravan, password: {password} }}\n")
@@ -114,7 +117,6 @@ async def test_bus_comes_back_to_a_server_that_refused_it_for_a_while(tmp_path: 
     starts_with("right")
     await eventually(lambda: bus.connected)
     await bus.stop()
-    server.stop()
 
 
 async def test_unready_while_nats_is_away_and_ready_again_when_it_is_back(
