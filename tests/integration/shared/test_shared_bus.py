@@ -95,6 +95,8 @@ async def test_bus_stops_while_its_server_is_away(nats_server: NatsServer) -> No
     await asyncio.wait_for(bus.stop(), 5)
 
 
+# nats-py lets go of connections that were refused without closing them.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_bus_comes_back_to_a_server_that_refused_it_for_a_while(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
