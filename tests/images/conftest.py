@@ -52,13 +52,16 @@ def installed(folder: Path, *choices: str) -> Iterator[Installation]:
         "NATS_IMAGE": "caravan-stand-in:nats",
         "POSTGRES_IMAGE": "caravan-stand-in:postgres",
         "BIND_IMAGE": "caravan-stand-in:bind",
+        "PROMETHEUS_IMAGE": "caravan-stand-in:prometheus",
         "CARAVAN_NETWORK": f"10.{200 + secrets.randbelow(50)}",
         "CARAVAN_NATS_PUBLISHED_PORT": str(free_port()),
         "CARAVAN_ZONE_PUBLISHED_PORT": str(free_port()),
+        "CARAVAN_PROMETHEUS_PUBLISHED_PORT": str(free_port()),
         "CARAVAN_STATE_DIR": str(folder / ".caravan" / "compose"),
     }
     shutil.copy(CHECKOUT / "compose.yaml", folder)
-    shutil.copytree(CHECKOUT / "deploy" / "compose", folder / "deploy" / "compose")
+    for part in ("compose", "observability"):
+        shutil.copytree(CHECKOUT / "deploy" / part, folder / "deploy" / part)
     one = Installation(folder, env)
     one.caravan("compose", "secrets", "--port", str(port), *choices)
     try:
@@ -71,7 +74,7 @@ def installed(folder: Path, *choices: str) -> Iterator[Installation]:
         assert not unwell, "\n".join([started, *unwell, one.compose("logs", "--tail", "20")])
         yield one
     finally:
-        one.compose("down", "--volumes", "--timeout", "5")
+        one.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
 
 
 def _well(status: str) -> bool:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import dns.message
 import dns.query
+import httpx
 import pytest
 
 from tests.images.conftest import Installation, installed
 from tests.support.eventually import eventually
+from tests.support.nats import accepts
 
 SERVICES = ["api", "provisioner", "bootstrapper", "health", "dns"]
 
@@ -56,6 +58,29 @@ async def test_services_that_lost_their_database_are_not_ready_and_recover(runni
 def test_a_store_is_of_the_newest_version_already_where_it_is_migrated_again(running: Installation) -> None:
     said = running.compose("run", "--rm", "--no-deps", "--no-TTY", "dns", "migrate")
     assert "the store is of the newest version" in said
+
+
+async def test_prometheus_reads_every_service_and_evaluates_the_alerts(running: Installation) -> None:
+    """The rest of its profile, Grafana and Jaeger, is in no archive that stand-ins are made from."""
+    running.compose("--profile", "observability", "up", "--detach", "--no-deps", "prometheus")
+    port = int(running.env["CARAVAN_PROMETHEUS_PUBLISHED_PORT"])
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as prometheus:
+
+        async def is_ready() -> bool:
+            return accepts(port) and (await prometheus.get("/-/ready")).is_success
+
+        async def read() -> bool:
+            targets = (await prometheus.get("/api/v1/targets")).json()["data"]["activeTargets"]
+            up = {each["labels"]["job"] for each in targets if each["health"] == "up"}
+            return up == {f"caravan-{service}" for service in SERVICES}
+
+        async def evaluated() -> bool:
+            groups = (await prometheus.get("/api/v1/rules")).json()["data"]["groups"]
+            return bool(groups) and all(rule["health"] == "ok" for group in groups for rule in group["rules"])
+
+        await eventually(is_ready, within=120, every=1)
+        await eventually(read, within=120, every=1)
+        await eventually(evaluated, within=120, every=1)
 
 
 def _addresses(running: Installation, name: str) -> list[str]:
