@@ -2,7 +2,8 @@
 
 Ansible forks a process for each task and host; it loads the plugins that the task needs, and ends. And each run packs
 its modules for the machines anew, 0.4 CPU seconds a module, while the hosts wait. So the plugins that nearly every
-task needs are loaded before the first fork, and what was packed is kept for the next run (docs/decisions/0021).
+task needs are loaded before the first fork, and so is the JSON that modules speak; and what was packed is kept for the
+next run (docs/decisions/0021).
 """
 
 import gc
@@ -25,6 +26,7 @@ def main() -> None:
 
     Path(constants.DEFAULT_LOCAL_TMP, CACHE).symlink_to(os.environ[PACKED])
     _load_plugins()
+    _load_json_of_modules()
     gc.freeze()
     gc.enable()
     sys.argv[0] = "ansible-playbook"
@@ -40,8 +42,17 @@ def _load_plugins() -> None:
         (loader.action_loader, "normal"),
         (loader.lookup_loader, "file"),
         (loader.lookup_loader, "template"),
+        (loader.filter_loader, "default"),  # of filters and tests, one brings all
+        (loader.test_loader, "defined"),
     ):
         plugins.get(name, class_only=True)
+
+
+def _load_json_of_modules() -> None:
+    from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
+
+    get_module_encoder("legacy", Direction.CONTROLLER_TO_MODULE)
+    get_module_decoder("legacy", Direction.MODULE_TO_CONTROLLER)
 
 
 if __name__ == "__main__":
