@@ -1,4 +1,4 @@
-"""What machines boot with: who may enter them, the node's state, and kubeadm's join configuration, as user-data. Pure.
+"""What machines boot with: who may enter them, the node's state, and how it joins with kubeadm, as user-data. Pure.
 
 Configuration and state are rendered from the templates that the playbooks use for nodes they push, so there is one text
 of each only.
@@ -7,6 +7,7 @@ of each only.
 import base64
 import gzip
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,9 +21,14 @@ from caravan_shared.contracts.spec import ClusterSpec, NodeSet, Role
 
 JOIN_CONFIG = "/etc/kubernetes/kubeadm-join.yaml"
 NODE_STATE, NODE_DOCUMENT = "/var/lib/caravan/node_state.py", "/var/lib/caravan/node.json"
+CLUSTER_INFO = "/var/lib/caravan/cluster_info.py"
 JOINED = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 """The certificate that the cluster gives a kubelet when it lets it in."""
 RETRY_S = 5
+LOOK_EVERY_S = 1.0
+"""Seconds between a machine's looks whether its cluster lets it in, where that makes no more than `LOOKS_A_SECOND`."""
+LOOKS_A_SECOND = 200
+"""Of all machines of a cluster together; so many then join a second. That is the pace of 1,000 that kubeadm keeps."""
 USER_DATA_LIMIT = 65535
 """Bytes of user-data in base64 that Nova takes, the least of our clouds."""
 
@@ -33,6 +39,15 @@ class NodeState:
 
     program: str
     document: str
+
+
+@dataclass(frozen=True)
+class Join:
+    """How a machine joins by itself: kubeadm's configuration, and the program that waits for the cluster before."""
+
+    configuration: str
+    program: str
+    arguments: tuple[str, ...]
 
 
 def registration(node_set: NodeSet) -> dict[str, Any]:
@@ -66,10 +81,20 @@ def join_configuration(template: Path, *, node_set: NodeSet, endpoint: str, toke
     return _load(template).render(variables)
 
 
+def join(playbooks_dir: Path, configuration: str, *, endpoint: str, token: str, machines: int) -> Join:
+    """How one of so many machines joins that may all be waiting for the same control plane."""
+    every_s = f"{look_every_s(machines):g}"
+    return Join(configuration, _program(playbooks_dir, "cluster_info"), (endpoint, token.partition(".")[0], every_s))
+
+
+def look_every_s(machines: int) -> float:
+    """Seconds between the looks of one of so many machines."""
+    return max(LOOK_EVERY_S, machines / LOOKS_A_SECOND)
+
+
 def node_state(playbooks_dir: Path, document: str) -> NodeState:
     """What brings a machine to the state that the document describes."""
-    program = playbooks_dir / "plugins" / "module_utils" / "node_state.py"
-    return NodeState(program.read_text(), document)
+    return NodeState(_program(playbooks_dir, "node_state"), document)
 
 
 def node_document(
@@ -92,29 +117,34 @@ def node_document(
     return json.dumps(yaml.safe_load(_load(playbooks_dir / "templates" / "node.yaml.j2").render(variables)))
 
 
-def user_data(*, join: str | None, node: NodeState | None, authorized_key: str, version: str) -> str:
+def user_data(*, join: Join | None, node: NodeState | None, authorized_key: str, version: str) -> str:
     """`#cloud-config` of a machine, below `USER_DATA_LIMIT`.
 
-    `join`: the configuration to join with, at first boot and until the cluster lets the machine in; None: it is only
-    entered. `node`: applied before; None where the image brings kubeadm and kubelet. `authorized_key`: the public key
-    that root is entered with over SSH; empty: nobody enters.
+    `join`: how it joins, at first boot and until the cluster lets it in; None: it is only entered. `node`: applied
+    before; None where the image brings kubeadm and kubelet. `authorized_key`: the public key that root is entered with
+    over SSH; empty: nobody enters.
     """
     document: dict[str, Any] = {}
     if authorized_key:
         document |= {"disable_root": False, "ssh_authorized_keys": [authorized_key]}
     if join is not None:
         files = [_compressed(NODE_STATE, node.program), _compressed(NODE_DOCUMENT, node.document)] if node else []
-        document["write_files"] = [*files, _private(JOIN_CONFIG, content=join)]
-        document["runcmd"] = [["sh", "-c", _until_joined(prepared=node is not None)]]
+        files += [_compressed(CLUSTER_INFO, join.program), _private(JOIN_CONFIG, content=join.configuration)]
+        document["write_files"] = files
+        document["runcmd"] = [["sh", "-c", _until_joined(join.arguments, prepared=node is not None)]]
     purpose = f"Joins a Kubernetes {version} cluster at first boot." if join is not None else "Lets the playbooks in."
     return f"#cloud-config\n# {purpose}\n" + yaml.safe_dump(document, sort_keys=False, width=1000)
 
 
-def _until_joined(*, prepared: bool) -> str:
+def _until_joined(arguments: Sequence[str], *, prepared: bool) -> str:
     """A mirror may be away for a while, and a control plane that does not run yet lets nobody in."""
     prepare = f"python3 {NODE_STATE} {NODE_DOCUMENT} && " if prepared else ""
-    join = f"{prepare}kubeadm join --config {JOIN_CONFIG}"
-    return f"until {join} || test -s {JOINED} ; do sleep {RETRY_S} ; done"
+    join = f"{shlex.join(('python3', CLUSTER_INFO, *arguments))} ; kubeadm join --config {JOIN_CONFIG}"
+    return f"until {prepare}{{ {join} ; }} || test -s {JOINED} ; do sleep {RETRY_S} ; done"
+
+
+def _program(playbooks_dir: Path, name: str) -> str:
+    return (playbooks_dir / "plugins" / "module_utils" / f"{name}.py").read_text()
 
 
 def _private(path: str, **more: str) -> dict[str, str]:

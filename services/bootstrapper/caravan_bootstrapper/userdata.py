@@ -87,14 +87,18 @@ class UserDataDesk:
             await _keep(tx, cluster_id, pki)
         return _Joinable(cluster_id, spec, version, pki.endpoint, pki.ca_hash)
 
-    async def _join(self, cluster: _Joinable, node_set: NodeSet) -> str:
+    async def _join(self, cluster: _Joinable, node_set: NodeSet) -> kubeadm.Join:
         token = await self._token(cluster.id, node_set.name, self._clock.now())
-        return kubeadm.join_configuration(
-            self._playbooks_dir / KUBEADM_TEMPLATE,
-            node_set=node_set,
-            endpoint=kubeadm.control_plane_endpoint(cluster.spec, cluster.endpoint),
+        endpoint = kubeadm.control_plane_endpoint(cluster.spec, cluster.endpoint)
+        template = self._playbooks_dir / KUBEADM_TEMPLATE
+        return kubeadm.join(
+            self._playbooks_dir,
+            kubeadm.join_configuration(
+                template, node_set=node_set, endpoint=endpoint, token=token, ca_hash=cluster.ca_hash
+            ),
+            endpoint=endpoint,
             token=token,
-            ca_hash=cluster.ca_hash,
+            machines=sum(one.count for one in cluster.spec.node_sets() if one.role is Role.WORKER),
         )
 
     async def _node_state(self, cluster: _Joinable, node_set: NodeSet) -> kubeadm.NodeState:

@@ -1,11 +1,13 @@
 """What machines boot with, from the template that the playbooks share."""
 
+import ast
 import base64
 import gzip
 import json
 import os
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,11 +65,12 @@ def test_user_text_stays_one_yaml_string(text: str) -> None:
 
 
 KEY = "ssh-ed25519 AAAAC3Nz caravan"
+JOINS = kubeadm.Join("kind: JoinConfiguration\n", "print('wait')", ("[fd00::1]:6443", "abcdef", "1"))
 STATE = kubeadm.NodeState("print('program')", '{"sysctls": {}}')
 
 
 def user_data(**given: Any) -> dict[str, Any]:
-    told = {"join": "kind: JoinConfiguration\n", "node": None, "authorized_key": "", "version": "1.34.2", **given}
+    told = {"join": JOINS, "node": None, "authorized_key": "", "version": "1.34.2", **given}
     text = kubeadm.user_data(**told)
     assert text.startswith("#cloud-config\n")
     return dict(yaml.safe_load(text))
@@ -75,41 +78,71 @@ def user_data(**given: Any) -> dict[str, Any]:
 
 def test_user_data_writes_the_configuration_and_joins_with_it() -> None:
     document = user_data()
-    (file,) = document["write_files"]
-    assert (file["permissions"], file["content"]) == ("0600", "kind: JoinConfiguration\n")
+    program, configuration = document["write_files"]
+    assert (configuration["permissions"], configuration["content"]) == ("0600", JOINS.configuration)
+    assert unpacked(program) == (kubeadm.CLUSTER_INFO, JOINS.program)
     ((shell, _, script),) = document["runcmd"]
     assert shell == "sh"
-    assert script.startswith(f"until kubeadm join --config {file['path']} ||")
+    assert f"kubeadm join --config {configuration['path']} " in script
     assert document.keys() == {"write_files", "runcmd"}
 
 
-def test_user_data_brings_the_nodes_state_and_applies_it_before_each_try() -> None:
-    document = user_data(node=STATE)
-    *state, _ = document["write_files"]
-    unpacked = {file["path"]: gzip.decompress(base64.b64decode(file["content"])).decode() for file in state}
-    assert unpacked == {kubeadm.NODE_STATE: STATE.program, kubeadm.NODE_DOCUMENT: STATE.document}
+def test_user_data_brings_the_nodes_state() -> None:
+    *state, _, _ = user_data(node=STATE)["write_files"]
+    brought = {kubeadm.NODE_STATE: STATE.program, kubeadm.NODE_DOCUMENT: STATE.document}
+    assert dict(map(unpacked, state)) == brought
     assert {(file["permissions"], file["encoding"]) for file in state} == {("0600", "gz+b64")}
-    script = document["runcmd"][0][2]
-    assert script.startswith(f"until python3 {kubeadm.NODE_STATE} {kubeadm.NODE_DOCUMENT} && kubeadm join ")
 
 
-@pytest.mark.parametrize("works_at", [1, 3], ids=["at once", "later"])
-@pytest.mark.parametrize("what", ["kubeadm", "python3"])
-def test_machine_tries_until_the_cluster_lets_it_in(tmp_path: Path, what: str, works_at: int) -> None:
+def unpacked(file: dict[str, str]) -> tuple[str, str]:
+    return file["path"], gzip.decompress(base64.b64decode(file["content"])).decode()
+
+
+PREPARES = f"python3 {kubeadm.NODE_STATE} {kubeadm.NODE_DOCUMENT}"
+WAITS = f"python3 {kubeadm.CLUSTER_INFO} [fd00::1]:6443 abcdef 1"
+TRIES_TO_JOIN = f"kubeadm join --config {kubeadm.JOIN_CONFIG}"
+
+
+def commands_of_a_machine(folder: Path, fails: str) -> list[str]:
+    """What a booting machine runs, in order; the command that begins like `fails` fails twice."""
+    log = folder / "log"
     for name in ("kubeadm", "python3", "sleep"):
-        last = f"test $(wc -l < {tmp_path}/{name}.log) -ge {works_at}" if name == what else "true"
-        (tmp_path / name).write_text(f"#!/bin/sh\necho $* >> {tmp_path}/{name}.log\n{last}\n")
-        (tmp_path / name).chmod(0o755)
-    command = user_data(node=STATE)["runcmd"][0]
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    subprocess.run(command, env={"PATH": path}, check=True, timeout=20)
-    assert len((tmp_path / f"{what}.log").read_text().splitlines()) == works_at
+        command = f'echo "{name} $*" >> {log}; case "{name} $*" in "{fails}"*) '
+        (folder / name).write_text(f"#!/bin/sh\n{command} test $(grep -c '^{fails}' {log}) -gt 2;; esac\n")
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    subprocess.run(user_data(node=STATE)["runcmd"][0], env={"PATH": path}, cwd=folder, check=True, timeout=20)
+    return [line for line in log.read_text().splitlines() if not line.startswith("sleep")]
+
+
+@pytest.mark.parametrize(
+    ("fails", "expected"),
+    [
+        ("nothing", [PREPARES, WAITS, TRIES_TO_JOIN]),
+        (PREPARES, [PREPARES, PREPARES, PREPARES, WAITS, TRIES_TO_JOIN]),
+        ("kubeadm", 3 * [PREPARES, WAITS, TRIES_TO_JOIN]),
+        (f"python3 {kubeadm.CLUSTER_INFO}", [PREPARES, WAITS, TRIES_TO_JOIN]),
+    ],
+    ids=["all is well", "the mirror is away", "not let in", "cannot wait"],
+)
+def test_machine_tries_until_the_cluster_lets_it_in(tmp_path: Path, fails: str, expected: list[str]) -> None:
+    assert commands_of_a_machine(tmp_path, fails) == expected
+
+
+@pytest.mark.parametrize(("machines", "every_s"), [(0, 1), (2, 1), (200, 1), (999, 4.995), (5000, 25)])
+def test_more_machines_look_less_often(machines: int, every_s: float) -> None:
+    assert kubeadm.look_every_s(machines) == every_s
+
+
+def test_machine_waits_with_its_tokens_public_half() -> None:
+    told = kubeadm.join(PLAYBOOKS, "text", endpoint="demo:6443", token="abcdef.0123456789abcdef", machines=500)
+    assert told.arguments == ("demo:6443", "abcdef", "2.5")
 
 
 @pytest.mark.parametrize("node", [None, STATE], ids=["image has all", "state is brought"])
 def test_sandbox_finds_what_a_machine_joins_with(node: kubeadm.NodeState | None) -> None:
-    text = kubeadm.user_data(join="kind: JoinConfiguration\n", node=node, authorized_key=KEY, version="1.34.2")
-    assert join_config(text) == "kind: JoinConfiguration\n"
+    text = kubeadm.user_data(join=JOINS, node=node, authorized_key=KEY, version="1.34.2")
+    assert join_config(text) == JOINS.configuration
     assert join_config(kubeadm.user_data(join=None, node=None, authorized_key=KEY, version="1.34.2")) is None
 
 
@@ -138,9 +171,19 @@ def worker_state(**given: Any) -> kubeadm.NodeState:
 
 def test_user_data_stays_far_below_the_limit() -> None:
     state = worker_state(artifacts=worker_artifacts(12), resolvers=("10.0.0.2:53",))
-    text = kubeadm.user_data(join="x" * 2000, node=state, authorized_key=KEY, version="1.34.2")
+    joins = kubeadm.join(PLAYBOOKS, "x" * 2000, endpoint="demo:6443", token="abcdef.0123456789abcdef", machines=5)
+    text = kubeadm.user_data(join=joins, node=state, authorized_key=KEY, version="1.34.2")
     assert len(base64.b64encode(text.encode())) < kubeadm.USER_DATA_LIMIT / 2
-    assert text == kubeadm.user_data(join="x" * 2000, node=state, authorized_key=KEY, version="1.34.2")
+    assert text == kubeadm.user_data(join=joins, node=state, authorized_key=KEY, version="1.34.2")
+
+
+def test_programs_need_nothing_but_old_python() -> None:
+    joins = kubeadm.join(PLAYBOOKS, "", endpoint="demo:6443", token="abcdef.0123456789abcdef", machines=5)
+    for program in (worker_state().program, joins.program):
+        nodes = list(ast.walk(ast.parse(program, feature_version=(3, 9))))
+        imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
 def test_node_state_is_what_the_program_takes() -> None:

@@ -1,8 +1,6 @@
 """A document is made so on a machine, once; what does not hold is refused whole; all of it can be taken back."""
 
-import ast
 import hashlib
-import inspect
 import io
 import json
 import tarfile
@@ -263,13 +261,6 @@ def test_record_survives_between_runs(machine: Path, tmp_path: Path) -> None:
     record = json.loads((machine / "var/lib/caravan/record.json").read_text())
     assert record["made"]["/etc/deep/file"] == ""
     assert set(record["archives"]) == {"/usr/local/bin/etcd", "/opt/bin/a"}
-
-
-def test_program_needs_nothing_but_old_python() -> None:
-    source = inspect.getsource(node_state)
-    assert "import ansible" not in source
-    assert "from ansible" not in source
-    ast.parse(source, feature_version=(3, 9))
 
 
 def test_interface_is_the_one_that_has_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
