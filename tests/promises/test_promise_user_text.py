@@ -120,7 +120,6 @@ def _work(spec: ClusterSpec, folder: Path) -> Work:
         etcd=(),
         manager=None,
         endpoint="demo.default.caravan.test:6443",
-        ca_hash="sha256:00",
         secrets_dir=folder,
         sandbox_url="http://127.0.0.1:8790",
         joins_in_flight=10,

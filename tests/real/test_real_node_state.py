@@ -165,7 +165,7 @@ def _write_inventory(
         "caravan_joins_in_flight": 1,
         "caravan_etcd_members": [],
         "caravan_etcd_names": [],
-        **dict.fromkeys(("caravan_pki_file", "caravan_tokens_file", "caravan_token_file"), "/nowhere"),
+        **dict.fromkeys(("caravan_pki_file", "caravan_tokens_file", "caravan_join_file"), "/nowhere"),
         "kubeadm_node": node.name,
     }
     inventory = {"all": {"hosts": {node.name: {"ansible_host": address}}, "vars": variables}}

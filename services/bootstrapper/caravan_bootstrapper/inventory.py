@@ -49,7 +49,6 @@ class Work:
     etcd: Sequence[NodeView]
     manager: NodeView | None
     endpoint: str
-    ca_hash: str
     secrets_dir: Path
     sandbox_url: str
     joins_in_flight: int
@@ -95,9 +94,9 @@ def bystanders(nodes: Iterable[NodeView], chosen: Sequence[NodeView]) -> list[No
     ]
 
 
-def token_file(node_set: str) -> str:
-    """Name of the file with the set's join token."""
-    return f"join-token-{node_set}"
+def join_file(node: str) -> str:
+    """Name of the file with kubeadm's configuration that the node joins with."""
+    return f"join-{node}.yaml"
 
 
 def node_state_file(role: Role) -> str:
@@ -149,7 +148,6 @@ def _common(work: Work) -> dict[str, Any]:
         "kubeadm_version": work.spec.version,
         "kubeadm_endpoint": control_plane_endpoint(work.spec, work.endpoint),
         "kubeadm_port": int(work.endpoint.rpartition(":")[2]),
-        "kubeadm_ca_hash": work.ca_hash,
         "kubeadm_pod_cidr": str(network.pod_cidr),
         "kubeadm_service_cidr": str(network.service_cidr),
         "kubeadm_dns_domain": network.dns_domain,
@@ -234,7 +232,7 @@ def _host(work: Work, node: NodeView, node_set: NodeSet | None) -> dict[str, Any
     }
     if node_set is not None:
         variables |= {
-            "caravan_token_file": str(work.secrets_dir / token_file(node.node_set)),
+            "caravan_join_file": str(work.secrets_dir.parent / join_file(node.name)),
             "kubeadm_node": node.name,
             "kubeadm_address": node.address if node.role is Role.CONTROL_PLANE else None,
             **registration(node_set),

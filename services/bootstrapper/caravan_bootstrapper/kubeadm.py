@@ -1,7 +1,6 @@
 """What machines boot with: who may enter them, the node's state, and how it joins with kubeadm, as user-data. Pure.
 
-Configuration and state are rendered from the templates that the playbooks use for nodes they push, so there is one text
-of each only.
+Configuration and state of nodes that the playbooks push are rendered here too, so there is one text of each only.
 """
 
 import base64
@@ -67,18 +66,31 @@ def control_plane_endpoint(spec: ClusterSpec, endpoint: str) -> str:
     return f"{f'[{address}]' if address.version == 6 else address}:{endpoint.rpartition(':')[2]}"
 
 
-def join_configuration(template: Path, *, node_set: NodeSet, endpoint: str, token: str, ca_hash: str) -> str:
-    """A JoinConfiguration (kubeadm.k8s.io/v1beta4) for any worker of the set; the node's name is its host name."""
+def join_configuration(
+    playbooks_dir: Path,
+    *,
+    node_set: NodeSet,
+    endpoint: str,
+    token: str,
+    ca_hash: str,
+    node: str | None = None,
+    address: str | None = None,
+) -> str:
+    """A JoinConfiguration (kubeadm.k8s.io/v1beta4) for a node of the set.
+
+    `node`: its name; None for any worker, whose name is then its host name. `address`: a control plane's, else None.
+    """
     variables: Mapping[str, Any] = {
         **registration(node_set),
         "kubeadm_mode": "join",
         "kubeadm_endpoint": endpoint,
+        "kubeadm_port": int(endpoint.rpartition(":")[2]),
         "kubeadm_token": token,
         "kubeadm_ca_hash": ca_hash,
-        "kubeadm_node": None,
-        "kubeadm_address": None,
+        "kubeadm_node": node,
+        "kubeadm_address": address,
     }
-    return _load(template).render(variables)
+    return _load(playbooks_dir / "templates" / "kubeadm.yaml.j2").render(variables)
 
 
 def join(playbooks_dir: Path, configuration: str, *, endpoint: str, token: str, machines: int) -> Join:

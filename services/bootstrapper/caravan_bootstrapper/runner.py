@@ -50,7 +50,7 @@ class Order:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """File name → content, below `secrets_dir`."""
     files: dict[str, str] = field(default_factory=dict, repr=False)
-    """File name → content that is no secret, below the folder that `secrets_dir` is in."""
+    """File name → content, below the folder that `secrets_dir` is in. What is secret in it is one of `secrets`, too."""
     within_s: float | None = None
     """Seconds after which it is ended; None: the runner's own limit."""
 

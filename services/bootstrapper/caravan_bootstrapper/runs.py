@@ -7,7 +7,6 @@ believed dead cannot overwrite what another one did meanwhile.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +31,8 @@ from caravan_shared.plumbing.errors import CaravanError, Retry
 from caravan_shared.plumbing.log import bound, get_logger
 from caravan_shared.plumbing.sealing import KeyRing
 
-NEEDING_PKI = frozenset({Play.SITE, Play.ADD_NODES, Play.RENEW})
+JOINING = frozenset({Play.SITE, Play.ADD_NODES})
+NEEDING_PKI = JOINING | {Play.RENEW}
 
 CANCELLED = Outcome(RunState.CANCELLED, "its cluster is no longer wanted")
 STOPPED = Outcome(RunState.INTERRUPTED, "the bootstrapper was stopped")
@@ -155,7 +155,6 @@ class Runs:
         async with self._db.reading() as session:
             cluster = await session.get(Cluster, run.cluster_id)
             nodes = {node.name: node for node in await store.nodes(session, run.cluster_id)}
-            joins = await tokens.all_of(session, self._keys, run.cluster_id)
         if cluster is None or cluster.spec is None:
             raise ClusterUnknown(f"the cluster {run.cluster_id}")
         spec = ClusterSpec.model_validate(cluster.spec)
@@ -163,19 +162,22 @@ class Runs:
         manager = nodes.get(run.manager) if run.manager else None
         bystanders = inventory.bystanders(nodes.values(), chosen) if run.upgrade_first else []
         secrets = await self._way_in(run.cluster_id, [*chosen, *([manager] if manager else []), *bystanders])
-        endpoint, ca_hash = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}", ""
+        endpoint = cluster.join_endpoint or f"{cluster.endpoint_host}:{cluster.endpoint_port}"
+        files: dict[str, str] = {}
         if run.play in NEEDING_PKI:
             pki = await self._ask_pki(AskClusterPki(cluster_id=run.cluster_id))
-            endpoint, ca_hash = pki.endpoint, pki.ca_hash
-            secrets |= await self._join_secrets(run, chosen, pki, joins)
+            endpoint = pki.endpoint
+            secrets[inventory.PKI] = pki.model_dump_json(exclude={"ca_hash", "endpoint"})
+            if run.play in JOINING:
+                of_sets, secrets[inventory.TOKENS] = await self._tokens(run, chosen)
+                files |= self._join_configurations(spec, chosen, pki, of_sets)
         if run.play == Play.SITE and effective(spec).cilium_etcd:
             asked = AskClientCertificate(cluster_id=run.cluster_id, purpose="cilium-etcd")
             secrets[inventory.CILIUM_ETCD] = (await self._ask_certificate(asked)).model_dump_json()
         spec = spec.model_copy(update={"version": run.version})
         artifacts = await self._artifacts_for(spec, chosen)
-        files = {}
         if artifacts and run.play in inventory.INSTALLING:
-            files = self._node_states(spec, chosen, artifacts, zone=endpoint.rpartition(":")[0])
+            files |= self._node_states(spec, chosen, artifacts, zone=endpoint.rpartition(":")[0])
         work = inventory.Work(
             play=Play(run.play),
             cluster=cluster.name,
@@ -184,7 +186,6 @@ class Runs:
             etcd=[node for node in nodes.values() if node.role is Role.ETCD and node.live],
             manager=manager,
             endpoint=endpoint,
-            ca_hash=ca_hash,
             secrets_dir=self._runner.secrets_dir(run.id),
             sandbox_url=self._settings.sandbox_url,
             joins_in_flight=self._settings.joins_in_flight,
@@ -240,21 +241,35 @@ class Runs:
             pair = await ssh.key_pair(tx, self._keys, cluster_id)
         return {inventory.SSH_KEY: pair.private, inventory.KNOWN_HOSTS: ssh.known_hosts(nodes)}
 
-    async def _join_secrets(
-        self, run: Run, chosen: list[NodeView], pki: ClusterPki, joins: list[tuple[str, datetime]]
-    ) -> dict[str, str]:
-        files = {
-            inventory.PKI: pki.model_dump_json(exclude={"ca_hash", "endpoint"}),
-            inventory.TOKENS: json.dumps(
-                [tokens.init_entry(token, until, self._clock.now()) for token, until in joins]
-            ),
-        }
+    async def _tokens(self, run: Run, nodes: list[NodeView]) -> tuple[dict[str, str], str]:
+        """The token of each set that the nodes are of; and, as kubeadm's init takes them, all of the cluster's."""
+        now = self._clock.now()
         async with self._db.transaction() as tx:
-            for node_set in {node.node_set for node in chosen}:
-                files[inventory.token_file(node_set)] = await tokens.current(
-                    tx, self._keys, run.cluster_id, node_set, self._clock.now()
-                )
-        return files
+            of_sets = {
+                node_set: await tokens.current(tx, self._keys, run.cluster_id, node_set, now)
+                for node_set in sorted({node.node_set for node in nodes})
+            }
+            known = await tokens.all_of(tx, self._keys, run.cluster_id)
+        return of_sets, json.dumps([tokens.init_entry(token, until, now) for token, until in known])
+
+    def _join_configurations(
+        self, spec: ClusterSpec, nodes: list[NodeView], pki: ClusterPki, tokens_of_sets: dict[str, str]
+    ) -> dict[str, str]:
+        """File name → configuration, of every node that kubeadm may join; Ansible would take longer for each."""
+        sets = {node_set.name: node_set for node_set in spec.node_sets()}
+        return {
+            inventory.join_file(node.name): kubeadm.join_configuration(
+                self._settings.playbooks_dir,
+                node_set=sets[node.node_set],
+                endpoint=kubeadm.control_plane_endpoint(spec, pki.endpoint),
+                token=tokens_of_sets[node.node_set],
+                ca_hash=pki.ca_hash,
+                node=node.name,
+                address=node.address if node.role is Role.CONTROL_PLANE else None,
+            )
+            for node in nodes
+            if node.role is not Role.ETCD and node.node_set in sets
+        }
 
 
 def _cancel_once(task: asyncio.Task[None]) -> None:

@@ -20,8 +20,6 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealing import KeyRing
 
-KUBEADM_TEMPLATE = Path("templates", "kubeadm.yaml.j2")
-
 AskPki = Callable[[AskClusterPki], Awaitable[ClusterPki]]
 Wake = Callable[[str], None]
 
@@ -90,12 +88,12 @@ class UserDataDesk:
     async def _join(self, cluster: _Joinable, node_set: NodeSet) -> kubeadm.Join:
         token = await self._token(cluster.id, node_set.name, self._clock.now())
         endpoint = kubeadm.control_plane_endpoint(cluster.spec, cluster.endpoint)
-        template = self._playbooks_dir / KUBEADM_TEMPLATE
+        configuration = kubeadm.join_configuration(
+            self._playbooks_dir, node_set=node_set, endpoint=endpoint, token=token, ca_hash=cluster.ca_hash
+        )
         return kubeadm.join(
             self._playbooks_dir,
-            kubeadm.join_configuration(
-                template, node_set=node_set, endpoint=endpoint, token=token, ca_hash=cluster.ca_hash
-            ),
+            configuration,
             endpoint=endpoint,
             token=token,
             machines=sum(one.count for one in cluster.spec.node_sets() if one.role is Role.WORKER),

@@ -45,7 +45,6 @@ WORK = Work(
     etcd=(ETCD,),
     manager=None,
     endpoint="demo.default.caravan.test:6443",
-    ca_hash="sha256:00",
     secrets_dir=Path("/run/secrets"),
     sandbox_url="http://127.0.0.1:8790",
     joins_in_flight=10,
@@ -105,12 +104,12 @@ def test_every_group_exists_even_when_empty() -> None:
     assert set(build(WORK)["all"]["children"]) == set(inventory.GROUPS)
 
 
-def test_worker_carries_labels_taints_and_its_token_file_but_no_address() -> None:
+def test_worker_carries_labels_taints_and_its_configuration_but_no_address() -> None:
     variables = build(WORK)["all"]["hosts"]["gpu-1"]
     assert variables["kubeadm_labels"] == [["team", "blue"]]
     assert variables["kubeadm_taints"] == [{"key": "gpu", "value": "", "effect": "NoSchedule"}]
     assert variables["kubeadm_address"] is None
-    assert variables["caravan_token_file"] == "/run/secrets/join-token-gpu"
+    assert variables["caravan_join_file"] == "/run/join-gpu-1.yaml"
 
 
 def test_control_plane_keeps_kubeadms_own_taint_and_advertises_its_address() -> None:

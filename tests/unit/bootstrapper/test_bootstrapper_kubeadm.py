@@ -23,7 +23,6 @@ from caravan_sandbox.userdata import join_config
 from caravan_shared.contracts.spec import NodeSet, Role, Taint
 
 PLAYBOOKS: Path = Settings.model_fields["playbooks_dir"].default
-TEMPLATE = PLAYBOOKS / "templates" / "kubeadm.yaml.j2"
 JOIN = {"endpoint": "demo.default.caravan.test:6443", "token": "abcdef.0123456789abcdef", "ca_hash": "sha256:00"}
 
 
@@ -32,7 +31,7 @@ def node_set(**more: Any) -> NodeSet:
 
 
 def test_join_configuration_says_where_to_join_and_what_to_trust() -> None:
-    config = yaml.safe_load(kubeadm.join_configuration(TEMPLATE, node_set=node_set(), **JOIN))
+    config = yaml.safe_load(kubeadm.join_configuration(PLAYBOOKS, node_set=node_set(), **JOIN))
     assert config == {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "JoinConfiguration",
@@ -48,10 +47,18 @@ def test_join_configuration_says_where_to_join_and_what_to_trust() -> None:
     }
 
 
+def test_join_configuration_of_a_pushed_node_names_it() -> None:
+    text = kubeadm.join_configuration(PLAYBOOKS, node_set=node_set(), node="demo-1", address="10.0.0.4", **JOIN)
+    told = yaml.safe_load(text)
+    assert told["nodeRegistration"]["name"] == "demo-1"
+    assert told["timeouts"] == {"discovery": "5m0s", "etcdAPICall": "10m0s"}
+    assert told["controlPlane"] == {"localAPIEndpoint": {"advertiseAddress": "10.0.0.4", "bindPort": 6443}}
+
+
 def test_join_configuration_registers_labels_and_taints() -> None:
     taint = Taint(key="gpu", value="yes", effect="NoSchedule")
     wanted = node_set(labels={"team": "blue", "tier": "1"}, taints=(taint,))
-    registration = yaml.safe_load(kubeadm.join_configuration(TEMPLATE, node_set=wanted, **JOIN))["nodeRegistration"]
+    registration = yaml.safe_load(kubeadm.join_configuration(PLAYBOOKS, node_set=wanted, **JOIN))["nodeRegistration"]
     assert registration["kubeletExtraArgs"] == [{"name": "node-labels", "value": "team=blue,tier=1"}]
     assert registration["taints"] == [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]
 
@@ -59,7 +66,7 @@ def test_join_configuration_registers_labels_and_taints() -> None:
 @settings(max_examples=100)
 @given(text=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1))
 def test_user_text_stays_one_yaml_string(text: str) -> None:
-    rendered = kubeadm.join_configuration(TEMPLATE, node_set=node_set(labels={"team": text}), **JOIN)
+    rendered = kubeadm.join_configuration(PLAYBOOKS, node_set=node_set(labels={"team": text}), **JOIN)
     (argument,) = yaml.safe_load(rendered)["nodeRegistration"]["kubeletExtraArgs"]
     assert argument["value"] == f"team={text}"
 
