@@ -57,7 +57,7 @@ def problems(spec: dict[str, Any], current: dict[str, Any] | None = None) -> dic
         ({}, {"kubelet_node_status_update_frequency_s": 30}, "kubelet_node_status_update_frequency_s", "4 times"),
         ({}, {"etcd_heartbeat_interval_ms": 300}, "etcd_heartbeat_interval_ms", "5 times"),
         ({}, {"etcd_election_timeout_ms": 400}, "etcd_election_timeout_ms", "5 times"),
-        ({}, {"controller_manager_kube_api_qps": 100}, "controller_manager_kube_api_qps", "burst of 30"),
+        ({}, {"controller_manager_kube_api_qps": 200}, "controller_manager_kube_api_qps", "burst of 150"),
         ({}, {"kubelet_max_parallel_image_pulls": 2}, "kubelet_max_parallel_image_pulls", "kubelet would not start"),
         (EXTERNAL, {"cilium_etcd": True, "cilium_endpoint_slices": True}, "cilium_endpoint_slices", "none to slice"),
         ({}, {"kubelet_max_pod": 3}, "kubelet_max_pod", "no such field"),

@@ -35,9 +35,10 @@ def spec(
     return ClusterSpec.model_validate(whole)
 
 
-def test_a_small_cluster_keeps_the_defaults_of_kubernetes() -> None:
-    assert preset(spec(3, cni="flannel")) == Tuning()
-    assert preset(spec(3)) == Tuning(kube_proxy_mode=KubeProxyMode.NONE)
+def test_a_small_cluster_keeps_the_defaults_of_kubernetes_once_it_has_started() -> None:
+    quick_start = {"controller_manager_kube_api_burst": 150}
+    assert preset(spec(3, cni="flannel")) == Tuning(**quick_start)
+    assert preset(spec(3)) == Tuning(kube_proxy_mode=KubeProxyMode.NONE, **quick_start)
 
 
 def test_a_thousand_nodes_with_etcd_nodes_get_etcds_apart_and_longer_leases() -> None:
