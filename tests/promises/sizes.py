@@ -30,6 +30,7 @@ TEXT = "User text is data"
 STARVING = "A slow cluster starves no other"
 KEPT = "No acknowledged request is lost"
 FOUND = "Real outages are found"
+APART = "Teams are apart"
 SHORT_LIVED = "Kubeconfigs are short-lived and revocable"
 
 FACTS_IN_DISORDER = Size("disorder-rows", DISORDER, "facts told", 600, 100_000)
@@ -53,3 +54,6 @@ HOSTILE_TEXTS = Size("text-ansible", TEXT, "hostile texts through Ansible", 200,
 OPERATIONS_UNDER_FIRE = Size("requests-kept", KEPT, "operations acknowledged while processes are killed", 12, 1_000)
 OUTAGES = Size("outages-found", FOUND, "clusters that died among nine times as many healthy ones", 10, 100)
 KUBECONFIGS = Size("kubeconfigs", SHORT_LIVED, "kubeconfigs", 10, 1_000)
+REQUESTS_OF_OTHERS = Size("teams-routes", APART, "rounds of every route with every foreign credential", 1, 50)
+SUBJECTS_OF_OTHERS = Size("teams-subjects", APART, "rounds of every subject with a team's credentials", 4, 200)
+CHANGES_BY_SOMEBODY = Size("teams-changes", APART, "changes through all four doors", 60, 5_000)

@@ -1,122 +1,27 @@
-"""Teams on a real nats-server with the accounts that `caravan nats accounts` writes: apart from us and each other.
+"""Teams on a real nats-server with the accounts that `caravan nats accounts` writes: apart from us and each other."""
 
-What a team must not reach is taken from the contracts, so that an event or a request that comes later is in here too.
-"""
-
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import nats.errors
 import pytest
-import yaml
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from typer.testing import CliRunner
 
-from caravan_cli.main import app
 from caravan_cli.nats.accounts import OURS, SYSTEM
-from caravan_shared.contracts.events import EVENTS
-from caravan_shared.contracts.facts import ProgressEvent
-from caravan_shared.contracts.public import ASKS, TOLD, intake_subject
-from caravan_shared.contracts.requests import Request
+from caravan_shared.contracts.public import ASKS, intake_subject
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.dead_letters import list_dead_letters
-from caravan_shared.plumbing.streams import DEAD, FACTS, PROGRESS, Kept, Subscription, ensure_topology, intake_stream
+from caravan_shared.plumbing.streams import intake_stream
 from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer
-from tests.support.rest import FakeApi
+from tests.support.nats_accounts import Accounts, connected_to, hears_its_own_alone, listen, our_side, reaches_nobody
 
 TEAMS = ("payments", "search")
-FENCE = "progress.payments.fence"
-
-INTERNAL = sorted(
-    {event.subject for event in EVENTS.values() if not issubclass(event, ProgressEvent)} - {ASKS}
-    | {request.subject for request in Request.__subclasses__()}
-)
-"""`cluster.requested` is one too, but in a team's account that name leads to its own intake."""
-FOREIGN = [intake_subject("search"), *(f"progress.search.{subject}" for subject in TOLD)]
-BROKERS_OWN = [
-    "$JS.API.INFO",
-    "$JS.API.STREAM.LIST",
-    "$JS.API.STREAM.MSG.GET.FACTS",
-    "$JS.API.STREAM.PURGE.FACTS",
-    "$JS.API.STREAM.DELETE.FACTS",
-    "$JS.API.CONSUMER.CREATE.PROGRESS",
-    "$JS.API.DIRECT.GET.DEAD",
-    "$JS.ACK.FACTS.api-nodes-ready.1.1.1.1.0",
-    "$SYS.REQ.SERVER.PING",
-    "$SYS.REQ.USER.INFO",
-    f"$SYS.REQ.ACCOUNT.{OURS}.CONNZ",
-    "dead.api.nodes.ready",
-    "_INBOX.ours.1",
-    "_R_.ours",
-]
-SHUT = [*INTERNAL, *FOREIGN, *BROKERS_OWN]
-OWN_BUT_NOT_TO_SAY = [intake_subject("payments"), *(f"progress.payments.{subject}" for subject in TOLD)]
-WILD = [">", "*.>", "$JS.>", "$SYS.>", "dead.>", "intake.>", "progress.>", "progress.*.>", "rpc.>", "_R_.>", "*.*"]
-
-
-class Accounts:
-    """The command's two files, and connections with what they say."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.server = NatsServer(folder / "server", self.folder / "nats" / "accounts.conf")
-
-    def write(self, *teams: str, rotate: str | None = None) -> None:
-        """Run the command against an api that knows these teams."""
-        api = FakeApi()
-        api.on("GET /v1/teams", {"items": [{"name": name} for name in teams], "next": None})
-        words = ["--url", "http://caravan.test", "nats", "accounts", "--dir", str(self.folder / "nats")]
-        done = CliRunner().invoke(app, [*words, *(["--rotate", rotate] if rotate else [])], obj=api)
-        assert done.exit_code == 0, done.output
-
-    def url(self, who: str) -> str:
-        """Where a team, or one of ours, connects."""
-        content = yaml.safe_load((self.folder / "nats" / "credentials.yaml").read_text())
-        known = {OURS: content["ours"], SYSTEM: content["system"], **content["teams"]}
-        return self.server.url_of(who, known[who]["password"])
-
-    def reload(self) -> None:
-        """As the command says it has to be done."""
-        for _ in range(2):
-            self.server.reload()
-
-    async def lets_ask(self, team: str) -> bool:
-        """Whether the team is let in, and what it asks is stored."""
-        try:
-            async with self.connected(team) as (client, _):
-                return bool(await client.request(ASKS, b'{"request_id": "first"}', timeout=1))
-        except (nats.errors.Error, OSError):
-            return False
-
-    @asynccontextmanager
-    async def connected(self, who: str) -> AsyncIterator[tuple[Client, list[str]]]:
-        """A connection, and what the server told it was wrong."""
-        async with _connected(self.url(who)) as both:
-            yield both
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[tuple[Client, list[str]]]:
-    complaints: list[str] = []
-
-    async def complain(error: Exception) -> None:
-        complaints.append(str(error).lower())
-
-    client = Client()
-    try:
-        await client.connect(url, error_cb=complain, allow_reconnect=False)
-        yield client, complaints
-    finally:
-        await client.close()
 
 
 @pytest.fixture
@@ -131,71 +36,17 @@ def accounts(tmp_path: Path) -> Iterator[Accounts]:
 
 @pytest.fixture
 async def ours(accounts: Accounts) -> AsyncIterator[Bus]:
-    """Our own side, with all its streams."""
-    bus = Bus(accounts.url(OURS), "api", 1, progress=Kept())
-    await bus.start()
-    intakes = [Subscription("api", intake_subject(team), intake_stream(team)) for team in TEAMS]
-    await ensure_topology(bus.js, intakes, 1, Kept())
-    yield bus
-    await bus.stop()
-
-
-async def _listen(client: Client, subject: str) -> list[Msg]:
-    """All that comes on a subject from now on."""
-    heard: list[Msg] = []
-
-    async def hear(message: Msg) -> None:
-        heard.append(message)
-
-    await client.subscribe(subject, cb=hear)
-    await client.flush()
-    return heard
-
-
-async def _stored(bus: Bus) -> dict[str, int]:
-    names = [FACTS, DEAD, PROGRESS, *(intake_stream(team) for team in TEAMS)]
-    return {name: (await bus.js.stream_info(name)).state.last_seq for name in names}
+    """Our own side."""
+    async with our_side(accounts, TEAMS) as bus:
+        yield bus
 
 
 async def test_nothing_that_a_team_says_reaches_us_but_what_it_may_ask(accounts: Accounts, ours: Bus) -> None:
-    everything = await _listen(ours.client, ">")
-    before = await _stored(ours)
-    async with accounts.connected("payments") as (team, complaints):
-        for subject in (*SHUT, *OWN_BUT_NOT_TO_SAY):
-            await team.publish(subject, b"forged")
-        answers = await asyncio.gather(
-            *(team.request(subject, b"forged", timeout=1) for subject in (*SHUT, *OWN_BUT_NOT_TO_SAY)),
-            return_exceptions=True,
-        )
-        refused = (nats.errors.TimeoutError, nats.errors.NoRespondersError)
-        assert [answer for answer in answers if not isinstance(answer, refused)] == []
-        await team.request(ASKS, b"{}", timeout=5)
-        for subject in (*SHUT, *OWN_BUT_NOT_TO_SAY):
-            said = f'permissions violation for publish to "{subject.lower()}"'
-            assert any(said in complaint for complaint in complaints), subject
-    await eventually(lambda: any(message.data == b"{}" for message in everything))
-    assert [message.subject for message in everything if message.data == b"forged"] == []
-    assert [message.subject for message in everything if message.data == b"{}"] == [intake_subject("payments")]
-    assert await _stored(ours) == {**before, intake_stream("payments"): 1}
+    assert await reaches_nobody(accounts, ours, "payments", ("search",))
 
 
 async def test_a_team_hears_nothing_but_its_own_progress(accounts: Accounts, ours: Bus) -> None:
-    async with accounts.connected("payments") as (team, complaints):
-        heard = [await _listen(team, subject) for subject in (*SHUT, *WILD, *INTERNAL)]
-        inboxes, own = await _listen(team, "_INBOX.>"), await _listen(team, "progress.payments.>")
-        for subject in (*(each for each in SHUT if each != "_INBOX.ours.1"), *WILD):
-            said = f'permissions violation for subscription to "{subject.lower()}"'
-            assert any(said in complaint for complaint in complaints), subject
-        for subject in (*SHUT, ASKS, intake_subject("payments")):
-            await ours.client.publish(subject, b"ours")
-        await ours.client.request("$JS.API.INFO", b"", timeout=5)
-        async with accounts.connected("search") as (other, _):
-            await other.request(ASKS, b"{}", timeout=5)
-        await ours.client.publish(FENCE, b"theirs")
-        await eventually(lambda: own)
-        await team.flush()
-        assert [(message.subject, message.data) for message in own] == [(FENCE, b"theirs")]
-        assert [message.subject for messages in (*heard, inboxes) for message in messages] == []
+    assert await hears_its_own_alone(accounts, ours, "payments", ("search",))
 
 
 async def test_limits_end_a_connection_that_sends_too_much_and_refuse_too_many(accounts: Accounts, ours: Bus) -> None:
@@ -215,7 +66,7 @@ async def test_a_password_opens_its_own_account_and_the_old_one_none_after_a_rot
         accounts.reload()
         await eventually(lambda: goes.is_closed or not goes.is_connected)
         with pytest.raises((nats.errors.Error, OSError)):
-            async with _connected(before):
+            async with connected_to(before):
                 pass
         for team in ("search", "builds"):
             async with accounts.connected(team):
@@ -227,7 +78,7 @@ async def test_a_password_opens_its_own_account_and_the_old_one_none_after_a_rot
 
 async def test_operator_watches_the_server_from_an_account_that_sees_no_event(accounts: Accounts, ours: Bus) -> None:
     async with accounts.connected(SYSTEM) as (operator, _):
-        heard = await _listen(operator, "nodes.>")
+        heard = await listen(operator, "nodes.>")
         answer = json.loads((await operator.request("$SYS.REQ.SERVER.PING.ACCOUNTZ", b"", timeout=5)).data)
         assert {OURS, "TEAM_payments", "TEAM_search"} <= set(answer["data"]["accounts"])
         await ours.client.publish("nodes.ready", b"ours")
@@ -256,7 +107,7 @@ def _told(messages: list[Msg]) -> list[tuple[str, Any]]:
 async def test_a_team_asks_and_is_told_how_far_it_is_and_the_other_is_not(accounts: Accounts, api: Stack) -> None:
     request_id, name = str(uuid4()), fresh()
     async with accounts.connected("payments") as (team, _), accounts.connected("search") as (other, _complaints):
-        told, foreign = await _listen(team, "progress.payments.>"), await _listen(other, "progress.search.>")
+        told, foreign = await listen(team, "progress.payments.>"), await listen(other, "progress.search.>")
         wanted = {"request_id": request_id, "name": name, "spec": ClusterSpec.example, "team": "search"}
         for _ in range(3):
             stored = await team.jetstream().publish(ASKS, json.dumps(wanted).encode())
@@ -296,7 +147,7 @@ async def test_a_team_that_comes_while_everything_runs_is_served_after_a_reload(
 
 
 async def _is_served(client: Client, team: str) -> None:
-    told = await _listen(client, f"progress.{team}.>")
+    told = await listen(client, f"progress.{team}.>")
     await client.request(ASKS, json.dumps({"request_id": "1", "name": "x", "spec": {}}).encode(), timeout=5)
     await eventually(lambda: told)
 
@@ -306,7 +157,7 @@ async def test_progress_tells_no_more_than_the_timeline_and_ends_with_the_cluste
 ) -> None:
     cluster = await api.create()
     async with accounts.connected(OURS) as (client, _):
-        told = await _listen(client, "progress.default.>")
+        told = await listen(client, "progress.default.>")
         await api.make_ready(cluster)
         assert (await api.http.delete(f"/v1/clusters/{cluster['id']}")).status_code == 202
         await api.phase(cluster, "Deleting")
