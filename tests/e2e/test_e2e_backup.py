@@ -1,31 +1,20 @@
 """A lost state directory: what a backup brings back, and that no machine notices; and a key ring turned meanwhile."""
 
-import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from caravan_cli.main import app
 from caravan_cli.up import Stack
-from caravan_shared.plumbing.sealing import KeyRing
 from tests.support.api import FAST_SANDBOX, SMALL, Api
 from tests.support.eventually import eventually
+from tests.support.operating import caravan, rotate_and_drop
 
 EAGER = {
     "CARAVAN_PROVISIONER_SWEEP_EVERY_S": "0.5",
     "CARAVAN_PROVISIONER_SWEEP_CONFIRM_S": "0",
     "CARAVAN_RESEAL_EVERY_S": "0.5",
 }
-LONG_AGO_S = 600
-
-
-def caravan(*words: str) -> str:
-    done = CliRunner().invoke(app, list(words))
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def wipe(state_dir: Path) -> None:
@@ -37,23 +26,6 @@ def wipe(state_dir: Path) -> None:
 
 async def machine_ids(api: Api, cluster_id: str) -> set[str]:
     return {machine["id"] for machine in await api.machines(cluster_id)}
-
-
-async def rotate_and_drop(state_dir: Path) -> None:
-    """Turn the running stack's key ring until the old key is gone."""
-    ring = state_dir / "keys.json"
-    (old,) = KeyRing.load(ring).names
-    caravan("keys", "rotate", "--state-dir", str(state_dir))
-    new = KeyRing.load(ring).current
-    soon = CliRunner().invoke(app, ["keys", "drop", "--state-dir", str(state_dir)])
-    assert (soon.exit_code, KeyRing.load(ring).names) == (4, {old, new})
-    os.utime(ring, (time.time() - LONG_AGO_S,) * 2)  # as if the services had had their time
-
-    async def is_dropped() -> bool:
-        CliRunner().invoke(app, ["keys", "drop", "--state-dir", str(state_dir)])
-        return KeyRing.load(ring).names == {new}
-
-    await eventually(is_dropped, within=120, every=0.5)
 
 
 @pytest.mark.long

@@ -31,6 +31,7 @@ STARVING = "A slow cluster starves no other"
 KEPT = "No acknowledged request is lost"
 FOUND = "Real outages are found"
 APART = "Teams are apart"
+SECRET = "Secrets stay secret"
 SHORT_LIVED = "Kubeconfigs are short-lived and revocable"
 
 FACTS_IN_DISORDER = Size("disorder-rows", DISORDER, "facts told", 600, 100_000)
@@ -57,3 +58,4 @@ KUBECONFIGS = Size("kubeconfigs", SHORT_LIVED, "kubeconfigs", 10, 1_000)
 REQUESTS_OF_OTHERS = Size("teams-routes", APART, "rounds of every route with every foreign credential", 1, 50)
 SUBJECTS_OF_OTHERS = Size("teams-subjects", APART, "rounds of every subject with a team's credentials", 4, 200)
 CHANGES_BY_SOMEBODY = Size("teams-changes", APART, "changes through all four doors", 60, 5_000)
+CANARIES = Size("secrets-canaries", SECRET, "secrets planted while processes are killed", 24, 100)

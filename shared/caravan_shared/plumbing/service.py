@@ -5,6 +5,7 @@ A service's `app.build` says what it hears, answers and reconciles; everything e
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -225,6 +226,7 @@ def run(service: Service) -> None:
     On uvloop: all that a service does goes through sockets, and asyncio's own loop takes a fifth more CPU for it.
     """
     settings = service.settings
+    _leave_no_dump()
     configure_logging(service.name, settings.log_level, settings.log_format)
     tracing.start(service.name, settings.instance, settings.otlp_endpoint)
     try:
@@ -262,6 +264,11 @@ async def _run(service: Service) -> None:
     except asyncio.CancelledError:
         if not asked_to_stop:
             raise
+
+
+def _leave_no_dump() -> None:
+    """Have no file written of this process's memory when it crashes, nor of what it starts: keys are in there, open."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _spare_the_collector() -> None:

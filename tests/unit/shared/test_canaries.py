@@ -1,5 +1,6 @@
 """The search for canaries finds a secret in every form in which it could lie somewhere."""
 
+import gzip
 import json
 from base64 import b64encode
 from pathlib import Path
@@ -29,3 +30,8 @@ def test_each_form_is_found(tmp_path: Path, content: bytes) -> None:
     assert hits({"token": SECRET}, [tmp_path]) == [f"token in {tmp_path / 'deep' / 'file'}"]
     assert hits({"token": SECRET}, [tmp_path], but=frozenset({"file"})) == []
     assert hits({"token": SECRET[::-1]}, [tmp_path]) == []
+
+
+def test_what_is_compressed_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "api.jsonl.gz").write_bytes(gzip.compress(SECRET.encode()))
+    assert hits({"token": SECRET}, [tmp_path]) == [f"token in {tmp_path / 'api.jsonl.gz'}"]
