@@ -32,6 +32,7 @@ KEPT = "No acknowledged request is lost"
 FOUND = "Real outages are found"
 APART = "Teams are apart"
 SECRET = "Secrets stay secret"
+RIGHT_HOST = "Only the right host is configured"
 SHORT_LIVED = "Kubeconfigs are short-lived and revocable"
 
 FACTS_IN_DISORDER = Size("disorder-rows", DISORDER, "facts told", 600, 100_000)
@@ -59,3 +60,4 @@ REQUESTS_OF_OTHERS = Size("teams-routes", APART, "rounds of every route with eve
 SUBJECTS_OF_OTHERS = Size("teams-subjects", APART, "rounds of every subject with a team's credentials", 4, 200)
 CHANGES_BY_SOMEBODY = Size("teams-changes", APART, "changes through all four doors", 60, 5_000)
 CANARIES = Size("secrets-canaries", SECRET, "secrets planted while processes are killed", 24, 100)
+HOSTS_SUBSTITUTED = Size("hosts-substituted", RIGHT_HOST, "hosts with another in their place", 10, 100)
