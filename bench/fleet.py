@@ -41,9 +41,9 @@ import psutil
 from bench import copies, reads
 from bench.clusters import Clusters
 from bench.spent import Meter
-from bench.trouble import stalled, starved
 from bench.verdicts import Told, listening, looks, until_all_healthy
 from tests.support.postgres import dsn, fresh_databases, postgres
+from tests.support.trouble import stalled, starved
 
 from caravan_cli.up import Stack
 from caravan_cli.up.parts import API, NATS, PARTS, SERVICES

@@ -1,0 +1,212 @@
+"""A monitor's process in trouble never says broken, and says within a minute that it is in trouble.
+
+Health is a process of its own here, the clusters it looks at are this one's. What Prometheus would read of it is read;
+the alert comes as late after that as deploy/observability has it.
+"""
+
+import asyncio
+import random
+import resource
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from caravan_cli.up.processes import Process
+from caravan_health.app import MIGRATIONS
+from caravan_health.store import Table
+from caravan_shared.contracts.events import HealthChanged
+from caravan_shared.contracts.states import Verdict
+from caravan_shared.plumbing.database import Database
+from caravan_shared.plumbing.tables import OUTBOX
+from tests.integration.health.conftest import Apiserver, Dns, apiserver, around, authority
+from tests.integration.health.test_health_service import Subject
+from tests.promises.sizes import FLEETS_WITHOUT_FILES, LOOKS_OF_A_STARVED_MONITOR
+from tests.promises.trial import Trial
+from tests.support.eventually import eventually
+from tests.support.nats import free_port
+from tests.support.process import start
+from tests.support.store import opened
+from tests.support.trouble import starved
+
+__all__ = ["apiserver", "around", "authority"]  # fixtures of health's own tests
+
+OBSERVABILITY = Path(__file__).parents[2] / "deploy" / "observability"
+FLEET = 200
+A_TENTH = 0.1
+QUICK = {
+    "probe_every_s": 0.2,
+    "recheck_s": 0.1,
+    "unreachable_every_s": 0.3,
+    "probe_timeout_s": 0.3,
+    "stale_after_s": 1.2,
+    "nodes_every": 1,
+}
+"""For this fleet half of a CPU, so that a tenth is not enough."""
+SHORTEST_S, LONGEST_S = 12.0, 30.0
+"""Trouble lasts so long."""
+SCRAPE_EVERY_S = 1.0
+PATIENCE_S = 90.0
+TOLD_WITHIN_S = 60.0
+
+
+@dataclass
+class Monitor:
+    """The process, and what it says."""
+
+    process: Process
+    db: Database
+    http: httpx.AsyncClient
+    """One connection, kept open: as Prometheus does."""
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that it has had."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    async def metric(self, name: str) -> float:
+        """A metric's value, over all its labels."""
+        text = (await self.http.get("/metrics")).text
+        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name == name)
+
+    async def verdicts(self) -> dict[str, list[Verdict]]:
+        """What was said of each cluster, in order."""
+        said = OUTBOX.select().where(OUTBOX.c.subject == HealthChanged.subject).order_by(OUTBOX.c.id)
+        async with self.db.reading() as session:
+            rows = (await (await session.connection()).execute(said)).all()
+        found: dict[str, list[Verdict]] = {}
+        for row in rows:
+            found.setdefault(row.about, []).append(HealthChanged.model_validate_json(row.body).verdict)
+        return found
+
+    async def is_well(self) -> bool:
+        """It is fit, and every cluster Healthy."""
+        said = await self.verdicts()
+        all_healthy = len(said) == FLEET and all(verdicts[-1] is Verdict.HEALTHY for verdicts in said.values())
+        return all_healthy and await self.metric("caravan_health_monitor_fit") == 1
+
+    async def until_well(self) -> None:
+        """Wait for that."""
+        await eventually(self.is_well, within=PATIENCE_S, every=0.5, saying="the monitor is well, all are Healthy")
+
+    async def says_that_it_is_unfit(self, for_s: float) -> float:
+        """Look at it for so many seconds, in which it is in trouble; after how many of them an alert came at latest."""
+        began, unfit_after = time.monotonic(), float("inf")
+        while (passed := time.monotonic() - began) < for_s:
+            fit = await self.metric("caravan_health_monitor_fit")
+            assert not (fit and unfit_after < passed), (
+                f"it called itself fit again in its trouble, after {passed:.0f} s"
+            )
+            if not fit:
+                unfit_after = min(unfit_after, time.monotonic() - began)
+            await asyncio.sleep(SCRAPE_EVERY_S)
+        return unfit_after + _alert_after_s()
+
+
+@pytest.fixture
+async def monitor(tmp_path: Path, nats_url: str, around: Dns, apiserver: Apiserver) -> AsyncIterator[Monitor]:
+    """One that is well, with a fleet of healthy clusters to look at."""
+    port = free_port()
+    process = start(
+        "health",
+        tmp_path / "health.log",
+        {"state_dir": tmp_path, "nats_url": nats_url, "http_port": port, **QUICK},
+    )
+    url = f"sqlite+aiosqlite:///{tmp_path}/health.db"
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as http:
+            await eventually(lambda: _answers(http), within=PATIENCE_S, saying="health answers")
+            for _ in range(FLEET):
+                await Subject(around, apiserver, uuid4()).is_made("w-1", "w-2")
+            async with opened(Database(url, Table.metadata, MIGRATIONS)) as db:
+                monitor = Monitor(process, db, http)
+                await monitor.until_well()
+                yield monitor
+    finally:
+        process.stop(10)
+
+
+@pytest.mark.promises(LOOKS_OF_A_STARVED_MONITOR)
+async def test_a_monitor_with_a_tenth_of_a_cpu_calls_no_healthy_cluster_unreachable_and_says_so(
+    trial: Trial, monitor: Monitor
+) -> None:
+    """`alert_after_s`: the latest alert about it, in seconds after its trouble began."""
+    latest = 0.0
+    while trial.goes_on:
+        looks, cpu_s, began = await monitor.metric("caravan_health_looks_total"), monitor.cpu_s, time.monotonic()
+        async with starved(monitor.process.pid, A_TENTH):
+            latest = max(latest, await monitor.says_that_it_is_unfit(_how_long(trial.dice)))
+            share = (monitor.cpu_s - cpu_s) / (time.monotonic() - began)
+            trial.did(int(await monitor.metric("caravan_health_looks_total") - looks))
+        assert share < 1.5 * A_TENTH, "it had more than that"
+        await _was_told_rightly(monitor, latest)
+    trial.figures["alert_after_s"] = latest
+
+
+@pytest.mark.promises(FLEETS_WITHOUT_FILES)
+async def test_a_monitor_without_file_descriptors_calls_no_healthy_cluster_unreachable_and_says_so(
+    trial: Trial, monitor: Monitor, apiserver: Apiserver
+) -> None:
+    """It has none left when every connection that it had is broken; in some cycles there are a few."""
+    latest = 0.0
+    while trial.goes_on:
+        with _files_at_most(monitor.process.pid, trial.dice.choice((3, 40, 60))):
+            await apiserver.stop()
+            await apiserver.restart()
+            latest = max(latest, await monitor.says_that_it_is_unfit(_how_long(trial.dice)))
+        await _was_told_rightly(monitor, latest)
+        trial.did(FLEET)
+    trial.figures["alert_after_s"] = latest
+
+
+async def _was_told_rightly(monitor: Monitor, alert_after_s: float) -> None:
+    assert alert_after_s <= TOLD_WITHIN_S, f"the alert came after {alert_after_s:.0f} s"
+    await monitor.until_well()
+    said = await monitor.verdicts()
+    assert not any(Verdict.UNREACHABLE in verdicts for verdicts in said.values()), (
+        "a healthy one was called Unreachable"
+    )
+
+
+def _how_long(dice: random.Random) -> float:
+    return dice.uniform(SHORTEST_S, LONGEST_S)
+
+
+@contextmanager
+def _files_at_most(pid: int, most: int) -> Iterator[None]:
+    """The process opens no file whose number would be higher; those that it has, it keeps."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def _alert_after_s() -> float:
+    """Seconds at most from the moment that a monitor calls itself unfit to the alert: read, looked at twice, told."""
+    prometheus = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())["global"]
+    rules = yaml.safe_load((OBSERVABILITY / "alerts.yml").read_text())["groups"][0]["rules"]
+    (pending,) = (rule["for"] for rule in rules if rule["alert"] == "CaravanMonitorUnfit")
+    return sum(map(_seconds, (prometheus["scrape_interval"], prometheus["evaluation_interval"], pending)))
+
+
+def _seconds(duration: str) -> float:
+    return float(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
+
+
+async def _answers(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/livez")).is_success
+    except httpx.TransportError:
+        return False
