@@ -40,21 +40,15 @@ from tests.support.trouble import starved
 __all__ = ["apiserver", "around", "authority"]  # fixtures of health's own tests
 
 OBSERVABILITY = Path(__file__).parents[2] / "deploy" / "observability"
-FLEET = 200
+FLEET = 100
 A_TENTH = 0.1
-QUICK = {
-    "probe_every_s": 0.2,
-    "recheck_s": 0.1,
-    "unreachable_every_s": 0.3,
-    "probe_timeout_s": 0.3,
-    "stale_after_s": 1.2,
-    "nodes_every": 1,
-}
-"""For this fleet half of a CPU, so that a tenth is not enough."""
+QUICK = {"probe_every_s": 0.2, "recheck_s": 0.5, "unreachable_every_s": 0.5, "stale_after_s": 6.0, "nodes_every": 1}
+"""For this fleet a quarter of a CPU, so that a tenth is not enough. A look's time limit is the usual one: the clusters
+are this process's, and slow where the machine is."""
 SHORTEST_S, LONGEST_S = 12.0, 30.0
 """Trouble lasts so long."""
 SCRAPE_EVERY_S = 1.0
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 TOLD_WITHIN_S = 60.0
 
 
@@ -79,20 +73,20 @@ class Monitor:
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return sum(sample.value for sample in samples if sample.name == name)
 
-    async def verdicts(self) -> dict[str, list[Verdict]]:
-        """What was said of each cluster, in order."""
+    async def said(self) -> dict[str, list[HealthChanged]]:
+        """Of each cluster, in order."""
         said = OUTBOX.select().where(OUTBOX.c.subject == HealthChanged.subject).order_by(OUTBOX.c.id)
         async with self.db.reading() as session:
             rows = (await (await session.connection()).execute(said)).all()
-        found: dict[str, list[Verdict]] = {}
+        found: dict[str, list[HealthChanged]] = {}
         for row in rows:
-            found.setdefault(row.about, []).append(HealthChanged.model_validate_json(row.body).verdict)
+            found.setdefault(row.about, []).append(HealthChanged.model_validate_json(row.body))
         return found
 
     async def is_well(self) -> bool:
         """It is fit, and every cluster Healthy."""
-        said = await self.verdicts()
-        all_healthy = len(said) == FLEET and all(verdicts[-1] is Verdict.HEALTHY for verdicts in said.values())
+        said = await self.said()
+        all_healthy = len(said) == FLEET and all(each[-1].verdict is Verdict.HEALTHY for each in said.values())
         return all_healthy and await self.metric("caravan_health_monitor_fit") == 1
 
     async def until_well(self) -> None:
@@ -172,10 +166,13 @@ async def test_a_monitor_without_file_descriptors_calls_no_healthy_cluster_unrea
 async def _was_told_rightly(monitor: Monitor, alert_after_s: float) -> None:
     assert alert_after_s <= TOLD_WITHIN_S, f"the alert came after {alert_after_s:.0f} s"
     await monitor.until_well()
-    said = await monitor.verdicts()
-    assert not any(Verdict.UNREACHABLE in verdicts for verdicts in said.values()), (
-        "a healthy one was called Unreachable"
-    )
+    wrong = {
+        event.reason
+        for said in (await monitor.said()).values()
+        for event in said
+        if event.verdict is Verdict.UNREACHABLE
+    }
+    assert not wrong, "healthy clusters were called Unreachable"
 
 
 def _how_long(dice: random.Random) -> float:

@@ -18,11 +18,12 @@ _PERIOD_S = 0.1
 
 @asynccontextmanager
 async def starved(pid: int, share: float) -> AsyncIterator[None]:
-    """It runs for this share of the time, in slices of a tenth of a second's share."""
+    """It runs for this share of the time, in slices of a tenth of a second's share; a longer slice, a longer wait."""
 
     def starve() -> None:
-        _stand_still(pid, _PERIOD_S * (1 - share))
+        began = time.monotonic()
         time.sleep(_PERIOD_S * share)
+        _stand_still(pid, (time.monotonic() - began) * (1 / share - 1))
 
     async with _during(starve):
         yield
