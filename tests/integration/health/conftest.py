@@ -200,10 +200,12 @@ async def watching(
         monitor,
     )
     tasks = [asyncio.create_task(part) for part in (monitor.run(), running.watch.run())]
-    yield running
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        yield running
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass
