@@ -2,8 +2,8 @@
 
 Nobody waiting, nothing read: a listing is taken only when a turn wants one newer than the newest there is. How often
 turns come back while they wait for a change is `next_in`: a tenth of what a machine usually takes to boot, longer the
-longer nothing changes, and never so often that listing would be most of the cloud's work: a third of it while machines
-come and go, a tenth while nothing does.
+longer nothing changes, and never so often that listing would be most of the cloud's work: a quarter of it while
+machines come and go, a tenth while nothing does.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from caravan_shared.plumbing.errors import GiveUp, Retry
 
 _SHORTEST_S, _LONGEST_S = 0.25, 5.0  # seconds between listings of clouds that boot at once, and that take minutes
 _UNCHANGED_S = 30.0  # seconds between listings that keep showing the same
-_DUTY, _DUTY_IN_CHANGE = 10, 3  # times its own duration passes between the starts of two listings
+_DUTY, _DUTY_IN_CHANGE = 10, 4  # times its own duration passes between the starts of two listings
 _STRETCH = 1.05  # by how much each unchanged listing puts the next one off
 
 

@@ -171,6 +171,7 @@ def test_fault_is_told_in_the_clouds_words() -> None:
 def test_server_that_nova_is_at_deleting_is_known_by_its_task() -> None:
     assert is_leaving(listed(**{"OS-EXT-STS:task_state": "deleting"}))
     assert not is_leaving(listed(**{"OS-EXT-STS:task_state": None}))
+    assert is_leaving(listed(status="DELETED", **{"OS-EXT-STS:task_state": None})), "it is about to be forgotten"
 
 
 def test_a_deletion_that_a_listing_was_too_early_for_counts_until_the_next_listing() -> None:

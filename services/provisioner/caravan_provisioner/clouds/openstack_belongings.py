@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from caravan_provisioner.clouds.base import CloudMachineState, Machine, Owner
@@ -31,6 +31,8 @@ Json = dict[str, Any]
 Kind = Literal["server group", "floating IP"]
 
 _LOOK_EVERY = timedelta(seconds=300)  # between looks at what there is; in between we know what we made ourselves
+_JUST_NOW = timedelta(seconds=5)  # a look that old will do before a group is made, if none was asked for since
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Belongings:
         self._api, self._config, self._installation = api, config, installation
         self._known: dict[str, Belonging] = {}
         self._looked_at: datetime | None = None
+        self._groups_looked_at = _NEVER
         self._disuse = Disuse()
         self._wanted: Counter[str] = Counter()
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -77,7 +80,8 @@ class Belongings:
             if known := self._group_of(owner):
                 return known
             # Another process, or a call whose reply was lost, may have made it: names are not unique.
-            await self._look_at_groups()
+            if datetime.now(UTC) - self._groups_looked_at >= _JUST_NOW:
+                await self._look_at_groups()
             return self._group_of(owner) or await self._make_group(owner)
 
     async def tidy(
@@ -106,6 +110,7 @@ class Belongings:
         return min(found, default=None)
 
     async def _make_group(self, owner: Owner) -> str:
+        self._groups_looked_at = _NEVER
         group = {"name": self._mark(_set(owner)), "policy": self._config.server_group_policy}
         made = (await self._api.post("compute", "/os-server-groups", {"server_group": group}))["server_group"]
         self._learn(Belonging("server group", made["id"], _set(owner)))
@@ -122,8 +127,10 @@ class Belongings:
             )
 
     async def _look_at_groups(self) -> None:
+        began = datetime.now(UTC)
         listed = await self._api.pages("compute", "/os-server-groups")
         self._know("server group", ((each["id"], each["name"], "") for each in listed))
+        self._groups_looked_at = began
 
     def _know(self, kind: Kind, marked: Iterable[tuple[str, str, str]]) -> None:
         """Replace what we know of a kind by what there is: ids, marks and addresses."""

@@ -99,8 +99,8 @@ def address(listed: Mapping[str, Any], subnet: IPNetwork | None, *, floating: bo
 
 
 def is_leaving(listed: Mapping[str, Any]) -> bool:
-    """Whether Nova is at deleting it."""
-    return listed.get("OS-EXT-STS:task_state") == "deleting"
+    """Whether Nova is at deleting it, or has done so and is about to forget it."""
+    return listed.get("OS-EXT-STS:task_state") == "deleting" or listed["status"] == "DELETED"
 
 
 def leaving_since(
