@@ -57,8 +57,7 @@ class Belongings:
     def __init__(self, api: Api, config: OpenStackConfig, installation: str) -> None:
         self._api, self._config, self._installation = api, config, installation
         self._known: dict[str, Belonging] = {}
-        self._looked_at: datetime | None = None
-        self._groups_looked_at = _NEVER
+        self._looked_at = self._groups_looked_at = _NEVER
         self._disuse = Disuse()
         self._wanted: Counter[str] = Counter()
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -91,7 +90,7 @@ class Belongings:
 
         `balancers`: their ports by their ids.
         """
-        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY:
+        if now - self._looked_at >= _LOOK_EVERY:
             await self._look(place)
             self._looked_at = now
         listed = {machine.id for machine in machines}
@@ -175,7 +174,7 @@ class Belongings:
             made = (await self._api.post("network", "/floatingips", {"floatingip": body}))["floatingip"]
         except CaravanError as error:
             # One's trouble hides no other; whether it was made shows at the next look.
-            self._looked_at = None
+            self._looked_at = _NEVER
             log.warning("no floating IP", cloud=self._api.name, serves=serves, reason=error.reason)
         else:
             self._learn(Belonging("floating IP", made["id"], serves, made["floating_ip_address"]))
