@@ -113,7 +113,7 @@ async def test_nobody_is_called_whom_the_operator_did_not_allow(trial: Trial, ch
     await chats.link(USER, "owner")
     async with _listening() as elsewhere:
         while trial.goes_on:
-            addresses = [elsewhere.address(trial.dice, allowed) for _ in range(min(AT_ONCE, trial.asked - trial.done))]
+            addresses = [elsewhere.address(trial.dice, allowed) for _ in range(trial.at_most(AT_ONCE))]
             await asyncio.gather(*(_named(chats, trial.dice, address) for address in addresses))
             await _posted(elsewhere, trial.dice, len(addresses))
             assert elsewhere.called == 0, f"one of these was called: {addresses}"

@@ -134,6 +134,15 @@ async def _all_is_heard(bus: Bus) -> None:
     await eventually(partial(nothing_waits, bus, FACTS), within=WITHIN_S, every=0.1, saying="all is heard")
 
 
+async def _begun(trial: Trial, pairs: Iterator[Cluster], bus: Bus) -> list[Cluster]:
+    """The next clusters, once the service has heard of their beginnings."""
+    batch = list(itertools.islice(pairs, trial.at_most(AT_ONCE)))
+    for cluster in batch:
+        await _tell(bus, cluster.beginning())
+    await _all_is_heard(bus)
+    return batch
+
+
 async def _left(service: Service, metadata: MetaData, cluster_id: UUID) -> dict[str, int]:
     """How many rows about a cluster there are in which table, but for its tombstone."""
     tables = [table for table in metadata.sorted_tables if "cluster_id" in table.c and table.name not in TOMBSTONES]
@@ -173,10 +182,7 @@ async def test_dns_withdraws_every_name_and_keeps_no_key(trial: Trial, tmp_path:
     pairs = _pairs(trial, lambda event: event)
     async with _running(build_dns(settings)) as dns:
         while trial.goes_on:
-            batch = list(itertools.islice(pairs, min(AT_ONCE, trial.asked - trial.done)))
-            for cluster in batch:
-                await _tell(dns.bus, cluster.beginning())
-            await _all_is_heard(dns.bus)
+            batch = await _begun(trial, pairs, dns.bus)
             for cluster in batch:
                 await _tell(dns.bus, cluster.end(trial.dice))
             withdrawn = partial(_are_withdrawn, dns, {str(cluster.id) for cluster in batch})
@@ -225,10 +231,7 @@ async def test_health_looks_at_no_deleted_cluster_and_keeps_nothing_of_it(
     looks = 0
     async with _running(build_health(settings)) as health:
         while trial.goes_on:
-            batch = list(itertools.islice(pairs, min(AT_ONCE, trial.asked - trial.done)))
-            for cluster in batch:
-                await _tell(health.bus, cluster.beginning())
-            await _all_is_heard(health.bus)
+            batch = await _begun(trial, pairs, health.bus)
             await asyncio.sleep(trial.dice.uniform(0, 1))
             for cluster in batch:
                 await _tell(health.bus, [*cluster.end(trial.dice), *cluster.deleted(trial.dice)])
@@ -258,7 +261,7 @@ async def test_the_bootstrapper_ends_its_runs_and_keeps_nothing(
     late = [kind for kind in HANDLERS if kind is not ClusterDeleted]
     async with around(nats_server.url, tmp_path) as world, world.bootstrapper() as service:
         while trial.goes_on:
-            subjects = [Subject(world, service, SPEC) for _ in range(min(RUNS_AT_ONCE, trial.asked - trial.done))]
+            subjects = [Subject(world, service, SPEC) for _ in range(trial.at_most(RUNS_AT_ONCE))]
             await asyncio.gather(
                 *(_is_made_and_deleted(random.Random(trial.dice.random()), subject, late) for subject in subjects)
             )

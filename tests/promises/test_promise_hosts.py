@@ -4,7 +4,6 @@ import pwd
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from os import getuid
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -68,7 +67,7 @@ async def test_a_host_that_is_not_the_one_that_was_told_of_is_never_entered(
     runs = entered = 0
     while trial.goes_on:
         runs += 1
-        substituted = min(trial.dice.randint(A_RUN // 2, A_RUN - 1), trial.asked - trial.done)
+        substituted = trial.at_most(trial.dice.randint(A_RUN // 2, A_RUN - 1))
         with ExitStack() as running:
             hosts = list(_hosts(trial, tmp_path / f"run-{runs}", running, operator.public, substituted))
             problems = await _worked_on(bootstrapper, trial.dice.choice(list(MachineWork)), hosts)
@@ -111,8 +110,7 @@ def _machine(name: str, answers: Sshd, key: HostKey) -> MachineToWork:
 async def _worked_on(bootstrapper: Service, work: MachineWork, hosts: list[Host]) -> dict[UUID, str | None]:
     """Hand the machines over as the provisioner would; what went wrong on which."""
     event = MachinesHandedOver(work=work, machines=tuple(host.machine for host in hosts))
-    headers = headers_for(event, 1, at=datetime.now(UTC))
-    await bootstrapper.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+    await bootstrapper.bus.publish(event.subject, event.model_dump_json().encode(), headers_for(event, 1))
     wanted = {host.machine.id for host in hosts}
 
     async def told() -> dict[UUID, str | None]:

@@ -30,7 +30,14 @@ from tests.promises.sizes import CHANGES_BY_SOMEBODY, REQUESTS_OF_OTHERS, SUBJEC
 from tests.promises.trial import Trial
 from tests.support import chat
 from tests.support.eventually import eventually
-from tests.support.nats_accounts import Accounts, connected_to, hears_its_own_alone, our_side, reaches_nobody
+from tests.support.nats_accounts import (
+    Accounts,
+    accounts_of,
+    connected_to,
+    hears_its_own_alone,
+    our_side,
+    reaches_nobody,
+)
 
 __all__ = ["api_nats", "chats", "dns", "runs", "stack"]  # fixtures of the api's own tests
 
@@ -79,11 +86,8 @@ def _by(count: int, tries: list[Any]) -> Iterator[list[Any]]:
 @pytest.fixture
 def accounts(tmp_path: Path) -> Iterator[Accounts]:
     """A nats-server with the accounts of all teams."""
-    accounts = Accounts(tmp_path)
-    accounts.write(*TEAMS)
-    accounts.server.start()
-    yield accounts
-    accounts.server.stop()
+    with accounts_of(tmp_path, *TEAMS) as accounts:
+        yield accounts
 
 
 @pytest.mark.promises(SUBJECTS_OF_OTHERS)
@@ -195,7 +199,7 @@ async def test_the_audit_names_who_made_each_change_and_no_other_change(trial: T
         members = [await _member(clients, chats, team, door) for team, door in itertools.product(TEAMS, DOORS)]
         begun, made = await _newest(chats.stack), Counter[Change]()
         while trial.goes_on:
-            batch = trial.dice.sample(members, min(AT_ONCE // 2, trial.asked - trial.done))
+            batch = trial.dice.sample(members, trial.at_most(AT_ONCE // 2))
             made.update(await asyncio.gather(*(member.change(trial.dice) for member in batch)))
             trial.did(len(batch))
         assert await _audited(chats.stack, since=begun) == made

@@ -48,6 +48,10 @@ class Trial:
         """There is more to do."""
         return self.done < self.asked
 
+    def at_most(self, count: int) -> int:
+        """So many, or what is left to do where that is less."""
+        return min(count, self.asked - self.done)
+
     @contextmanager
     def judged(self) -> Iterator[None]:
         """Run the test: it holds only if it did all that was asked. An error says how to see it again."""

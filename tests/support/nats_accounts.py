@@ -4,8 +4,8 @@ That is taken from the contracts, so that an event or a request that comes later
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import nats.errors
@@ -100,6 +100,16 @@ class Accounts:
         """A connection, and what the server told it was wrong."""
         async with connected_to(self.url(who)) as both:
             yield both
+
+
+@contextmanager
+def accounts_of(folder: Path, *teams: str) -> Iterator[Accounts]:
+    """A running server with the accounts of these teams."""
+    accounts = Accounts(folder)
+    accounts.write(*teams)
+    accounts.server.start()
+    yield accounts
+    accounts.server.stop()
 
 
 @asynccontextmanager

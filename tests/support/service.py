@@ -22,6 +22,7 @@ from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, UtcDateTime, service_metadata
 from caravan_shared.plumbing.delivery import Patience
 from caravan_shared.plumbing.envelope import Heard, headers_of
+from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.service import Service, run
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
@@ -141,6 +142,15 @@ async def tell(bus: Bus, *events: Event, event_id: str | None = None, message_id
         if message_id:
             headers["Nats-Msg-Id"] = message_id
         await bus.publish(event.subject, event.model_dump_json().encode(), headers)
+
+
+async def is_told(bus: Bus, event: Event, event_id: str) -> bool:
+    """Whether the broker took it: it may be away just now."""
+    try:
+        await tell(bus, event, event_id=event_id)
+    except Retry:
+        return False
+    return True
 
 
 def _no_migrations() -> Path:

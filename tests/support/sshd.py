@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def sshd(folder: Path, key: HostKey, lets_in: str) -> Iterator[Sshd]:
     try:
         while not accepts(server.port, ADDRESS):
             assert process.poll() is None, server.log
+            time.sleep(0.02)
         yield server
     finally:
         process.terminate()

@@ -19,7 +19,15 @@ from caravan_shared.plumbing.dead_letters import list_dead_letters
 from caravan_shared.plumbing.streams import intake_stream
 from tests.integration.api.conftest import Stack, fresh, gone_facts, ready_facts, running
 from tests.support.eventually import eventually
-from tests.support.nats_accounts import Accounts, connected_to, hears_its_own_alone, listen, our_side, reaches_nobody
+from tests.support.nats_accounts import (
+    Accounts,
+    accounts_of,
+    connected_to,
+    hears_its_own_alone,
+    listen,
+    our_side,
+    reaches_nobody,
+)
 
 TEAMS = ("payments", "search")
 
@@ -27,11 +35,8 @@ TEAMS = ("payments", "search")
 @pytest.fixture
 def accounts(tmp_path: Path) -> Iterator[Accounts]:
     """A server with the accounts of two teams."""
-    accounts = Accounts(tmp_path)
-    accounts.write(*TEAMS)
-    accounts.server.start()
-    yield accounts
-    accounts.server.stop()
+    with accounts_of(tmp_path, *TEAMS) as accounts:
+        yield accounts
 
 
 @pytest.fixture

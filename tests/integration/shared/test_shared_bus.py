@@ -15,7 +15,7 @@ from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.http import get
 from tests.support.nats import NatsServer
-from tests.support.service import Example, done, tell
+from tests.support.service import Example, done, is_told, tell
 
 
 async def test_messages_flow_again_after_the_server_restarted(example: Example, nats_server: NatsServer) -> None:
@@ -56,16 +56,8 @@ async def test_subscription_made_while_the_bus_runs_hears_what_was_said_before_a
         assert await eventually(example.numbers) == [1], "what it heard from the start goes on, once"
         nats_server.wipe()
         await eventually(lambda: bus.connected)
-        await eventually(lambda: _takes(bus, deleted("wiped")))
+        await eventually(lambda: is_told(bus, deleted("wiped"), "wiped"))
         await eventually(lambda: heard[2:] == ["wiped"])
-
-
-async def _takes(bus: Bus, event: ClusterDeleted) -> bool:
-    try:
-        await tell(bus, event, event_id=event.name)
-    except Retry:
-        return False
-    return True
 
 
 async def test_service_waits_for_a_server_that_is_not_up_yet(example: Example, nats_server: NatsServer) -> None:

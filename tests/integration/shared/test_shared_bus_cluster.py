@@ -7,11 +7,10 @@ import pytest
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.streams import FACTS
 from tests.support.eventually import eventually
 from tests.support.nats_cluster import SIZE, NatsCluster
-from tests.support.service import Example, done, note, tell
+from tests.support.service import Example, done, is_told, note
 
 
 @pytest.fixture
@@ -35,16 +34,10 @@ async def test_messages_flow_while_each_server_in_turn_is_away(cluster: NatsClus
 
 
 async def _goes_round(example: Example, number: int) -> None:
-    await eventually(lambda: _told(example.service.bus, number), saying=f"event {number} was stored")
+    await eventually(
+        lambda: is_told(example.service.bus, done(number), f"event-{number}"), saying=f"event {number} was stored"
+    )
     await eventually(lambda: _heard(example, number), saying=f"event {number} was heard")
-
-
-async def _told(bus: Bus, number: int) -> bool:
-    try:
-        await tell(bus, done(number), event_id=f"event-{number}")
-    except Retry:
-        return False
-    return True
 
 
 async def _heard(example: Example, number: int) -> bool:
