@@ -15,6 +15,14 @@ pytestmark = pytest.mark.ui
 
 expect.set_options(timeout=WAITS_MS)
 
+CHOOSE_AT_ONCE = """([label, option]) => new MutationObserver((_, observer) => {
+    const select = document.querySelector(`select[aria-label="${label}"]`);
+    if (!select) return;
+    observer.disconnect();
+    select.value = option;
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+}).observe(document.body, { childList: true, subtree: true })"""
+
 
 async def test_a_lease_is_taken_extended_and_given_back_while_another_window_sees_it(
     windows: Callable[..., Any], api: Api
@@ -130,6 +138,14 @@ async def test_settings_are_changed_and_the_audit_says_by_whom(window: Window) -
     await expect(page.locator("#list ins").get_by_text("200")).to_be_visible()
     await page.get_by_label("Kind").select_option("")
     await look(page, "audit")
+
+
+async def test_what_appears_on_a_page_heeds_whoever_uses_it_in_the_same_moment(window: Window) -> None:
+    page = await window.open("/settings/members")
+    await page.evaluate(CHOOSE_AT_ONCE, ["Role of quick@example.org", "viewer"])
+    await page.get_by_label("Name").fill("quick@example.org")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await expect(page.get_by_text("quick@example.org is viewer in default")).to_be_visible()
 
 
 async def _sure(page: Page, button: str, *, at: Locator | None = None, say_no: bool = False) -> None:
