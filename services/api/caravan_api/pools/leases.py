@@ -306,7 +306,7 @@ def _why_refused(take: Take, spec: PoolSpec, leases_left: Mapping[str, int | Non
 
 def _refusal(take: Take, fate: Fate) -> CaravanError:
     if fate is Fate.TEAM_FULL:
-        return Conflict("your team has as many leases as it may, held or waited for: give one back")
+        return Conflict("your team has as many leases as it may: give one back, or ask an admin for a larger quota")
     return NotYet(f"no spare of the pool {take.pool.name} is ready: come again, or let `wait` be true")
 
 
