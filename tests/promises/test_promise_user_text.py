@@ -158,11 +158,8 @@ def _user_data(labels: dict[str, str], taint: str) -> tuple[dict[str, Any], str]
     node_set = NodeSet.model_construct(
         name="workers", role=Role.WORKER, count=1, machine_type="medium", labels=labels, taints=taints
     )
-    endpoint, token = "demo.default.caravan.test:6443", "abcdef.0123456789abcdef"
-    configuration = kubeadm.join_configuration(
-        PLAYBOOKS, node_set=node_set, endpoint=endpoint, token=token, ca_hash=f"sha256:{'0' * 64}"
-    )
-    join = kubeadm.join(PLAYBOOKS, configuration, endpoint=endpoint, token=token, machines=1)
+    discovery = kubeadm.Discovery("demo.default.caravan.test:6443", "abcdef.0123456789abcdef", f"sha256:{'0' * 64}")
+    join = kubeadm.join(PLAYBOOKS, node_set, discovery, machines=1)
     text = kubeadm.user_data(join=join, node=None, authorized_key="", version="1.34.2")
     assert text.startswith("#cloud-config\n"), "cloud-init would make a template of it"
     document = yaml.safe_load(text)

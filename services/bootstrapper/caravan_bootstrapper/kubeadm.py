@@ -41,6 +41,18 @@ class NodeState:
 
 
 @dataclass(frozen=True)
+class Discovery:
+    """How a node finds the cluster that it joins, and knows it: kubeadm's discovery by a bootstrap token.
+
+    `endpoint`: `host:port` that nodes know the kube-apiserver by. `ca_hash`: `sha256:` and the hash of its CA's key.
+    """
+
+    endpoint: str
+    token: str
+    ca_hash: str
+
+
+@dataclass(frozen=True)
 class Join:
     """How a machine joins by itself: kubeadm's configuration, and the program that waits for the cluster before."""
 
@@ -68,11 +80,9 @@ def control_plane_endpoint(spec: ClusterSpec, endpoint: str) -> str:
 
 def join_configuration(
     playbooks_dir: Path,
-    *,
     node_set: NodeSet,
-    endpoint: str,
-    token: str,
-    ca_hash: str,
+    discovery: Discovery,
+    *,
     node: str | None = None,
     address: str | None = None,
 ) -> str:
@@ -83,20 +93,21 @@ def join_configuration(
     variables: Mapping[str, Any] = {
         **registration(node_set),
         "kubeadm_mode": "join",
-        "kubeadm_endpoint": endpoint,
-        "kubeadm_port": int(endpoint.rpartition(":")[2]),
-        "kubeadm_token": token,
-        "kubeadm_ca_hash": ca_hash,
+        "kubeadm_endpoint": discovery.endpoint,
+        "kubeadm_port": int(discovery.endpoint.rpartition(":")[2]),
+        "kubeadm_token": discovery.token,
+        "kubeadm_ca_hash": discovery.ca_hash,
         "kubeadm_node": node,
         "kubeadm_address": address,
     }
     return _load(playbooks_dir / "templates" / "kubeadm.yaml.j2").render(variables)
 
 
-def join(playbooks_dir: Path, configuration: str, *, endpoint: str, token: str, machines: int) -> Join:
+def join(playbooks_dir: Path, node_set: NodeSet, discovery: Discovery, *, machines: int) -> Join:
     """How one of so many machines joins that may all be waiting for the same control plane."""
-    every_s = f"{look_every_s(machines):g}"
-    return Join(configuration, _program(playbooks_dir, "cluster_info"), (endpoint, token.partition(".")[0], every_s))
+    configuration = join_configuration(playbooks_dir, node_set, discovery)
+    token_id, every_s = discovery.token.partition(".")[0], f"{look_every_s(machines):g}"
+    return Join(configuration, _program(playbooks_dir, "cluster_info"), (discovery.endpoint, token_id, every_s))
 
 
 def look_every_s(machines: int) -> float:

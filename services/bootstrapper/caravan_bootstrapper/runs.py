@@ -257,13 +257,12 @@ class Runs:
     ) -> dict[str, str]:
         """File name → configuration, of every node that kubeadm may join; Ansible would take longer for each."""
         sets = {node_set.name: node_set for node_set in spec.node_sets()}
+        endpoint = kubeadm.control_plane_endpoint(spec, pki.endpoint)
         return {
             inventory.join_file(node.name): kubeadm.join_configuration(
                 self._settings.playbooks_dir,
-                node_set=sets[node.node_set],
-                endpoint=kubeadm.control_plane_endpoint(spec, pki.endpoint),
-                token=tokens_of_sets[node.node_set],
-                ca_hash=pki.ca_hash,
+                sets[node.node_set],
+                kubeadm.Discovery(endpoint, tokens_of_sets[node.node_set], pki.ca_hash),
                 node=node.name,
                 address=node.address if node.role is Role.CONTROL_PLANE else None,
             )

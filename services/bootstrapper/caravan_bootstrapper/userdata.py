@@ -88,16 +88,9 @@ class UserDataDesk:
     async def _join(self, cluster: _Joinable, node_set: NodeSet) -> kubeadm.Join:
         token = await self._token(cluster.id, node_set.name, self._clock.now())
         endpoint = kubeadm.control_plane_endpoint(cluster.spec, cluster.endpoint)
-        configuration = kubeadm.join_configuration(
-            self._playbooks_dir, node_set=node_set, endpoint=endpoint, token=token, ca_hash=cluster.ca_hash
-        )
-        return kubeadm.join(
-            self._playbooks_dir,
-            configuration,
-            endpoint=endpoint,
-            token=token,
-            machines=sum(one.count for one in cluster.spec.node_sets() if one.role is Role.WORKER),
-        )
+        discovery = kubeadm.Discovery(endpoint, token, cluster.ca_hash)
+        machines = sum(one.count for one in cluster.spec.node_sets() if one.role is Role.WORKER)
+        return kubeadm.join(self._playbooks_dir, node_set, discovery, machines=machines)
 
     async def _node_state(self, cluster: _Joinable, node_set: NodeSet) -> kubeadm.NodeState:
         document = kubeadm.node_document(

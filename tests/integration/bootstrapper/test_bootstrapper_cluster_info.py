@@ -9,6 +9,7 @@ from aiohttp import web
 
 from caravan_bootstrapper import kubeadm
 from caravan_bootstrapper.settings import Settings
+from caravan_shared.contracts.spec import NodeSet, Role
 from tests.support.authority import TOKEN
 from tests.support.tls import Authority
 
@@ -49,7 +50,8 @@ async def apiserver() -> AsyncIterator[Apiserver]:
 
 async def test_machine_waits_until_cluster_info_is_signed_for_its_token(apiserver: Apiserver) -> None:
     playbooks = Settings.model_fields["playbooks_dir"].default
-    joins = kubeadm.join(playbooks, "", endpoint=apiserver.endpoint, token=TOKEN, machines=1)
+    workers = NodeSet(name="workers", role=Role.WORKER, count=1, machine_type="medium")
+    joins = kubeadm.join(playbooks, workers, kubeadm.Discovery(apiserver.endpoint, TOKEN, "sha256:00"), machines=1)
     *at, _ = joins.arguments
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", joins.program, *at, "0.01", stdout=asyncio.subprocess.PIPE

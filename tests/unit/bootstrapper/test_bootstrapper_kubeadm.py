@@ -23,7 +23,7 @@ from caravan_sandbox.userdata import join_config
 from caravan_shared.contracts.spec import NodeSet, Role, Taint
 
 PLAYBOOKS: Path = Settings.model_fields["playbooks_dir"].default
-JOIN = {"endpoint": "demo.default.caravan.test:6443", "token": "abcdef.0123456789abcdef", "ca_hash": "sha256:00"}
+DISCOVERY = kubeadm.Discovery("demo.default.caravan.test:6443", "abcdef.0123456789abcdef", "sha256:00")
 
 
 def node_set(**more: Any) -> NodeSet:
@@ -31,7 +31,7 @@ def node_set(**more: Any) -> NodeSet:
 
 
 def test_join_configuration_says_where_to_join_and_what_to_trust() -> None:
-    config = yaml.safe_load(kubeadm.join_configuration(PLAYBOOKS, node_set=node_set(), **JOIN))
+    config = yaml.safe_load(kubeadm.join_configuration(PLAYBOOKS, node_set(), DISCOVERY))
     assert config == {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "JoinConfiguration",
@@ -48,7 +48,7 @@ def test_join_configuration_says_where_to_join_and_what_to_trust() -> None:
 
 
 def test_join_configuration_of_a_pushed_node_names_it() -> None:
-    text = kubeadm.join_configuration(PLAYBOOKS, node_set=node_set(), node="demo-1", address="10.0.0.4", **JOIN)
+    text = kubeadm.join_configuration(PLAYBOOKS, node_set(), DISCOVERY, node="demo-1", address="10.0.0.4")
     told = yaml.safe_load(text)
     assert told["nodeRegistration"]["name"] == "demo-1"
     assert told["timeouts"] == {"discovery": "5m0s", "etcdAPICall": "10m0s"}
@@ -58,7 +58,7 @@ def test_join_configuration_of_a_pushed_node_names_it() -> None:
 def test_join_configuration_registers_labels_and_taints() -> None:
     taint = Taint(key="gpu", value="yes", effect="NoSchedule")
     wanted = node_set(labels={"team": "blue", "tier": "1"}, taints=(taint,))
-    registration = yaml.safe_load(kubeadm.join_configuration(PLAYBOOKS, node_set=wanted, **JOIN))["nodeRegistration"]
+    registration = yaml.safe_load(kubeadm.join_configuration(PLAYBOOKS, wanted, DISCOVERY))["nodeRegistration"]
     assert registration["kubeletExtraArgs"] == [{"name": "node-labels", "value": "team=blue,tier=1"}]
     assert registration["taints"] == [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]
 
@@ -66,7 +66,7 @@ def test_join_configuration_registers_labels_and_taints() -> None:
 @settings(max_examples=100)
 @given(text=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1))
 def test_user_text_stays_one_yaml_string(text: str) -> None:
-    rendered = kubeadm.join_configuration(PLAYBOOKS, node_set=node_set(labels={"team": text}), **JOIN)
+    rendered = kubeadm.join_configuration(PLAYBOOKS, node_set(labels={"team": text}), DISCOVERY)
     (argument,) = yaml.safe_load(rendered)["nodeRegistration"]["kubeletExtraArgs"]
     assert argument["value"] == f"team={text}"
 
@@ -142,8 +142,8 @@ def test_more_machines_look_less_often(machines: int, every_s: float) -> None:
 
 
 def test_machine_waits_with_its_tokens_public_half() -> None:
-    told = kubeadm.join(PLAYBOOKS, "text", endpoint="demo:6443", token="abcdef.0123456789abcdef", machines=500)
-    assert told.arguments == ("demo:6443", "abcdef", "2.5")
+    told = kubeadm.join(PLAYBOOKS, node_set(), DISCOVERY, machines=500)
+    assert told.arguments == ("demo.default.caravan.test:6443", "abcdef", "2.5")
 
 
 @pytest.mark.parametrize("node", [None, STATE], ids=["image has all", "state is brought"])
@@ -178,14 +178,15 @@ def worker_state(**given: Any) -> kubeadm.NodeState:
 
 def test_user_data_stays_far_below_the_limit() -> None:
     state = worker_state(artifacts=worker_artifacts(12), resolvers=("10.0.0.2:53",))
-    joins = kubeadm.join(PLAYBOOKS, "x" * 2000, endpoint="demo:6443", token="abcdef.0123456789abcdef", machines=5)
+    wanted = node_set(labels={f"label-{number}": "x" * 50 for number in range(30)})
+    joins = kubeadm.join(PLAYBOOKS, wanted, DISCOVERY, machines=5)
     text = kubeadm.user_data(join=joins, node=state, authorized_key=KEY, version="1.34.2")
     assert len(base64.b64encode(text.encode())) < kubeadm.USER_DATA_LIMIT / 2
     assert text == kubeadm.user_data(join=joins, node=state, authorized_key=KEY, version="1.34.2")
 
 
 def test_programs_need_nothing_but_old_python() -> None:
-    joins = kubeadm.join(PLAYBOOKS, "", endpoint="demo:6443", token="abcdef.0123456789abcdef", machines=5)
+    joins = kubeadm.join(PLAYBOOKS, node_set(), DISCOVERY, machines=5)
     for program in (worker_state().program, joins.program):
         nodes = list(ast.walk(ast.parse(program, feature_version=(3, 9))))
         imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
