@@ -17,7 +17,7 @@ from tests.support.tls import Authority
 
 __all__ = ["apiserver", "authority"]  # fixtures of health's own tests
 
-FLEET = 20
+FLEET = 60
 SLOW_SHARE = 0.3
 BAD_HABITS = ("hangs", "hangs up", "trickles", "babbles", "speaks no HTTP", "redirects", "greets", "fails")
 LONGEST_STALL_S = 0.6
