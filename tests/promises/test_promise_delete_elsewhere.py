@@ -47,8 +47,8 @@ from tests.promises.bus import nothing_waits
 from tests.promises.sizes import DELETED_IN_DNS, DELETED_IN_HEALTH, DELETED_WHILE_MADE
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
-from tests.support.headers import headers_for
 from tests.support.nats import NatsServer, free_port
+from tests.support.publishing import publish
 from tests.support.store import lay_down
 
 __all__ = ["apiserver", "authority"]  # fixtures of health's own tests
@@ -127,7 +127,7 @@ def _pairs(trial: Trial, change: Callable[[Event], Event]) -> Iterator[Cluster]:
 
 async def _tell(bus: Bus, told: list[tuple[int, Event]]) -> None:
     for sequence, event in told:
-        await bus.publish(event.subject, event.model_dump_json().encode(), headers_for(event, sequence))
+        await publish(bus, event, sequence)
 
 
 async def _all_is_heard(bus: Bus) -> None:

@@ -12,11 +12,12 @@ from caravan_shared.contracts.facts import Event
 from caravan_shared.plumbing.streams import FACTS
 from tests.integration.api.bare_store import bare_store, facts_of
 from tests.integration.api.conftest import Stack, ready_facts, running
-from tests.promises.bus import nothing_waits, publish_copy
+from tests.promises.bus import nothing_waits
 from tests.promises.sizes import EVENTS_IN_DISORDER, FACTS_IN_DISORDER
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
+from tests.support.publishing import publish
 
 MOST_TIMES = 5
 LATEST = timedelta(hours=48)
@@ -62,7 +63,7 @@ async def test_events_shuffled_and_repeated_on_the_bus_end_in_the_same_answers(
             for sequence, event in told:
                 event_id = ids[sequence] if trial.dice.random() < 0.5 else str(uuid4())
                 at = datetime.now(UTC) - trial.dice.uniform(0, 1) * LATEST
-                await publish_copy(stack.service.bus, event, sequence, event_id, at)
+                await publish(stack.service.bus, event, sequence, event_id=event_id, at=at, message_id=str(uuid4()))
             await eventually(lambda: nothing_waits(stack.service.bus, FACTS), saying="the api has heard everything")
             assert await _view(stack, cluster) == expected
             trial.did(len(told))

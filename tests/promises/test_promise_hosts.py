@@ -16,12 +16,12 @@ from caravan_shared.contracts.events import MachinesHandedBack, MachinesHandedOv
 from caravan_shared.contracts.machines import MachineToWork, MachineWork
 from caravan_shared.contracts.requests import AskOperatorKey, OperatorKey
 from caravan_shared.plumbing.service import Service
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.promises.sizes import HOSTS_SUBSTITUTED
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
-from tests.support.headers import headers_for
 from tests.support.nats import NatsServer, free_port
+from tests.support.outbox import said
+from tests.support.publishing import publish
 from tests.support.sshd import ADDRESS, HostKey, Sshd, missing, sshd
 
 CLOUD = "metal"
@@ -110,15 +110,11 @@ def _machine(name: str, answers: Sshd, key: HostKey) -> MachineToWork:
 async def _worked_on(bootstrapper: Service, work: MachineWork, hosts: list[Host]) -> dict[UUID, str | None]:
     """Hand the machines over as the provisioner would; what went wrong on which."""
     event = MachinesHandedOver(work=work, machines=tuple(host.machine for host in hosts))
-    await bootstrapper.bus.publish(event.subject, event.model_dump_json().encode(), headers_for(event, 1))
+    await publish(bootstrapper.bus, event)
     wanted = {host.machine.id for host in hosts}
 
     async def told() -> dict[UUID, str | None]:
-        async with bootstrapper.db.reading() as session:
-            rows = await (await session.connection()).execute(
-                OUTBOX.select().where(OUTBOX.c.subject == MachinesHandedBack.subject)
-            )
-        backs = [MachinesHandedBack.model_validate_json(row.body) for row in rows]
+        backs = await said(bootstrapper.db, MachinesHandedBack)
         found = {machine.id: machine.problem for back in backs for machine in back.machines}
         return found if wanted <= set(found) else {}
 

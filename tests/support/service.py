@@ -16,17 +16,18 @@ from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.contracts.events import BootstrapDone
-from caravan_shared.contracts.facts import ClusterEvent, Event
+from caravan_shared.contracts.facts import Event
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import Clock
 from caravan_shared.plumbing.database import Database, UtcDateTime, service_metadata
 from caravan_shared.plumbing.delivery import Patience
-from caravan_shared.plumbing.envelope import Heard, headers_of
+from caravan_shared.plumbing.envelope import Heard
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.service import Service, run
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
 from tests.support.nats import free_port
+from tests.support.publishing import publish
 from tests.support.store import create_tables, opened
 
 
@@ -130,18 +131,7 @@ def done(number: int = 0, cluster_id: UUID | None = None) -> BootstrapDone:
 async def tell(bus: Bus, *events: Event, event_id: str | None = None, message_id: str | None = None) -> None:
     """Publish events as another service would; `message_id` other than the event's id gets a double past JetStream."""
     for event in events:
-        headers = headers_of(
-            event_id=event_id or str(uuid4()),
-            sequence=1,
-            source="test",
-            subject=event.subject,
-            about=str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
-            schema_version=event.schema_version,
-            at=datetime.now(UTC),
-        )
-        if message_id:
-            headers["Nats-Msg-Id"] = message_id
-        await bus.publish(event.subject, event.model_dump_json().encode(), headers)
+        await publish(bus, event, event_id=event_id, message_id=message_id)
 
 
 async def is_told(bus: Bus, event: Event, event_id: str) -> bool:

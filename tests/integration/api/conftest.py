@@ -48,8 +48,8 @@ from caravan_shared.plumbing.streams import intake_stream
 from tests.support import chat
 from tests.support.chat import FakeChat
 from tests.support.eventually import eventually
-from tests.support.headers import headers_for
 from tests.support.nats import NatsServer, free_port
+from tests.support.publishing import publish
 from tests.support.runs import answering
 from tests.support.spares import seed
 from tests.support.store import lay_down, migrated
@@ -68,8 +68,7 @@ class Stack:
         """Publish facts as the services that own them would."""
         for event in events:
             self._sequence += 1
-            headers = headers_for(event, self._sequence, at=at)
-            await self.service.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+            await publish(self.service.bus, event, self._sequence, at=at)
 
     async def offer(self) -> None:
         """Say what provisioner and bootstrapper say at their start, and wait until it is heard."""

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -18,18 +17,18 @@ from caravan_dns.settings import Settings as DnsSettings
 from caravan_sandbox.app import build as build_sandbox
 from caravan_sandbox.settings import Settings as SandboxSettings
 from caravan_shared.contracts.events import ClusterDeletionRequested, ClusterRequested, NodesLeaving, NodesReady
-from caravan_shared.contracts.facts import ClusterEvent, Connection, Event, NodeRef, ReadyNode
+from caravan_shared.contracts.facts import Connection, Event, NodeRef, ReadyNode
 from caravan_shared.contracts.requests import AskUserData, Reply, Request, UserData
 from caravan_shared.contracts.spec import ClusterSpec
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer, free_port
+from tests.support.outbox import said
+from tests.support.publishing import publish
 
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Reply)
@@ -86,16 +85,7 @@ class World:
     async def say(self, event: Event) -> None:
         """Publish a fact."""
         self.sequence += 1
-        headers = headers_of(
-            event_id=str(uuid4()),
-            sequence=self.sequence,
-            source="test",
-            subject=event.subject,
-            about=str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
-            schema_version=event.schema_version,
-            at=datetime.now(UTC),
-        )
-        await self.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+        await publish(self.bus, event, self.sequence)
 
     async def ask(self, request: Request, reply_type: type[R]) -> R:
         """Ask a service."""
@@ -193,10 +183,7 @@ class Subject:
     async def told(self, event_type: type[E]) -> list[E]:
         """What the bootstrapper said of this kind about this cluster, in order."""
         assert self.service
-        async with self.service.db.reading() as session:
-            about = (OUTBOX.c.subject == event_type.subject) & (OUTBOX.c.about == str(self.id))
-            rows = await (await session.connection()).execute(OUTBOX.select().where(about).order_by(OUTBOX.c.id))
-            return [event_type.model_validate_json(row.body) for row in rows]
+        return await said(self.service.db, event_type, self.id)
 
     async def until(self, event_type: type[E], *, count: int = 1, within: float = 60.0) -> list[E]:
         """The events of a kind, once there are `count`."""

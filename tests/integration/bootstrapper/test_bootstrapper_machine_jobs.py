@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select as sql_select
 
 from caravan_bootstrapper import machine_jobs
 from caravan_bootstrapper.app import MIGRATIONS
@@ -18,7 +17,7 @@ from caravan_shared.contracts.events import MachinesHandedBack, MachinesHandedOv
 from caravan_shared.contracts.machines import MachineToWork, MachineWork, WorkedMachine
 from caravan_shared.plumbing.bus import Heard
 from caravan_shared.plumbing.database import Database
-from caravan_shared.plumbing.tables import OUTBOX
+from tests.support.outbox import said
 from tests.support.store import migrated
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,10 +49,7 @@ class Desk:
             await machine_jobs.conclude(tx, jobs, told, NOW, tries)
 
     async def back(self) -> list[WorkedMachine]:
-        async with self.db.reading() as session:
-            statement = sql_select(OUTBOX.c.body).where(OUTBOX.c.subject == MachinesHandedBack.subject)
-            rows = await (await session.connection()).execute(statement.order_by(OUTBOX.c.id))
-        return [machine for row in rows for machine in MachinesHandedBack.model_validate_json(row.body).machines]
+        return [machine for back in await said(self.db, MachinesHandedBack) for machine in back.machines]
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
-from sqlalchemy import select
 
 from caravan_dns.app import build
 from caravan_dns.settings import Settings
@@ -33,20 +32,20 @@ from caravan_shared.contracts.events import (
     NodesLeaving,
     NodesReady,
 )
-from caravan_shared.contracts.facts import ClusterEvent, Connection, Event, NodeRef, NodeVerdict, ReadyNode
+from caravan_shared.contracts.facts import Connection, Event, NodeRef, NodeVerdict, ReadyNode
 from caravan_shared.contracts.requests import AskClusterPki, ClusterPki, Reply, Request
 from caravan_shared.contracts.spec import CONTROL_PLANE_SET, ClusterSpec, Role
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.contracts.zone_suite import Server
 from tests.support.eventually import eventually
 from tests.support.nats import accepts, free_port
+from tests.support.outbox import said
+from tests.support.publishing import publish
 from tests.support.store import lay_down
 
 E = TypeVar("E", bound=Event)
@@ -64,16 +63,7 @@ class Around:
     async def say(self, event: Event, *, sequence: int | None = None) -> None:
         """Publish a fact; a lower sequence is an older one that comes late."""
         self.sequence += 1
-        headers = headers_of(
-            event_id=str(uuid4()),
-            sequence=sequence or self.sequence,
-            source="test",
-            subject=event.subject,
-            about=str(event.cluster_id) if isinstance(event, ClusterEvent) else "",
-            schema_version=event.schema_version,
-            at=datetime.now(UTC),
-        )
-        await self.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+        await publish(self.bus, event, sequence or self.sequence)
 
     async def ask(self, request: Request, reply_type: type[R]) -> R:
         """Ask dns."""
@@ -191,10 +181,7 @@ class Told:
 
     async def of(self, event_type: type[E], cluster: Subject) -> list[E]:
         """All events of a type about the cluster so far, oldest first."""
-        about = (OUTBOX.c.about == str(cluster.id), OUTBOX.c.subject == event_type.subject)
-        async with self.service.db.reading() as session:
-            rows = await (await session.connection()).execute(select(OUTBOX.c.body).where(*about).order_by(OUTBOX.c.id))
-        return [event_type.model_validate_json(row.body) for row in rows]
+        return await said(self.service.db, event_type, cluster.id)
 
     async def until(self, event_type: type[E], cluster: Subject, met: Callable[[E], bool] = lambda _: True) -> E:
         """The latest event of a type, once it meets a condition."""

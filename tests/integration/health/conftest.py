@@ -6,7 +6,6 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,11 +26,11 @@ from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
 from caravan_shared.plumbing.clock import SystemClock
-from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
+from tests.support.publishing import publish
 from tests.support.tls import HOST, Authority
 
 CHECKS = b"[+]ping ok\n[+]etcd ok\nreadyz check passed\n"
@@ -218,16 +217,7 @@ class Dns:
 
     async def say(self, event: Event) -> None:
         self.sequence += 1
-        headers = headers_of(
-            event_id=str(uuid4()),
-            sequence=self.sequence,
-            source="test",
-            subject=event.subject,
-            about="",
-            schema_version=event.schema_version,
-            at=datetime.now(UTC),
-        )
-        await self.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+        await publish(self.bus, event, self.sequence)
 
     async def answer(self, question: AskClientCertificate) -> ClientCertificate:
         if question.cluster_id not in self.certificates:

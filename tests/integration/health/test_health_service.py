@@ -30,10 +30,10 @@ from caravan_shared.contracts.facts import Connection, Event, NodeRef, ReadyNode
 from caravan_shared.contracts.spec import ClusterSpec, Role
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.service import Service
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.health.conftest import Apiserver, Dns
 from tests.support.eventually import eventually
 from tests.support.nats import free_port
+from tests.support.outbox import said
 from tests.support.store import lay_down
 from tests.support.tls import HOST
 
@@ -132,11 +132,7 @@ def subject(around: Dns, apiserver: Apiserver) -> Subject:
 
 async def told(service: Service, subject: Subject, event_type: type[E]) -> list[E]:
     """All events of a type about the cluster so far."""
-    mine = OUTBOX.c.about == str(subject.id), OUTBOX.c.subject == event_type.subject
-    async with service.db.reading() as session:
-        connection = await session.connection()
-        rows = (await connection.execute(OUTBOX.select().where(*mine).order_by(OUTBOX.c.id))).all()
-    return [event_type.model_validate_json(row.body) for row in rows]
+    return await said(service.db, event_type, subject.id)
 
 
 async def until(service: Service, subject: Subject, *verdicts: Verdict) -> list[HealthChanged]:

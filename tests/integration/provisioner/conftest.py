@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
-from sqlalchemy import select
 
 from caravan_provisioner import app
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
@@ -33,14 +32,14 @@ from caravan_shared.contracts.spec import ClusterSpec, ControlPlane, WorkerSet
 from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing import requests
 from caravan_shared.plumbing.bus import Bus
-from caravan_shared.plumbing.envelope import headers_of
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.http import answers
 from tests.support.nats import NatsServer, free_port
+from tests.support.outbox import said
+from tests.support.publishing import publish
 from tests.support.redfish import Redfish, emulating
 from tests.support.store import lay_down
 
@@ -132,16 +131,7 @@ class Around:
 
     async def say(self, event: Event) -> None:
         self.sequence += 1
-        headers = headers_of(
-            event_id=str(uuid4()),
-            sequence=self.sequence,
-            source="test",
-            subject=event.subject,
-            about="",
-            schema_version=event.schema_version,
-            at=datetime.now(UTC),
-        )
-        await self.bus.publish(event.subject, event.model_dump_json().encode(), headers)
+        await publish(self.bus, event, self.sequence)
 
     async def answer(self, question: AskUserData) -> UserData:
         self.asked[question.node_set] += 1
@@ -261,13 +251,7 @@ class Asker:
 
     async def told(self, event_type: type[E]) -> list[E]:
         """All events of a type about the cluster so far, oldest first."""
-        async with self.service.db.reading() as session:
-            rows = await (await session.connection()).execute(
-                select(OUTBOX.c.body)
-                .where(OUTBOX.c.about == str(self.cluster_id), OUTBOX.c.subject == event_type.subject)
-                .order_by(OUTBOX.c.id)
-            )
-        return [event_type.model_validate_json(row.body) for row in rows]
+        return await said(self.service.db, event_type, self.cluster_id)
 
     async def until_told(self, event_type: type[E], met: Callable[[list[E]], bool] = bool) -> list[E]:
         """All events of a type, once they meet a condition."""

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select as sql_select
 
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds import static_inventory
@@ -29,10 +28,10 @@ from caravan_shared.contracts.states import InventoryState
 from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealing import KeyRing
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.provisioner.conftest import Asker, Provisioner
 from tests.support.eventually import eventually
 from tests.support.inventory import by_state, entry, stock, work_once, working
+from tests.support.outbox import said
 from tests.support.store import migrated
 
 
@@ -150,11 +149,11 @@ async def test_quarantine_ends_by_a_look_or_by_a_wipe(desk: MachineDesk, db: Dat
 
 async def test_silent_bootstrapper_is_asked_again_and_old_answers_are_void(desk: MachineDesk, db: Database) -> None:
     await take_in(desk, entry(1))
-    (first,) = await _handed_over(db)
+    (first,) = await said(db, MachinesHandedOver)
     later = datetime.now(UTC) + timedelta(seconds=61)
     async with db.transaction() as tx:
         assert await static_inventory.ask_again(tx, later - timedelta(seconds=60), later) == 1
-    (_, second) = await _handed_over(db)
+    (_, second) = await said(db, MachinesHandedOver)
     assert second == first, "the same ticket: what was done already is not done again"
     stale = WorkedMachine(id=first.machines[0].id, ticket=first.machines[0].ticket - 1)
     async with db.transaction() as tx:
@@ -203,10 +202,3 @@ async def _want(asker: Asker, *, cloud: str, workers: str, count: int) -> None:
 
 async def _free(db: Database, count: int) -> bool:
     return len(await by_state(db, InventoryState.AVAILABLE)) == count
-
-
-async def _handed_over(db: Database) -> list[MachinesHandedOver]:
-    async with db.reading() as session:
-        statement = sql_select(OUTBOX.c.body).where(OUTBOX.c.subject == MachinesHandedOver.subject)
-        rows = await (await session.connection()).execute(statement.order_by(OUTBOX.c.id))
-    return [MachinesHandedOver.model_validate_json(row.body) for row in rows]

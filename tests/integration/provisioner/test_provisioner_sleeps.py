@@ -2,9 +2,9 @@
 
 from caravan_shared.contracts.events import CloudOffered, NodesFailed, NodesLeaving, NodesPowerChanged, NodesReady
 from caravan_shared.contracts.states import Verdict
-from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.provisioner.conftest import Asker, Provisioner, Sandbox
 from tests.support.eventually import eventually
+from tests.support.outbox import said
 
 
 async def _awake(asker: Asker, workers: int = 2) -> list[str]:
@@ -99,10 +99,6 @@ async def test_sleep_that_was_asked_for_in_another_life_of_the_process_is_kept(
 
 async def test_sandbox_is_offered_as_a_cloud_whose_clusters_can_sleep(asker: Asker) -> None:
     async def offered() -> bool:
-        async with asker.service.db.reading() as session:
-            rows = await (await session.connection()).execute(
-                OUTBOX.select().where(OUTBOX.c.subject == CloudOffered.subject)
-            )
-        return any(CloudOffered.model_validate_json(row.body).stops_machines for row in rows)
+        return any(offer.stops_machines for offer in await said(asker.service.db, CloudOffered))
 
     await eventually(offered, within=asker.patience_s)
