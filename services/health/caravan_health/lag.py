@@ -1,19 +1,23 @@
-"""How late this process's event loop runs. Late timers make healthy clusters look slow."""
+"""How late this process's event loop runs. Late timers and late answers make healthy clusters look slow.
+
+One long stall and many short ones take the same time from a look, so they are added up.
+"""
 
 import asyncio
 from collections import deque
 
 _TICK_S = 0.05  # short against the lag that matters; 20 wake-ups a second cost about 0.1 % of a core
-_REMEMBERED = 256  # stalls; a look lasts seconds, so older ones matter to nobody
+_REMEMBERED = 256  # ticks; a look lasts seconds, so older ones matter to nobody
 
 
 class LoopLag:
-    """Ticks, and remembers when ticks came more than `max_lag_s` late."""
+    """Ticks, and remembers how late each tick came."""
 
     def __init__(self, max_lag_s: float) -> None:
         self._max_lag_s = max_lag_s
-        self._stalls: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
-        self._due = 0.0
+        self._ticks: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
+        """When each was due, and when it came."""
+        self._due = float("inf")
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -21,14 +25,10 @@ class LoopLag:
         while True:
             self._due = loop.time() + _TICK_S
             await asyncio.sleep(_TICK_S)
-            self._note(loop.time())
+            self._ticks.append((self._due, loop.time()))
 
-    def worst_since(self, started: float, now: float) -> float:
-        """The longest stall, seconds, that reached into the time from `started` to `now`; 0 below `max_lag_s`."""
-        self._note(now)
-        return max((ended - due for due, ended in self._stalls if ended >= started), default=0.0)
-
-    def _note(self, now: float) -> None:
-        """The stall may be told to whoever runs first after it: a look that timed out, or the tick itself."""
-        if self._due and now - self._due > self._max_lag_s:
-            self._stalls.append((self._due, now))
+    def lost_since(self, started: float, now: float) -> float:
+        """The seconds by which ticks were late from `started` to `now`, all together; 0 below `max_lag_s`."""
+        overdue = max(now - self._due, 0.0)  # after a stall, whoever runs first may be a look that timed out
+        lost = overdue + sum(came - due for due, came in self._ticks if came >= started)
+        return lost if lost > self._max_lag_s else 0.0

@@ -1,7 +1,7 @@
 """Is the monitor itself fit to judge? A monitor in trouble says Unknown, never Unreachable.
 
-Four signs of trouble: the event loop stalls (`lag`), our own canary on loopback misses (`canary`), file descriptors or
-routes run out (seen by the looks themselves, see `classify`), and a large share of the fleet falls silent together
+Four signs of trouble: the event loop runs late (`lag`), our own canary on loopback misses (`canary`), file descriptors
+or routes run out (seen by the looks themselves, see `classify`), and a large share of the fleet falls silent together
 (`fleet`). Trouble is told once when it starts and once when it is over, as a log line and a metric.
 """
 
@@ -58,7 +58,7 @@ class Monitor:
 
     def trouble(self, started: float, now: float) -> str:
         """Why nothing between `started` and `now` (the loop's time) may count as a miss; empty if all is well here."""
-        return "its event loop stalled" if self._lag.worst_since(started, now) else self._canary.trouble(now)
+        return "its event loop ran late" if self._lag.lost_since(started, now) else self._canary.trouble(now)
 
     async def _tell(self) -> None:
         loop = asyncio.get_running_loop()

@@ -44,7 +44,10 @@ class Settings(ServiceSettings):
     )
     nodes_lists_at_once: int = Field(4, gt=0, description="Lists of nodes under way side by side; bounds memory.")
     max_lag_s: float = Field(
-        0.25, gt=0, description="Seconds the event loop may stall before the misses of that time count for nothing."
+        0.25,
+        gt=0,
+        description="Seconds that the event loop may run late during a look, all delays added up, before its miss "
+        "counts for nothing.",
     )
     mass_failure_share: float = Field(
         0.5,

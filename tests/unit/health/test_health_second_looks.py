@@ -79,7 +79,7 @@ def test_whoever_answers_is_there_and_an_unfit_look_says_nothing() -> None:
             unwell: Observation(Kind.COMPONENT_NOT_READY, "answers 500", ("etcd",)),
             refusing: Observation(Kind.AUTH, "it refuses our credentials (401)"),
             gone: MISS,
-            unfit: Observation(Kind.MONITOR_UNFIT, "its event loop stalled"),
+            unfit: Observation(Kind.MONITOR_UNFIT, "its event loop ran late"),
         }
     )
     assert said == SecondLooks(answering=(well, unwell, refusing), silent=(gone,))

@@ -31,7 +31,7 @@ POLICY = Policy()
 ALL_WELL = NodesSummary(3, 3)
 OK = Observation(Kind.OK)
 REFUSED = Observation(Kind.REFUSED, "refuses the connection")
-VOID = Observation(Kind.MONITOR_UNFIT, "its event loop stalled")
+VOID = Observation(Kind.MONITOR_UNFIT, "its event loop ran late")
 ETCD = Observation(Kind.COMPONENT_NOT_READY, "answers 500", ("etcd",))
 
 kinds = st.sampled_from(Kind)
@@ -224,7 +224,7 @@ def test_belief_goes_stale_while_the_monitor_is_unfit() -> None:
     belief = after(believing(Verdict.HEALTHY), VOID, VOID, every_s=15)
     assert (belief.verdict, belief.reason) == (
         Verdict.UNKNOWN,
-        "the monitor is not fit to judge: its event loop stalled",
+        "the monitor is not fit to judge: its event loop ran late",
     )
 
 
