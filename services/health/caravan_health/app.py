@@ -95,5 +95,9 @@ async def _second_looks(service: Service, replica: str, question: AskSecondLooks
 
 def monitor_for(settings: Settings) -> Monitor:
     """The monitor's own watchers, by the settings."""
-    fleet = Fleet(share=settings.mass_failure_share, at_least=settings.mass_failure_at_least)
+    fleet = Fleet(
+        share=settings.mass_failure_share,
+        at_least=settings.mass_failure_at_least,
+        round_s=settings.probe_every_s + settings.probe_timeout_s,
+    )
     return Monitor(LoopLag(settings.max_lag_s), Canary(settings.probe_timeout_s), fleet)

@@ -49,8 +49,7 @@ class Monitor:
         if seen.kind is not Kind.MONITOR_UNFIT and not seen.is_miss:
             return seen
         trouble = seen.detail if seen.kind is Kind.MONITOR_UNFIT else self.trouble(started, now)
-        if not trouble and not alone and not self.fleet.vouches_for(cluster_id):
-            trouble = str(self.fleet)
+        trouble = trouble or ("" if alone else self.fleet.doubt(cluster_id, now))
         if not trouble:
             return seen
         self._noticed = (trouble, now)

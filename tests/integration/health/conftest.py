@@ -72,6 +72,9 @@ class Apiserver:
         return Target(cluster_id or uuid4(), 1, HOST, self.port, where, self.authority.ca_cert, **more)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it died during the handshake
+            writer.transport.abort()
+            return
         self._writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             while True:
@@ -157,11 +160,14 @@ class Watching:
     watch: Watch
     monitor: Monitor
     said: list[tuple[UUID, Verdict]] = field(default_factory=list)
+    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    """What was said last of each cluster."""
     nodes: dict[str, Verdict] = field(default_factory=dict)
 
     def take(self, cluster_id: UUID, change: Change) -> None:
         if change.belief:
             self.said.append((cluster_id, change.belief.verdict))
+            self.verdicts[cluster_id] = change.belief.verdict
         self.nodes |= {name: node.verdict for name, node in change.nodes.items()}
 
     def follow(self, *targets: Target) -> None:
@@ -169,8 +175,7 @@ class Watching:
             self.watch.follow(target, unasked(SystemClock().now()), {}, 0.0)
 
     def verdict(self, target: Target) -> Verdict:
-        told = [verdict for cluster_id, verdict in self.said if cluster_id == target.cluster_id]
-        return told[-1] if told else Verdict.UNKNOWN
+        return self.verdicts.get(target.cluster_id, Verdict.UNKNOWN)
 
     async def until(self, verdict: Verdict, *targets: Target, within: float = 5.0) -> None:
         await eventually(
@@ -248,5 +253,6 @@ def settings(tmp_path: Path, nats_url: str) -> Settings:
         unreachable_every_s=0.3,
         probe_timeout_s=0.3,
         stale_after_s=1.2,
+        max_lag_s=0.05,
         nodes_every=2,
     )
