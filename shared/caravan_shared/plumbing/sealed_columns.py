@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.log import get_logger
-from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, key_of
+from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, RingAway, key_of
 
 Context = Callable[[Any], str]
 
@@ -60,7 +60,10 @@ class Resealing:
         """Read the ring again and seal anew what is under another key, until cancelled."""
         while True:
             await asyncio.sleep(self._every_s)
-            self._keys.reload()
+            try:
+                self._keys.reload()
+            except RingAway as error:
+                log.error("going on with the keys that were read before", reason=error.reason)
             await self.reseal()
 
     async def reseal(self) -> int:

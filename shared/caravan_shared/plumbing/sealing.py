@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.plumbing.errors import GiveUp
+from caravan_shared.plumbing.errors import GiveUp, Retry
 
 _VERSION = "v1"
 _NONCE = 12  # bytes; NIST SP 800-38D
@@ -30,6 +30,13 @@ class CannotOpen(GiveUp):
 
     def __init__(self, context: str, why: str) -> None:
         super().__init__(f"the secret {context} cannot be opened: {why}", who_can_fix=WhoCanFix.OPERATOR)
+
+
+class RingAway(Retry):
+    """The ring's file cannot be read right now. What is on the ring already still seals and opens."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(f"the key ring {path} cannot be read: {error}")
 
 
 class KeyRing:
@@ -61,9 +68,12 @@ class KeyRing:
         return f"{_VERSION}.{self._current}."
 
     def reload(self) -> None:
-        """Read the ring's file again: somebody may have turned it."""
+        """Read the ring's file again: somebody may have turned it. Raises `RingAway`."""
         if self._path:
-            self._keys, self._current = _read(self._path)
+            try:
+                self._keys, self._current = _read(self._path)
+            except (OSError, ValueError, KeyError) as error:
+                raise RingAway(self._path, error) from error
 
     def seal(self, text: str, context: str) -> str:
         """Encrypt `text` for `context`; the result is printable."""
@@ -73,7 +83,7 @@ class KeyRing:
         return f"{self.prefix}{_printable(wrapped)}.{_printable(body)}"
 
     def open(self, sealed: str, context: str) -> str:
-        """Decrypt what `seal` made for the same context; raises `CannotOpen`."""
+        """Decrypt what `seal` made for the same context; raises `CannotOpen`, `RingAway`."""
         try:
             version, name, wrapped, body = sealed.split(".")
         except ValueError as error:

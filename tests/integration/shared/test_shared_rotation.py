@@ -1,5 +1,6 @@
 """The key ring is turned under a running service: what it keeps comes under the new key, and the old one can go."""
 
+import asyncio
 import importlib
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from caravan_dns.store import PkiPart, pki_context
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.sealed_columns import Resealing, keys_in_use, sealed_columns
 from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, drop, rotate
+from tests.support.eventually import eventually
 from tests.support.store import opened
 
 MANY = 250  # more than are read at once
@@ -32,6 +34,10 @@ async def opens(db: Database, keys: KeyRing, cluster_id: UUID, purpose: str) -> 
     async with db.reading() as session:
         part = await session.get_one(PkiPart, (cluster_id, purpose))
     return keys.open(part.sealed_key, pki_context(cluster_id, purpose))
+
+
+async def uses_only(db: Database, name: str) -> bool:
+    return await used(db) == {name}
 
 
 async def test_what_was_sealed_under_the_old_key_is_read_and_comes_under_the_new_one(
@@ -66,6 +72,21 @@ async def test_text_that_does_not_open_stays_and_keeps_its_key_in_use(tmp_path: 
         assert await Resealing(db, keys, every_s=60).reseal() == 0
         assert await used(db) == {lost.current}
         assert await opens(db, lost, cluster_id, "ca") == "secret of ca"
+
+
+async def test_ring_that_cannot_be_read_for_a_while_ends_no_service(tmp_path: Path, database_url: str) -> None:
+    path, cluster_id = tmp_path / "keys.json", uuid4()
+    keys = KeyRing.load(path)
+    async with opened(Database(database_url, store.Table.metadata, MIGRATIONS)) as db:
+        await keep(db, keys, cluster_id, "ca")
+        resealing = asyncio.create_task(Resealing(db, keys, every_s=0.01).run())
+        path.rename(tmp_path / "elsewhere.json")
+        await asyncio.sleep(0.1)
+        new = rotate(tmp_path / "elsewhere.json")
+        (tmp_path / "elsewhere.json").rename(path)
+        await eventually(lambda: uses_only(db, new), saying="the text comes under the new key")
+        assert not resealing.done()
+        resealing.cancel()
 
 
 def test_current_key_is_never_dropped(tmp_path: Path) -> None:

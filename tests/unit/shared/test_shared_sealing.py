@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caravan_shared.contracts.facts import WhoCanFix
-from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, rotate
+from caravan_shared.plumbing.sealing import CannotOpen, KeyRing, RingAway, rotate
 
 KEYS = KeyRing({"k1": b"1" * 32}, "k1")
 PLACE = "cluster-1/ca"
@@ -109,6 +110,16 @@ def test_running_service_opens_what_was_sealed_after_a_rotation(tmp_path: Path) 
     name = rotate(path)
     assert running.open(KeyRing.load(path).seal("new", PLACE), PLACE) == "new"
     assert running.seal("newer", PLACE).split(".")[1] == name
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("{"), lambda path: path.write_text("{}")])
+def test_ring_whose_file_cannot_be_read_goes_on_with_its_keys(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    ring, path = KeyRing.load(tmp_path / "keys.json"), tmp_path / "keys.json"
+    sealed = ring.seal("secret", PLACE)
+    spoil(path)
+    with pytest.raises(RingAway, match="cannot be read"):
+        ring.reload()
+    assert ring.open(sealed, PLACE) == "secret"
 
 
 def test_text_under_a_key_of_another_ring_does_not_open(tmp_path: Path) -> None:
