@@ -126,8 +126,8 @@ release-stores: install ## At a release: keep a backup of each store for the nex
 dashboards: install ## Draw Grafana's dashboards
 	@$(BIN)/python deploy/observability/draw.py
 
-promtool: install ## Build Prometheus' promtool, by which alerts are tested; minutes, once
-	@$(BIN)/python -c "from tests.support import promtool; print(promtool.build())"
+go-tools: install ## Build what tests use of Go's programs: promtool for alerts, toxiproxy for networks; minutes, once
+	@$(BIN)/python -c "from tests.support import go_tools as made; print(made.TOXIPROXY.build(), made.PROMTOOL.build())"
 
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
@@ -141,4 +141,4 @@ clean: ## Remove what was installed and the local stack's state
 	rm -rf $(VENV) .caravan .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .screenshots .promises $(WEB)/node_modules
 
 .PHONY: help install demo demo-own demo-compose up lint format test test-ui pictures test-long promises test-real test-images test-openstack \
-	bench artifacts images node-image docs release-stores dashboards promtool lock clean
+	bench artifacts images node-image docs release-stores dashboards go-tools lock clean

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from metrics_of_the_code import described
-from tests.support import promtool
+from tests.support.go_tools import PROMTOOL
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = CHECKOUT / "deploy/observability"
@@ -86,9 +86,9 @@ def test_prometheus_reads_every_service() -> None:
 
 @pytest.fixture
 def tool() -> Path:
-    found = promtool.kept()
+    found = PROMTOOL.kept()
     if found is None:
-        pytest.skip("NO ALERT IS RUN HERE: there is no promtool on PATH or in the cache; `make promtool` builds it")
+        pytest.skip("NO ALERT IS RUN HERE: there is no promtool on PATH or in the cache; `make go-tools` builds it")
     return found
 
 
