@@ -23,17 +23,17 @@ class NatsServer:
 
     def __init__(self, folder: Path, accounts: Path | None = None, more: str = "") -> None:
         self._folder, self._accounts, self._more = folder, accounts, more
-        self._port = free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"nats://127.0.0.1:{self._port}"
+        return f"nats://127.0.0.1:{self.port}"
 
     def url_of(self, user: str, password: str) -> str:
         """Where that user connects."""
-        return f"nats://{user}:{password}@127.0.0.1:{self._port}"
+        return f"nats://{user}:{password}@127.0.0.1:{self.port}"
 
     def reload(self) -> None:
         """Have it read its configuration again, as an operator would, and wait until it has."""
@@ -55,7 +55,7 @@ class NatsServer:
         config = self._folder / "nats.conf"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(
-            f'listen: "127.0.0.1:{self._port}"\n'
+            f'listen: "127.0.0.1:{self.port}"\n'
             f'jetstream {{ store_dir: "{self._folder / "store"}", sync_interval: always }}\n'
             + (f'include "{os.path.relpath(self._accounts, self._folder)}"\n' if self._accounts else "")
             + self._more
@@ -63,7 +63,7 @@ class NatsServer:
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen([_binary(), "-c", config], stdout=log, stderr=log)
         deadline = time.monotonic() + _STARTS_WITHIN_S
-        while not accepts(self._port):
+        while not accepts(self.port):
             if time.monotonic() > deadline:
                 raise TimeoutError((self._folder / "nats.log").read_text())
             time.sleep(0.02)

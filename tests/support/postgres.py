@@ -1,11 +1,12 @@
 """A real PostgreSQL: in a container where a Docker engine answers and has the image, else the one that PyPI ships."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from sqlalchemy import make_url
 
 _IMAGE = "postgres:18-alpine"
 _ENGINE_ANSWERS_WITHIN_S = 5.0
+_PORT = 5432
+_CHUNK = 1 << 16
 
 
 @contextmanager
@@ -44,6 +47,41 @@ async def fresh_database(server: str) -> AsyncIterator[str]:
     yield _named(server, database)
     await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
     await connection.close()
+
+
+@asynccontextmanager
+async def tcp_port(url: str) -> AsyncIterator[int]:
+    """A TCP port of this machine where the URL's server answers, also one that listens on a Unix socket alone."""
+    target = make_url(url)
+    if "host" not in target.query:
+        yield target.port or _PORT
+        return
+    socket = f"{target.query['host']}/.s.PGSQL.{_PORT}"
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to_there = await asyncio.open_unix_connection(socket)
+        await asyncio.wait(
+            [asyncio.create_task(_pump(reader, to_there)), asyncio.create_task(_pump(there, writer))],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        to_there.close()
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def at_port(url: str, port: int) -> str:
+    """The same database of a server that answers at this TCP port of this machine."""
+    target = make_url(url).set(host="127.0.0.1", port=port).difference_update_query(["host"])
+    return target.render_as_string(hide_password=False)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while chunk := await reader.read(_CHUNK):
+            writer.write(chunk)
+            await writer.drain()
 
 
 async def _created(connection: asyncpg.Connection, name: str) -> str:

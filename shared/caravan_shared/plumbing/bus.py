@@ -34,6 +34,7 @@ _PUBLISH_TIMEOUT_S = 5.0  # a synced write on a busy disk takes its time
 _PULL_TIMEOUT_S = 2.0  # a pull lost with a broken connection is asked again after this long
 _PULL_BATCH = 32
 _TRY_AGAIN_S = 0.5
+_PING_EVERY_S = 10  # a broker that leaves three unanswered is gone, though nobody closed the connection
 
 log = get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Bus:
             name=f"caravan-{service}",
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
+            ping_interval=_PING_EVERY_S,
             reconnected_cb=self._on_reconnected,
             disconnected_cb=self._on_disconnected,
             closed_cb=self._on_closed,

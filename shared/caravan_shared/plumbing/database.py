@@ -21,7 +21,7 @@ from caravan_shared.plumbing.away import told_as_away
 from caravan_shared.plumbing.dialects import insert_into
 from caravan_shared.plumbing.group_commit import GroupCommit
 from caravan_shared.plumbing.migrations import current_revision, is_known, newest_revision, upgrade, upgrade_within
-from caravan_shared.plumbing.postgresql import WITHOUT_TRANSACTION, postgresql_engine
+from caravan_shared.plumbing.postgresql import ANSWERS_WITHIN_S, WITHOUT_TRANSACTION, postgresql_engine
 from caravan_shared.plumbing.sqlite import WRITES, sqlite_engine
 from caravan_shared.plumbing.tables import COUNTED_ID, plumbing_tables
 from caravan_shared.plumbing.utc import UtcDateTime
@@ -79,16 +79,22 @@ class Database:
             self._engine = read = sqlite_engine(self.url)
             self._writer = GroupCommit(self._engine)
         else:
-            self._engine = postgresql_engine(self.url)
+            self._engine = postgresql_engine(self.url, ANSWERS_WITHIN_S)
             read = self._engine.execution_options(**WITHOUT_TRANSACTION)
         self._sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
         self._readers = async_sessionmaker(read, class_=AsyncSession, sync_session_class=_Reader, autoflush=False)
 
     async def migrate(self) -> None:
-        """Bring the tables of the open store to the newest version."""
-        # The write lock from the start: of services that start together on SQLite, each waits for the one before.
-        engine = self._opened().execution_options(**{WRITES: True})
-        await upgrade(engine, self.metadata, self._migrations)
+        """Bring the tables of the open store to the newest version, however long that takes."""
+        if self.is_sqlite:
+            # The write lock from the start: of services that start together, each waits for the one before.
+            await upgrade(self._opened().execution_options(**{WRITES: True}), self.metadata, self._migrations)
+            return
+        patient = postgresql_engine(self.url, answers_within_s=None)
+        try:
+            await upgrade(patient, self.metadata, self._migrations)
+        finally:
+            await patient.dispose()
 
     async def migrate_within(self, tx: AsyncSession, revision: str = "head") -> None:
         """The same within a transaction, also up to an earlier version."""
