@@ -59,6 +59,7 @@ FLEETS_WITHOUT_FILES = Size("monitor-no-files", MONITOR, "healthy clusters, no f
 LOOKS_BESIDE_SLOW_CLUSTERS = Size("slow-clusters", STARVING, "looks", 1_000, 200_000)
 HOSTILE_TEXTS = Size("text-ansible", TEXT, "hostile texts through Ansible", 200, 10_000)
 OPERATIONS_UNDER_FIRE = Size("requests-kept", KEPT, "operations acknowledged while processes are killed", 12, 1_000)
+OPERATIONS_CUT_OFF = Size("requests-cut", KEPT, "operations acknowledged while networks are cut", 4, 300)
 OUTAGES = Size("outages-found", FOUND, "clusters that died among nine times as many healthy ones", 10, 100)
 KUBECONFIGS = Size("kubeconfigs", SHORT_LIVED, "kubeconfigs", 10, 1_000)
 REQUESTS_OF_OTHERS = Size("teams-routes", APART, "rounds of every route with every foreign credential", 1, 50)
