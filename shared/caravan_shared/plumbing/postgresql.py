@@ -51,7 +51,7 @@ def _connect(dialect: Dialect, _record: Any, arguments: Any, named: Any) -> Any:
     try:
         return dialect.connect(*arguments, **named)
     except (OSError, dialect.dbapi.Error) as error:
-        raise StoreAway(f"the store does not answer: {error or type(error).__name__}") from error
+        raise StoreAway(f"the store does not answer: {str(error) or type(error).__name__}") from error
 
 
 def _is_silent(context: ExceptionContext) -> None:

@@ -21,6 +21,8 @@ from tests.support.service import Example, Item, done, note, open_store, tell
 ANSWERS_WITHIN_S = 1.0
 GIVES_UP_WITHIN_S = 8.0
 """An answer's time, twice over for what is undone, and a busy machine's."""
+MANY = 40
+"""More than there are connections."""
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ async def test_statement_whose_answer_does_not_come_is_given_up(store: tuple[Dat
     await link.cut()
     for _ in range(2):  # on a connection that was open, and on a new one
         began = time.monotonic()
-        with pytest.raises(StoreAway, match="does not answer"):
+        with pytest.raises(StoreAway, match=r"does not answer.*\w$"):
             await _names(db)
         assert time.monotonic() - began < GIVES_UP_WITHIN_S
     await link.mend()
@@ -67,8 +69,9 @@ async def test_transaction_whose_end_is_not_confirmed_is_tried_again(store: tupl
 async def test_all_who_wait_for_a_silent_store_are_told_and_find_it_again(store: tuple[Database, Link]) -> None:
     db, link = store
     await _add(db, "before")
+    await asyncio.gather(*(_names(db) for _ in range(MANY)))
     await link.cut()
-    results = await asyncio.gather(*(_names(db) for _ in range(40)), return_exceptions=True)
+    results = await asyncio.gather(*(_names(db) for _ in range(MANY)), return_exceptions=True)
     assert {type(result) for result in results} == {StoreAway}
     await link.mend()
     assert await asyncio.wait_for(_names(db), GIVES_UP_WITHIN_S) == {"before"}
