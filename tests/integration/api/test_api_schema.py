@@ -1,6 +1,8 @@
 """The API keeps to its own OpenAPI document, for requests that fit it and for those that do not."""
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,3 +35,29 @@ async def test_the_document_names_examples_and_errors(stack: Stack) -> None:
             assert operation.get("security") or operation["tags"] == ["login"], (
                 "only how to log in is told to everybody"
             )
+
+
+async def test_every_number_that_a_request_may_carry_has_bounds(stack: Stack) -> None:
+    """Else one is sent that no store holds, nor any part of a cluster: etcd's 8 GiB are the most that anybody says."""
+    document = (await stack.http.get("/openapi.json")).json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    asked = [[operation.get("requestBody"), operation.get("parameters")] for operation in operations]
+    numbers = list(_numbers(asked, document["components"]["schemas"], set()))
+    assert len(numbers) > 50
+    for number in numbers:
+        assert number.get("maximum", number.get("exclusiveMaximum", 2**64)) <= 2**33, number
+
+
+def _numbers(said: Any, schemas: dict[str, Any], seen: set[str]) -> Iterator[dict[str, Any]]:
+    """Every schema of a number in what is said, and in what that refers to."""
+    if isinstance(said, list):
+        for part in said:
+            yield from _numbers(part, schemas, seen)
+    elif isinstance(said, dict):
+        if said.get("type") in ("integer", "number"):
+            yield said
+        if (name := said.get("$ref", "").rpartition("/")[2]) and name not in seen:
+            seen.add(name)
+            yield from _numbers(schemas[name], schemas, seen)
+        for part in said.values():
+            yield from _numbers(part, schemas, seen)

@@ -132,7 +132,7 @@ class ChangePool(Body):
     spec: dict[str, Any]
 
 
-Quota = Annotated[int | None, Field(ge=0)]
+Quota = Annotated[int | None, Field(ge=0, le=2**31 - 1)]  # what an integer of the store holds
 LeaseLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LeaseLabelValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,500}$")]
 

@@ -29,7 +29,7 @@ from caravan_api.errors import NotFound
 from caravan_api.idempotency import Answer
 from caravan_api.pages import decode_cursor, encode_cursor
 from caravan_api.pools.leases import lock_lease
-from caravan_api.pools.spec import PoolName
+from caravan_api.pools.spec import LONGEST_LEASE_S, PoolName
 from caravan_api.pools.store import Lease, Pool
 from caravan_api.pools.views import LeaseView, lease_view, waiting_view
 from caravan_shared.contracts.states import LeaseState
@@ -37,6 +37,9 @@ from caravan_shared.plumbing.waiting import is_set_within
 
 router = APIRouter(prefix="/v1/leases", tags=["leases"])
 
+KeepS = Annotated[
+    int, Query(ge=0, le=LONGEST_LEASE_S, description="Leave its cluster for so long, to look for what went wrong.")
+]
 _LOOK_AGAIN_S = 2.0  # of those who wait: what another replica did is seen so soon
 _STREAM = stream_response("`lease` with the lease's JSON, first as it is, then whenever it changes.")
 
@@ -134,7 +137,7 @@ async def give_back(
     caller: Developer,
     api: Parts,
     team: Team = None,
-    keep_s: Annotated[int, Query(ge=0, description="Leave its cluster for so long, to look for what went wrong.")] = 0,
+    keep_s: KeepS = 0,
 ) -> LeaseView:
     """Give it back, or leave the queue. Its cluster is deleted, never used again. Asking again is fine."""
     async with api.db.transaction() as tx:
