@@ -140,12 +140,13 @@ class Bus:
         await self.begin()
 
     async def begin(self) -> None:
-        """Settle the topology and consume what was subscribed to since the last time."""
+        """Settle the topology and consume what was subscribed to since the last time; the server knows it by then."""
         await self._settle()
         for subscriber in [each for each in self.broker.subscribers if not each.running]:
             await _insist(subscriber.start)
             if isinstance(subscriber, PullStreamSubscriber) and subscriber.subscription:
                 make_patient(subscriber.subscription)
+        await _insist(self.client.flush)
 
     async def stop(self) -> None:
         """Let running handlers finish, then disconnect."""
