@@ -52,7 +52,7 @@ class Onlooker:
                 async with self._opening:  # one a turn of the event loop: each takes about 2 ms
                     door = open_door(target, None)
                     await asyncio.sleep(0)
-            except CannotAsk as error:
+            except (CannotAsk, OSError) as error:
                 return Observation(Kind.MONITOR_UNFIT, str(error))
             started = loop.time()
             seen = await prober.ready(door)

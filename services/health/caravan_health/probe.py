@@ -60,7 +60,10 @@ class Listed(Generic[R]):
 
 
 def open_door(target: Target, certificate: ClientCertificate | None) -> Door:
-    """Prepare to ask `target`; without a certificate only what it tells everyone can be asked. Raises CannotAsk."""
+    """Prepare to ask `target`; without a certificate only what it tells everyone can be asked.
+
+    Raises CannotAsk, and OSError where this process may open no more files.
+    """
     try:
         context = client_context(target.ca_certificate, certificate)
         bases = [_base(address, target.port) for address in target.dialled()]

@@ -16,7 +16,7 @@ from caravan_health.credentials import Credentials
 from caravan_health.errors import CannotAsk
 from caravan_health.monitor import Monitor
 from caravan_health.observation import Kind, Observation
-from caravan_health.probe import Prober
+from caravan_health.probe import Door, Prober
 from caravan_health.settings import Settings
 from caravan_health.target import Target
 from caravan_health.verdict import Belief, NodeBelief, SecondLook, next_look_s
@@ -91,18 +91,18 @@ class Watch:
     async def _keep(self, vigil: Vigil, due: float) -> None:
         """Look once, weigh, judge, record, list nodes when it is time, and appoint the next look."""
         await self._have_certificate(vigil)
-        unusable = "" if vigil.has_door() else await self._open(vigil)
+        door = vigil.door() if vigil.has_door() else await self._open(vigil)
         async with self._slow_lane if vigil.is_slow() else self._lane:
             started = asyncio.get_running_loop().time()
-            seen = Observation(Kind.AUTH, unusable) if unusable else await self._prober.ready(vigil.door())
+            seen = await self._prober.ready(door) if isinstance(door, Door) else door
         ended = asyncio.get_running_loop().time()
         _measure(seen, due, started, ended)
         if not self._is_followed(vigil):
             return
         seen = self._weigh(vigil, seen, started, ended)
-        if vigil.wants_nodes(seen, self._settings.nodes_every):
+        if isinstance(door, Door) and vigil.wants_nodes(seen, self._settings.nodes_every):
             vigil.lists_nodes = True
-            self._tasks.create_task(self._list_nodes(vigil, seen))
+            self._tasks.create_task(self._list_nodes(vigil, door, seen))
         if vigil.wants_second_look(seen, self._clock.now(), self._policy):
             vigil.elsewhere = vigil.elsewhere.is_asked()
             self._tasks.create_task(self._hear_elsewhere(vigil))
@@ -141,12 +141,12 @@ class Watch:
     async def _hear_elsewhere(self, vigil: Vigil) -> None:
         vigil.heard_elsewhere(await self._look_elsewhere(vigil.target.cluster_id), self._clock.now())
 
-    async def _list_nodes(self, vigil: Vigil, seen: Observation) -> None:
+    async def _list_nodes(self, vigil: Vigil, door: Door, seen: Observation) -> None:
         """List the nodes, judge them, and judge the cluster again by them."""
         first = vigil.nodes is None
         try:
             async with self._lists:
-                listed = await self._prober.nodes(vigil.door())
+                listed = await self._prober.nodes(door)
         finally:
             vigil.lists_nodes = False
         if not self._is_followed(vigil):
@@ -159,18 +159,20 @@ class Watch:
         if first:
             self._judge(vigil, seen)
 
-    async def _open(self, vigil: Vigil) -> str:
+    async def _open(self, vigil: Vigil) -> Door | Observation:
         """Prepare a way in, one a turn of the event loop: each takes about 2 ms, and after a start all are new.
 
-        Returns why there is none, or nothing.
+        Where there is none, what is seen instead.
         """
         async with self._opening:
             try:
-                vigil.door()
+                door = vigil.door()
             except CannotAsk as error:
-                return str(error)
+                return Observation(Kind.AUTH, str(error))
+            except OSError as error:
+                return Observation(Kind.MONITOR_UNFIT, f"it cannot present a certificate: {error.strerror}")
             await asyncio.sleep(0)
-        return ""
+        return door
 
     def _is_followed(self, vigil: Vigil) -> bool:
         return self._vigils.get(vigil.target.cluster_id) is vigil

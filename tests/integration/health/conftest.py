@@ -253,6 +253,5 @@ def settings(tmp_path: Path, nats_url: str) -> Settings:
         unreachable_every_s=0.3,
         probe_timeout_s=0.3,
         stale_after_s=1.2,
-        max_lag_s=0.05,
         nodes_every=2,
     )

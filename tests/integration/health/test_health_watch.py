@@ -1,6 +1,7 @@
 """The probing loop against real TLS servers: outages are found, the monitor's own trouble is not one."""
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -116,6 +117,21 @@ async def test_fleet_that_falls_silent_together_is_unknown_never_unreachable(
     assert not watched.ever(Verdict.UNREACHABLE)
     await apiserver.restart()
     await watched.until(Verdict.HEALTHY, *targets)
+
+
+async def test_no_file_left_to_present_a_certificate_with_is_the_monitors_trouble(
+    apiserver: Apiserver, watched: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    targets = [apiserver.target() for _ in range(3)]
+    with monkeypatch.context() as without:
+        without.setattr("caravan_health.probe.os.pipe", none_left)
+        watched.follow(*targets)
+        await asyncio.sleep(1)
+    await watched.until(Verdict.HEALTHY, *targets)
+    assert not watched.ever(Verdict.UNREACHABLE)
 
 
 async def test_lost_third_of_the_fleet_is_unreachable_the_rest_stays_healthy(
