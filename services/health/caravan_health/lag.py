@@ -1,6 +1,7 @@
 """How late this process's event loop runs. Late timers and late answers make healthy clusters look slow.
 
-One long stall and many short ones take the same time from a look, so they are added up.
+One long stall is trouble, and so are many short ones that take half of a look's time together. Less is not: a busy
+process is always somewhat late, and must find outages all the same.
 """
 
 import asyncio
@@ -28,7 +29,12 @@ class LoopLag:
             self._ticks.append((self._due, loop.time()))
 
     def lost_since(self, started: float, now: float) -> float:
-        """The seconds by which ticks were late from `started` to `now`, all together; 0 below `max_lag_s`."""
+        """The seconds by which ticks were late from `started` to `now`, all together; 0 where that is no trouble.
+
+        It is if one alone came more than `max_lag_s` late, or if half of the time was lost, in many small delays.
+        """
         overdue = max(now - self._due, 0.0)  # after a stall, whoever runs first may be a look that timed out
-        lost = overdue + sum(came - due for due, came in self._ticks if came >= started)
-        return lost if lost > self._max_lag_s else 0.0
+        late = [overdue, *(came - due for due, came in self._ticks if came >= started)]
+        lost = sum(late)
+        is_trouble = max(late) > self._max_lag_s or lost > max(self._max_lag_s, (now - started) / 2)
+        return lost if is_trouble else 0.0

@@ -46,8 +46,8 @@ class Settings(ServiceSettings):
     max_lag_s: float = Field(
         0.25,
         gt=0,
-        description="Seconds that the event loop may run late during a look, all delays added up, before its miss "
-        "counts for nothing.",
+        description="Seconds the event loop may stall before the misses of that time count for nothing; so do those of "
+        "looks that lose half of their time in shorter stalls.",
     )
     mass_failure_share: float = Field(
         0.5,
