@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -64,6 +64,8 @@ class Monitor:
     db: Database
     http: httpx.AsyncClient
     """One connection, kept open: as Prometheus does."""
+    _said: defaultdict[UUID, list[HealthChanged]] = field(default_factory=lambda: defaultdict(list))
+    _heard: int = 0
 
     @property
     def cpu_s(self) -> float:
@@ -84,11 +86,11 @@ class Monitor:
         return sum(sample.value for sample in samples if sample.name == name)
 
     async def said(self) -> Mapping[UUID, list[HealthChanged]]:
-        """Of each cluster, in order."""
-        found = defaultdict(list)
-        for event in await said(self.db, HealthChanged):
-            found[event.cluster_id].append(event)
-        return found
+        """Of each cluster, in order. Only what is new is read: the clusters' answers wait while this process reads."""
+        for event in await said(self.db, HealthChanged, skip=self._heard):
+            self._said[event.cluster_id].append(event)
+            self._heard += 1
+        return self._said
 
     async def is_well(self) -> bool:
         """It is fit, and every cluster Healthy."""

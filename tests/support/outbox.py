@@ -9,9 +9,9 @@ from caravan_shared.plumbing.tables import OUTBOX
 E = TypeVar("E", bound=Event)
 
 
-async def said(db: Database, event_type: type[E], about: object = None) -> list[E]:
-    """All events of a type so far, oldest first; those about one cluster, if it is named."""
-    wanted = OUTBOX.select().where(OUTBOX.c.subject == event_type.subject).order_by(OUTBOX.c.id)
+async def said(db: Database, event_type: type[E], about: object = None, *, skip: int = 0) -> list[E]:
+    """All events of a type so far, oldest first, but for the first `skip`; those about one cluster, if it is named."""
+    wanted = OUTBOX.select().where(OUTBOX.c.subject == event_type.subject).order_by(OUTBOX.c.id).offset(skip)
     if about is not None:
         wanted = wanted.where(OUTBOX.c.about == str(about))
     async with db.reading() as session:
