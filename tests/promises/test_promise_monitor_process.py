@@ -144,7 +144,8 @@ async def test_a_monitor_with_a_tenth_of_a_cpu_calls_no_healthy_cluster_unreacha
     trial: Trial, monitor: Monitor
 ) -> None:
     """`alert_after_s`: the latest alert about it, in seconds after its trouble began; `share`: what it had of a CPU."""
-    share = min(A_TENTH, SHARE_OF_NEED * await monitor.share_of_a_cpu(AT_EASE_S))
+    need = await monitor.share_of_a_cpu(AT_EASE_S)
+    share = min(A_TENTH, SHARE_OF_NEED * need)  # slices of a few milliseconds, which come out longer
     latest, most = 0.0, 0.0
     while trial.goes_on:
         looks, for_s = await monitor.metric("caravan_health_looks_total"), _how_long(trial.dice)
@@ -154,7 +155,7 @@ async def test_a_monitor_with_a_tenth_of_a_cpu_calls_no_healthy_cluster_unreacha
             )
             trial.did(int(await monitor.metric("caravan_health_looks_total") - looks))
         latest, most = max(latest, alert_after_s), max(most, had)
-        assert most < 1.5 * share, "it had more than it was to have"
+        assert most < min(1.5 * A_TENTH, need / 2), "it had more than it was to have"
         await _was_told_rightly(monitor, latest)
     trial.figures |= {"alert_after_s": latest, "share": most}
 
