@@ -65,7 +65,6 @@ class Monitor:
     http: httpx.AsyncClient
     """One connection, kept open: as Prometheus does."""
     _said: defaultdict[UUID, list[HealthChanged]] = field(default_factory=lambda: defaultdict(list))
-    _heard: int = 0
 
     @property
     def cpu_s(self) -> float:
@@ -87,9 +86,8 @@ class Monitor:
 
     async def said(self) -> Mapping[UUID, list[HealthChanged]]:
         """Of each cluster, in order. Only what is new is read: the clusters' answers wait while this process reads."""
-        for event in await said(self.db, HealthChanged, skip=self._heard):
+        for event in await said(self.db, HealthChanged, skip=sum(map(len, self._said.values()))):
             self._said[event.cluster_id].append(event)
-            self._heard += 1
         return self._said
 
     async def is_well(self) -> bool:

@@ -115,6 +115,22 @@ class Example:
         """The numbers of the events that took effect so far."""
         return [row.number for row in await self.noted()]
 
+    async def has_heard(self, count: int) -> bool:
+        """Whether so many events took effect so far."""
+        return len(await self.numbers()) >= count
+
+
+async def add(db: Database, name: str) -> None:
+    """Store an item, in a transaction of its own."""
+    async with db.transaction() as tx:
+        tx.add(Item(name=name))
+
+
+async def names(db: Database) -> set[str]:
+    """The names of all items."""
+    async with db.reading() as session:
+        return set(await session.exec(select(Item.name)))
+
 
 async def note(heard: Heard[BootstrapDone], tx: AsyncSession) -> None:
     """Handle `bootstrap.done` by a row; `nodes` of the event serves as its number."""

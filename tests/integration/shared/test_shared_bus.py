@@ -28,11 +28,7 @@ async def test_messages_flow_again_after_the_server_restarted(example: Example, 
         nats_server.start()
         await eventually(lambda: bus.connected)
         await tell(bus, done(2))
-        await eventually(lambda: _heard(example, 2))
-
-
-async def _heard(example: Example, count: int) -> bool:
-    return len(await example.numbers()) >= count
+        await eventually(lambda: example.has_heard(2))
 
 
 async def test_subscription_made_while_the_bus_runs_hears_what_was_said_before_and_after(

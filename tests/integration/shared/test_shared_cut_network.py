@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlmodel import select
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing import bus, database
@@ -16,7 +15,7 @@ from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 from tests.support.network import HOST, Link, Network, network
 from tests.support.postgres import at_port, tcp_port
-from tests.support.service import Example, Item, done, note, open_store, tell
+from tests.support.service import Example, Item, add, done, names, note, open_store, tell
 
 ANSWERS_WITHIN_S = 1.0
 GIVES_UP_WITHIN_S = 8.0
@@ -45,16 +44,16 @@ async def store(
 
 async def test_statement_whose_answer_does_not_come_is_given_up(store: tuple[Database, Link]) -> None:
     db, link = store
-    await _add(db, "before")
+    await add(db, "before")
     await link.cut()
     for _ in range(2):  # on a connection that was open, and on a new one
         began = time.monotonic()
         with pytest.raises(StoreAway, match=r"does not answer.*\w$"):
-            await _names(db)
+            await names(db)
         assert time.monotonic() - began < GIVES_UP_WITHIN_S
     await link.mend()
-    await _add(db, "after")
-    assert await _names(db) == {"before", "after"}
+    await add(db, "after")
+    assert await names(db) == {"before", "after"}
 
 
 async def test_transaction_whose_end_is_not_confirmed_is_tried_again(store: tuple[Database, Link]) -> None:
@@ -62,19 +61,19 @@ async def test_transaction_whose_end_is_not_confirmed_is_tried_again(store: tupl
     with pytest.raises(StoreAway, match="does not answer"):
         await _add_and_cut_off(db, link)
     await link.mend()
-    await asyncio.wait_for(_add(db, "whole"), GIVES_UP_WITHIN_S)
-    assert "whole" in await _names(db)
+    await asyncio.wait_for(add(db, "whole"), GIVES_UP_WITHIN_S)
+    assert "whole" in await names(db)
 
 
 async def test_all_who_wait_for_a_silent_store_are_told_and_find_it_again(store: tuple[Database, Link]) -> None:
     db, link = store
-    await _add(db, "before")
-    await asyncio.gather(*(_names(db) for _ in range(MANY)))
+    await add(db, "before")
+    await asyncio.gather(*(names(db) for _ in range(MANY)))
     await link.cut()
-    results = await asyncio.gather(*(_names(db) for _ in range(MANY)), return_exceptions=True)
+    results = await asyncio.gather(*(names(db) for _ in range(MANY)), return_exceptions=True)
     assert {type(result) for result in results} == {StoreAway}
     await link.mend()
-    assert await asyncio.wait_for(_names(db), GIVES_UP_WITHIN_S) == {"before"}
+    assert await asyncio.wait_for(names(db), GIVES_UP_WITHIN_S) == {"before"}
 
 
 # nats-py leaves connections that it gave up to the garbage collector.
@@ -90,13 +89,13 @@ async def test_broker_that_falls_silent_is_noticed_and_what_was_said_meanwhile_a
     async with example.running():
         await near.start()
         await tell(near, done(1))
-        await eventually(lambda: _heard(example, 1))
+        await eventually(lambda: example.has_heard(1))
         await link.cut()
         await tell(near, done(2))
         await eventually(lambda: not example.service.bus.connected, within=GIVES_UP_WITHIN_S)
         assert await example.numbers() == [1]
         await link.mend()
-        await eventually(lambda: _heard(example, 2))
+        await eventually(lambda: example.has_heard(2))
         assert await example.numbers() == [1, 2]
         await near.stop()
 
@@ -104,12 +103,8 @@ async def test_broker_that_falls_silent_is_noticed_and_what_was_said_meanwhile_a
 async def test_slow_network_is_no_reason_to_give_up(store: tuple[Database, Link]) -> None:
     db, link = store
     await link.slow_down(ANSWERS_WITHIN_S / 3)
-    await _add(db, "slowly")
-    assert await _names(db) == {"slowly"}
-
-
-async def _heard(example: Example, count: int) -> bool:
-    return len(await example.numbers()) >= count
+    await add(db, "slowly")
+    assert await names(db) == {"slowly"}
 
 
 async def _add_and_cut_off(db: Database, link: Link) -> None:
@@ -117,13 +112,3 @@ async def _add_and_cut_off(db: Database, link: Link) -> None:
         tx.add(Item(name="half"))
         await tx.flush()
         await link.cut()
-
-
-async def _add(db: Database, name: str) -> None:
-    async with db.transaction() as tx:
-        tx.add(Item(name=name))
-
-
-async def _names(db: Database) -> set[str]:
-    async with db.reading() as session:
-        return set(await session.exec(select(Item.name)))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
 
 from caravan_shared.contracts.events import BootstrapDone
 from caravan_shared.plumbing.database import Database
@@ -17,7 +16,7 @@ from tests.support.database_away import Switch
 from tests.support.eventually import eventually
 from tests.support.http import get
 from tests.support.nats import NatsServer, free_port
-from tests.support.service import Example, Item, Table, done, note, open_store, tell
+from tests.support.service import Example, Item, Table, add, done, names, note, open_store, tell
 
 
 @pytest.fixture
@@ -28,23 +27,23 @@ async def switch(postgres_url: str) -> AsyncIterator[Switch]:
 
 async def test_database_that_went_away_is_used_again_when_it_is_back(postgres_url: str, switch: Switch) -> None:
     async with open_store(postgres_url) as db:
-        await _add(db, "before")
+        await add(db, "before")
         with pytest.raises(StoreAway, match="cannot be worked with right now"):
             await _add_and_lose(db, switch)
         with pytest.raises(StoreAway, match="does not answer"):
-            await _add(db, "meanwhile")
+            await add(db, "meanwhile")
         with pytest.raises(StoreAway):
-            await _names(db)
+            await names(db)
         await switch.on()
-        await _add(db, "after")
-        assert await _names(db) == {"before", "after"}
+        await add(db, "after")
+        assert await names(db) == {"before", "after"}
 
 
 async def test_server_that_nobody_runs_is_away(tmp_path: Path) -> None:
     db = Database(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port()}/none", Table.metadata, tmp_path)
     db.open()
     with pytest.raises(StoreAway, match="does not answer"):
-        await _names(db)
+        await names(db)
     await db.stop()
 
 
@@ -54,7 +53,7 @@ async def test_full_disk_is_the_stores_matter(tmp_path: Path) -> None:
             await (await tx.connection()).exec_driver_sql("PRAGMA max_page_count=1")  # what it has already is the least
         with pytest.raises(StoreAway, match="full"):
             await _fill(db)
-        assert await _names(db), "what was stored before can still be read"
+        assert await names(db), "what was stored before can still be read"
 
 
 async def test_of_those_who_met_a_full_disk_together_nobody_was_told_done_too_early(tmp_path: Path) -> None:
@@ -62,18 +61,18 @@ async def test_of_those_who_met_a_full_disk_together_nobody_was_told_done_too_ea
         async with db.transaction() as tx:
             pages = (await (await tx.connection()).exec_driver_sql("PRAGMA page_count")).scalar_one()
             await (await tx.connection()).exec_driver_sql(f"PRAGMA max_page_count={pages + 3}")
-        names = [f"{number:0>500}" for number in range(100)]
-        results = await asyncio.gather(*(_add(db, name) for name in names), return_exceptions=True)
+        wanted = [f"{number:0>500}" for number in range(100)]
+        results = await asyncio.gather(*(add(db, name) for name in wanted), return_exceptions=True)
         assert any(results)
         assert all(result is None or isinstance(result, StoreAway) for result in results)
-        assert await _names(db) == {name for name, result in zip(names, results, strict=True) if result is None}
+        assert await names(db) == {name for name, result in zip(wanted, results, strict=True) if result is None}
 
 
 async def test_what_a_statement_did_wrong_stays_what_it_was(database_url: str) -> None:
     async with open_store(database_url) as db:
-        await _add(db, "a")
+        await add(db, "a")
         with pytest.raises(IntegrityError):
-            await _add(db, "a")
+            await add(db, "a")
 
 
 async def test_event_that_comes_while_the_store_is_away_takes_effect_later_and_service_runs_on(
@@ -85,7 +84,7 @@ async def test_event_that_comes_while_the_store_is_away_takes_effect_later_and_s
 
     async def look() -> None:
         while True:
-            await _names(example.service.db)
+            await names(example.service.db)
             looked.append(1)
             await asyncio.sleep(0.1)
 
@@ -109,11 +108,6 @@ async def _is_unready(example: Example) -> bool:
     return status == 503 and "the store does not answer" in body
 
 
-async def _add(db: Database, name: str) -> None:
-    async with db.transaction() as tx:
-        tx.add(Item(name=name))
-
-
 async def _add_and_lose(db: Database, switch: Switch) -> None:
     async with db.transaction() as tx:
         tx.add(Item(name="lost"))
@@ -123,9 +117,4 @@ async def _add_and_lose(db: Database, switch: Switch) -> None:
 
 async def _fill(db: Database) -> None:
     for number in range(1000):
-        await _add(db, f"{number:0>500}")
-
-
-async def _names(db: Database) -> set[str]:
-    async with db.reading() as session:
-        return set(await session.exec(select(Item.name)))
+        await add(db, f"{number:0>500}")
