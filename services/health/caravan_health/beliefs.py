@@ -1,12 +1,13 @@
 """Keep verdicts in the store, and say them. Fenced: a replica whose cluster went to another writes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import and_, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,6 +22,13 @@ from caravan_shared.plumbing.outbox import say
 NOBODY = ""
 """The watcher of a cluster that sleeps."""
 _NODES_AN_EVENT = 200
+_ROWS_AT_ONCE = 500  # looks go on between one piece and the next; each takes some milliseconds
+_EVENTS_AT_ONCE = 10
+
+_clusters: Any = ClusterHealth
+_TELL = update(_clusters.__table__).where(_clusters.__table__.c.cluster_id == bindparam("of"))
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -86,39 +94,42 @@ async def write(tx: AsyncSession, changes: Mapping[UUID, Change], watcher: str, 
     )
     owned = set(await tx.exec(mine.with_for_update()))
     kept = {cluster_id: change for cluster_id, change in changes.items() if cluster_id in owned}
-    for cluster_id, change in kept.items():
-        if change.belief:
-            await _write_belief(tx, cluster_id, change.belief, now)
+    for beliefs in _pieces(_belief_rows(kept, now), _ROWS_AT_ONCE):
+        await tx.exec(_TELL, params=beliefs)
     tx.add_all(transition for change in kept.values() for transition in change.transitions)
-    rows = [
-        NodeHealth(cluster_id=cluster_id, name=name, verdict=node.verdict, reason=node.reason, since=node.since)
-        for cluster_id, change in kept.items()
-        for name, node in change.nodes.items()
-    ]
-    await upsert(
-        tx,
-        NodeHealth,
-        [row.model_dump() for row in rows],
-        key=("cluster_id", "name"),
-        update=("verdict", "reason", "since"),
-    )
-    await say(tx, *(event for cluster_id, change in kept.items() for event in told(cluster_id, change)))
+    for rows in _pieces(_node_rows(kept), _ROWS_AT_ONCE):
+        await upsert(tx, NodeHealth, rows, key=("cluster_id", "name"), update=("verdict", "reason", "since"))
+    events = (event for cluster_id, change in kept.items() for event in told(cluster_id, change))
+    for some in _pieces(events, _EVENTS_AT_ONCE):
+        await say(tx, *some)
     return owned
 
 
-async def _write_belief(tx: AsyncSession, cluster_id: UUID, belief: Belief, now: datetime) -> None:
-    await tx.exec(
-        update(ClusterHealth)
-        .where(col(ClusterHealth.cluster_id) == cluster_id)
-        .values(
-            verdict=belief.verdict,
-            reason=belief.reason,
-            since=belief.since,
-            nodes_ready=belief.nodes_ready,
-            nodes_seen=belief.nodes_seen,
-            checked_at=now,
-        )
-    )
+def _belief_rows(changes: Mapping[UUID, Change], now: datetime) -> Iterator[dict[str, Any]]:
+    for cluster_id, change in changes.items():
+        if belief := change.belief:
+            yield {
+                "of": cluster_id,
+                "verdict": belief.verdict,
+                "reason": belief.reason,
+                "since": belief.since,
+                "nodes_ready": belief.nodes_ready,
+                "nodes_seen": belief.nodes_seen,
+                "checked_at": now,
+            }
+
+
+def _node_rows(changes: Mapping[UUID, Change]) -> Iterator[dict[str, Any]]:
+    """Plain rows: clusters that die together have ten thousand nodes, and as many objects would hold up the looks."""
+    for cluster_id, change in changes.items():
+        for name, node in change.nodes.items():
+            yield {
+                "cluster_id": cluster_id,
+                "name": name,
+                "verdict": node.verdict,
+                "reason": node.reason,
+                "since": node.since,
+            }
 
 
 async def put_to_sleep(tx: AsyncSession, cluster_id: UUID, now: datetime) -> None:
@@ -168,3 +179,9 @@ def told(cluster_id: UUID, change: Change) -> Iterable[Event]:
     ]
     for start in range(0, len(nodes), _NODES_AN_EVENT):
         yield NodesHealthChanged(cluster_id=cluster_id, nodes=tuple(nodes[start : start + _NODES_AN_EVENT]))
+
+
+def _pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(items)
+    while piece := list(islice(remaining, size)):
+        yield piece

@@ -122,7 +122,8 @@ async def change_watched(tx: AsyncSession, cluster_id: UUID, *only_if: Any, **va
 
 async def change_nodes(tx: AsyncSession, cluster_id: UUID, names: Iterable[str], **values: Any) -> None:
     """Set `values` on nodes' rows, made if need be."""
-    rows = [WatchedNode(cluster_id=cluster_id, name=name, **values).model_dump() for name in dict.fromkeys(names)]
+    fresh = WatchedNode(cluster_id=cluster_id, name="", **values).model_dump()
+    rows = [fresh | {"name": name} for name in dict.fromkeys(names)]
     await upsert(tx, WatchedNode, rows, key=("cluster_id", "name"), update=tuple(values))
     await change_watched(tx, cluster_id)
 
