@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import delete, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -37,6 +38,13 @@ _TOLD = (
     "ssh_user",
     "ssh_port",
     "host_keys",
+)
+_nodes: Any = Node.__table__  # type: ignore[attr-defined]
+_IS_NEWER = _nodes.c.verdict_sequence < bindparam("sequence")
+_JUDGE = (
+    update(_nodes)
+    .where(_nodes.c.cluster_id == bindparam("cluster"), _nodes.c.name == bindparam("node"), _IS_NEWER)
+    .values(verdict=bindparam("judged"), verdict_since=bindparam("since"), verdict_sequence=bindparam("sequence"))
 )
 
 
@@ -119,15 +127,19 @@ async def nodes_failed(heard: Heard[NodesFailed], tx: AsyncSession) -> None:
 
 async def nodes_health_changed(heard: Heard[NodesHealthChanged], tx: AsyncSession) -> None:
     """Health believes something else of these nodes."""
-    table: Any = Node
-    for node in heard.event.nodes:
-        older = (
-            table.cluster_id == heard.event.cluster_id,
-            table.name == node.name,
-            table.verdict_sequence < heard.sequence,
-        )
-        told = {"verdict": node.verdict, "verdict_since": node.since, "verdict_sequence": heard.sequence}
-        await tx.exec(update(Node).where(*older).values(**told))
+    event = heard.event
+    judged = [
+        {
+            "cluster": event.cluster_id,
+            "node": node.name,
+            "judged": node.verdict,
+            "since": node.since,
+            "sequence": heard.sequence,
+        }
+        for node in event.nodes
+    ]
+    if judged:
+        await tx.exec(_JUDGE, params=judged)
 
 
 async def endpoint_issued(heard: Heard[EndpointIssued], tx: AsyncSession) -> None:
