@@ -44,16 +44,27 @@ class Fleet:
 
     def doubt(self, cluster_id: UUID, now: float) -> str:
         """Why the misses of this silent cluster count for nothing; empty if few are silent, or enough others vouch."""
-        cut_off_at, told = self._cut_off
-        if now < cut_off_at + self._round_s:
-            return told
-        needed, since = self._vouchers(), self._silent_since[cluster_id]
-        latest = islice(reversed(self._answered_at.values()), needed)
-        return "" if sum(answered_at >= since for answered_at in latest) >= needed else self._told()
+        if self._is_coming_back(now):
+            return self._cut_off[1]
+        return self._told() if self._missing_vouchers(cluster_id) else ""
+
+    def wanted(self, cluster_id: UUID, now: float) -> int:
+        """How many others to ask, so that this cluster's misses may count; 0 if it answers, or asking helps nothing."""
+        helps = cluster_id in self._silent_since and not self._is_coming_back(now)
+        return self._missing_vouchers(cluster_id) if helps else 0
 
     def control_group(self, now: float, count: int) -> list[UUID]:
         """Up to `count` answering clusters that were not looked at for the longest: whom to ask for comparison."""
         return [key for key, at in islice(self._answered_at.items(), count) if at < now]
+
+    def _is_coming_back(self, now: float) -> bool:
+        return now < self._cut_off[0] + self._round_s
+
+    def _missing_vouchers(self, cluster_id: UUID) -> int:
+        """How many more have to answer, of those who did not since this cluster fell silent."""
+        needed, since = self._vouchers(), self._silent_since[cluster_id]
+        latest = islice(reversed(self._answered_at.values()), needed)
+        return needed - sum(answered_at >= since for answered_at in latest)
 
     def _vouchers(self) -> int:
         """How many others have to answer for the misses of a silent cluster to count."""

@@ -76,6 +76,8 @@ class Belief:
     leaning: Verdict | None = None
     streak: int = 0
     streak_since: datetime | None = None
+    voids: int = 0
+    """Of the latest looks, how many in a row counted for nothing."""
 
     def says_the_same_as(self, other: "Belief") -> bool:
         """Nothing that anyone is told differs."""
@@ -185,12 +187,17 @@ def judge(
 
 
 def next_look_s(belief: Belief, policy: Policy, *, waking: bool = False) -> float:
-    """Seconds from the start of this look to the start of the next."""
+    """Seconds from the start of this look to the start of the next.
+
+    A void look is made up for soon, for most trouble is short. Those after it are not: that would be more of a load.
+    """
     if waking and belief.verdict is Verdict.UNKNOWN:
         return policy.recheck_s  # somebody waits for it
     if belief.leaning not in (None, belief.verdict):
         return policy.recheck_s
-    return policy.unreachable_every_s if belief.verdict is Verdict.UNREACHABLE else policy.probe_every_s
+    if belief.verdict is Verdict.UNREACHABLE:
+        return policy.unreachable_every_s
+    return policy.recheck_s if belief.voids == 1 else policy.probe_every_s
 
 
 def summarise(readings: Iterable[NodeReading], leaving: frozenset[str]) -> NodesSummary:
@@ -285,8 +292,8 @@ def _count(belief: Belief, leaning: Verdict, now: datetime, policy: Policy) -> B
     """Lengthen the streak of agreeing looks, or begin a new one."""
     agrees = leaning is belief.leaning and belief.streak_since is not None
     if agrees and now - (belief.streak_since or now) <= timedelta(seconds=policy.misses_within_s):
-        return replace(belief, streak=belief.streak + 1, usable_at=now)
-    return replace(belief, leaning=leaning, streak=1, streak_since=now, usable_at=now)
+        return replace(belief, streak=belief.streak + 1, usable_at=now, voids=0)
+    return replace(belief, leaning=leaning, streak=1, streak_since=now, usable_at=now, voids=0)
 
 
 def _needed(held: Verdict, leaning: Verdict, policy: Policy) -> int:
@@ -303,7 +310,7 @@ def _told(belief: Belief, nodes: NodesSummary | None) -> Belief:
 
 
 def _after_void_look(belief: Belief, seen: Observation, now: datetime, policy: Policy) -> Belief:
-    belief = replace(belief, leaning=None, streak=0, streak_since=None)
+    belief = replace(belief, leaning=None, streak=0, streak_since=None, voids=belief.voids + 1)
     reason = f"the monitor is not fit to judge: {seen.detail}"
     if belief.verdict is Verdict.UNKNOWN or now - belief.usable_at <= timedelta(seconds=policy.stale_after_s):
         return belief

@@ -116,15 +116,15 @@ class Watch:
         self._agenda.put(vigil.target.cluster_id, max(started + pause_s, ended))
 
     def _weigh(self, vigil: Vigil, seen: Observation, started: float, ended: float) -> Observation:
-        """Void what was seen if the monitor was in trouble; have others looked at when this one just fell silent."""
+        """Void what was seen if the monitor was in trouble; have others looked at where they have to vouch for it."""
         fleet, cluster_id = self._monitor.fleet, vigil.target.cluster_id
         is_expected = vigil.belief.verdict is Verdict.UNREACHABLE or vigil.is_waking(self._clock.now(), self._policy)
         if seen.kind is Kind.MONITOR_UNFIT or (seen.is_miss and is_expected):
             return self._monitor.weigh(cluster_id, seen, True, started, ended)
         first = fleet.saw(cluster_id, seen.is_miss, ended)
-        if first:
-            for other in fleet.control_group(ended, _CONTROL_GROUP):
-                self._agenda.hurry(other, ended)
+        wanted = _CONTROL_GROUP if first else fleet.wanted(cluster_id, ended)
+        for other in fleet.control_group(ended, wanted):
+            self._agenda.hurry(other, ended)
         return self._monitor.weigh(cluster_id, seen, first, started, ended)
 
     def _judge(self, vigil: Vigil, seen: Observation) -> None:

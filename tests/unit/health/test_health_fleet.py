@@ -54,9 +54,22 @@ def test_clusters_that_fall_silent_side_by_side_wait_for_the_control_group() -> 
     for cluster_id in whom[:10]:
         assert watch.saw(cluster_id, True, 0.0)
     assert watch.doubt(whom[0], 0.1)
-    for cluster_id in watch.control_group(0.0, 11):
+    for cluster_id in watch.control_group(0.0, 4):
         watch.saw(cluster_id, False, 0.1)
+    assert watch.wanted(whom[0], 0.1) == 7
+    for cluster_id in watch.control_group(0.0, 7):
+        watch.saw(cluster_id, False, 0.1)
+    assert watch.wanted(whom[0], 0.1) == 0
     assert not watch.doubt(whom[0], 0.1)
+
+
+def test_asking_others_helps_neither_one_that_answers_nor_a_fleet_that_comes_back() -> None:
+    whom = clusters(10)
+    watch = fleet_of(whom)
+    assert watch.wanted(whom[0], 0.0) == 0
+    look(watch, whom, set(whom), until=5.0)
+    assert watch.doubt(whom[0], 5.0)
+    assert watch.wanted(whom[0], 5.0) == 0
 
 
 def test_control_group_is_whoever_was_not_looked_at_for_the_longest() -> None:

@@ -242,6 +242,14 @@ def test_open_question_is_looked_at_again_quickly() -> None:
     assert next_look_s(unreachable, POLICY) == POLICY.unreachable_every_s
 
 
+def test_void_look_is_made_up_for_once() -> None:
+    void = after(believing(Verdict.HEALTHY), REFUSED, VOID)
+    assert next_look_s(void, POLICY) == POLICY.recheck_s
+    assert next_look_s(after(void, VOID), POLICY) == POLICY.probe_every_s
+    assert next_look_s(after(void, VOID, OK, VOID), POLICY) == POLICY.recheck_s
+    assert next_look_s(after(believing(Verdict.UNREACHABLE), VOID), POLICY) == POLICY.unreachable_every_s
+
+
 def test_hung_cluster_is_found_within_ten_seconds_with_the_default_settings() -> None:
     look_s = 1.5
     worst = POLICY.probe_every_s + POLICY.misses * max(look_s, POLICY.recheck_s)
