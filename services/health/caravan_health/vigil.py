@@ -31,6 +31,8 @@ class Vigil:
     target: Target
     belief: Belief
     node_beliefs: dict[str, NodeBelief]
+    beat: float = 0.0
+    """Loop time of an ordinary look. The others are whole rounds away from it, so that a fleet's looks stay spread."""
     certificate: ClientCertificate | None = None
     certificate_due: float = 0.0
     """Loop time at which to fetch a new certificate; infinite while one is being fetched."""
@@ -52,6 +54,10 @@ class Vigil:
         if self._door is None:
             self._door = open_door(self.target, self.certificate)
         return self._door
+
+    def on_the_beat(self, at: float, round_s: float) -> float:
+        """The time of its last ordinary look up to `at`, however early or late the one before was."""
+        return at - (at - self.beat) % round_s
 
     def is_slow(self) -> bool:
         """It missed lately: its looks may hang, so they belong in the other lane."""

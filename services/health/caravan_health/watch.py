@@ -64,8 +64,9 @@ class Watch:
 
     def follow(self, target: Target, belief: Belief, nodes: dict[str, NodeBelief], first_look_in_s: float) -> None:
         """Begin with a cluster, from what was believed of it before."""
-        self._vigils[target.cluster_id] = Vigil(target, belief, nodes)
-        self._agenda.put(target.cluster_id, asyncio.get_running_loop().time() + first_look_in_s)
+        first_look = asyncio.get_running_loop().time() + first_look_in_s
+        self._vigils[target.cluster_id] = Vigil(target, belief, nodes, beat=first_look)
+        self._agenda.put(target.cluster_id, first_look)
 
     def retarget(self, target: Target) -> None:
         """Go on with a cluster of which something changed, and look soon."""
@@ -111,9 +112,13 @@ class Watch:
             self._judge(vigil, seen)
         if seen.kind is Kind.AUTH:
             self._replace_certificate(vigil)
-        waking = vigil.is_waking(self._clock.now(), self._policy)
+        self._agenda.put(vigil.target.cluster_id, max(self._next_look(vigil, started), ended))
+
+    def _next_look(self, vigil: Vigil, started: float) -> float:
+        waking, round_s = vigil.is_waking(self._clock.now(), self._policy), self._policy.probe_every_s
         pause_s = next_look_s(vigil.belief, self._policy, waking=waking)
-        self._agenda.put(vigil.target.cluster_id, max(started + pause_s, ended))
+        at = started + pause_s
+        return at if pause_s < round_s else vigil.on_the_beat(at, round_s)
 
     def _weigh(self, vigil: Vigil, seen: Observation, started: float, ended: float) -> Observation:
         """Void what was seen if the monitor was in trouble; have others looked at where they have to vouch for it."""
