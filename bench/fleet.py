@@ -11,7 +11,7 @@ cluster. One cluster is made, the others are copies of it in every store (`copie
     stalled     the same with health standing still for 0.5 s at random, every 2 s on average
     killed      so many kube-apiservers stop at once, connections are refused: seconds until each is told Unreachable
                 (`p50_s`, `p99_s`, `max_s`; null: it never was), and the false verdicts about the others meanwhile
-    hung        as many more accept requests and answer none
+    hung        as many more accept requests and answer none, once the services have dealt with the killed
     reads       what bench/reads.py measures, on this fleet's store, with all but the api and nats-server stopped
 
 Each trouble lasts `--seconds`, and on until `--looks` were taken: 500,000 make a million of both, which is hours, for a
@@ -120,8 +120,9 @@ class _Fleet:
                 "starved": await self._in_trouble(told, partial(starved, pid, SHARE)),
                 "stalled": await self._in_trouble(told, partial(stalled, pid, STALL_S, STALLS_EVERY_S)),
                 "killed": await self._lose(told, self._kill, 0),
-                "hung": await self._lose(told, self._hang, size.lost),
             }
+            await asyncio.sleep(size.seconds)
+            figures["hung"] = await self._lose(told, self._hang, size.lost)
         for part in set(PARTS) - {API, NATS}:
             self._stack.kill(part)
         figures["reads"] = await self._reads()
