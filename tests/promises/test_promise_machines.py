@@ -114,6 +114,7 @@ async def _live(trial: Trial, asker: Asker) -> None:
         await asker.made()
     await asker.delete()
     await asker.until_told(NodesRemoved, lambda events: any(event.remaining == 0 for event in events))
+    await asker.deleted()  # else the provisioner goes through all that ever were, again and again
 
 
 async def _more_trouble(trial: Trial, sandbox: Sandbox) -> None:
