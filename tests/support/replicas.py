@@ -4,14 +4,12 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlmodel import select
-
 from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import StaleLease
 from caravan_shared.plumbing.leases import Lease, acquire
 from caravan_shared.plumbing.reconciler import Turn
 from tests.support.clock import ManualClock
-from tests.support.service import Item
+from tests.support.service import Item, names
 
 LASTS = timedelta(seconds=15)
 LONGEST_STOP_S = 30.0
@@ -36,12 +34,6 @@ class Replica:
         turn = Turn(lease.key, lease, self.db, self.clock, LASTS)
         async with turn.transaction() as tx:
             tx.add(Item(name=name, value=lease.epoch))
-
-
-async def written(db: Database) -> list[str]:
-    """The names of all items."""
-    async with db.reading() as session:
-        return list(await session.exec(select(Item.name)))
 
 
 async def pauses(db: Database, count: int, choose: random.Random) -> int:
@@ -75,5 +67,5 @@ async def pauses(db: Database, count: int, choose: random.Random) -> int:
             else:
                 expected.append(name)
                 assert replica.holder == owner, "a stale holder wrote"
-    assert sorted(await written(db)) == sorted(expected)
+    assert await names(db) == sorted(expected)
     return stale

@@ -126,10 +126,10 @@ async def add(db: Database, name: str) -> None:
         tx.add(Item(name=name))
 
 
-async def names(db: Database) -> set[str]:
-    """The names of all items."""
+async def names(db: Database) -> list[str]:
+    """The names of all items, sorted."""
     async with db.reading() as session:
-        return set(await session.exec(select(Item.name)))
+        return sorted(await session.exec(select(Item.name)))
 
 
 async def note(heard: Heard[BootstrapDone], tx: AsyncSession) -> None:

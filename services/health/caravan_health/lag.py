@@ -28,13 +28,8 @@ class LoopLag:
             await asyncio.sleep(_TICK_S)
             self._ticks.append((self._due, loop.time()))
 
-    def lost_since(self, started: float, now: float) -> float:
-        """The seconds by which ticks were late from `started` to `now`, all together; 0 where that is no trouble.
-
-        It is if one alone came more than `max_lag_s` late, or if half of the time was lost, in many small delays.
-        """
+    def ran_late(self, started: float, now: float) -> bool:
+        """Was there trouble from `started` to `now`: a tick more than `max_lag_s` late, or half of the time lost?"""
         overdue = max(now - self._due, 0.0)  # after a stall, whoever runs first may be a look that timed out
         late = [overdue, *(came - due for due, came in self._ticks if came >= started)]
-        lost = sum(late)
-        is_trouble = max(late) > self._max_lag_s or lost > max(self._max_lag_s, (now - started) / 2)
-        return lost if is_trouble else 0.0
+        return max(late) > self._max_lag_s or sum(late) > max(self._max_lag_s, (now - started) / 2)

@@ -57,7 +57,7 @@ class Monitor:
 
     def trouble(self, started: float, now: float) -> str:
         """Why nothing between `started` and `now` (the loop's time) may count as a miss; empty if all is well here."""
-        return "its event loop ran late" if self._lag.lost_since(started, now) else self._canary.trouble(now)
+        return "its event loop ran late" if self._lag.ran_late(started, now) else self._canary.trouble(now)
 
     async def _tell(self) -> None:
         loop = asyncio.get_running_loop()

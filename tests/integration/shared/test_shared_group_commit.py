@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from caravan_shared.plumbing.database import Database
-from tests.support.service import Item, open_store
+from tests.support.service import Item, names, open_store
 
 _SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n")
 
@@ -21,11 +20,6 @@ _SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHE
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     async with open_store(f"sqlite+aiosqlite:///{tmp_path}/store.db") as db:
         yield db
-
-
-async def names(db: Database) -> list[str]:
-    async with db.reading() as session:
-        return list(await session.exec(select(Item.name).order_by(col(Item.name))))
 
 
 def on_disk(db: Database) -> list[str]:

@@ -8,7 +8,8 @@ from caravan_shared.plumbing.database import Database
 from caravan_shared.plumbing.errors import StaleLease
 from caravan_shared.plumbing.leases import release
 from tests.support.clock import ManualClock
-from tests.support.replicas import LASTS, Replica, pauses, written
+from tests.support.replicas import LASTS, Replica, pauses
+from tests.support.service import names
 
 PAUSES = 200
 
@@ -53,7 +54,7 @@ async def test_stopped_replica_that_wakes_up_after_a_takeover_writes_nothing(db:
     with pytest.raises(StaleLease, match="key moved on from epoch 1"):
         await a.write(mine, "stale")
     await b.write(theirs, "fresh")
-    assert await written(db) == ["fresh"]
+    assert await names(db) == ["fresh"]
 
 
 async def test_holder_whose_lease_expired_unnoticed_may_go_on(db: Database) -> None:

@@ -36,7 +36,7 @@ async def test_database_that_went_away_is_used_again_when_it_is_back(postgres_ur
             await names(db)
         await switch.on()
         await add(db, "after")
-        assert await names(db) == {"before", "after"}
+        assert await names(db) == ["after", "before"]
 
 
 async def test_server_that_nobody_runs_is_away(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ async def test_of_those_who_met_a_full_disk_together_nobody_was_told_done_too_ea
         results = await asyncio.gather(*(add(db, name) for name in wanted), return_exceptions=True)
         assert any(results)
         assert all(result is None or isinstance(result, StoreAway) for result in results)
-        assert await names(db) == {name for name, result in zip(wanted, results, strict=True) if result is None}
+        assert await names(db) == [name for name, result in zip(wanted, results, strict=True) if result is None]
 
 
 async def test_what_a_statement_did_wrong_stays_what_it_was(database_url: str) -> None:

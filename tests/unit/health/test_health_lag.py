@@ -24,16 +24,16 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_loop_that_runs_on_time_loses_nothing(lag: LoopLag) -> None:
+async def test_loop_that_runs_on_time_is_in_no_trouble(lag: LoopLag) -> None:
     started = now()
     await asyncio.sleep(0.3)
-    assert lag.lost_since(started, now()) == 0
+    assert not lag.ran_late(started, now())
 
 
 async def test_stall_is_told_to_whoever_runs_first_after_it(lag: LoopLag) -> None:
     started = now()
     time.sleep(0.4)
-    assert lag.lost_since(started, now()) > MAX_LAG_S
+    assert lag.ran_late(started, now())
 
 
 async def _in_short_stalls(stall_s: float, pause_s: float) -> None:
@@ -46,16 +46,16 @@ async def _in_short_stalls(stall_s: float, pause_s: float) -> None:
 async def test_short_stalls_that_take_half_of_the_time_together_are_told(lag: LoopLag) -> None:
     started = now()
     await _in_short_stalls(stall_s=0.14, pause_s=0)
-    assert lag.lost_since(started, now()) > MAX_LAG_S
+    assert lag.ran_late(started, now())
 
 
 async def test_loop_that_is_somewhat_late_all_the_time_is_in_no_trouble(lag: LoopLag) -> None:
     started = now()
     await _in_short_stalls(stall_s=0.02, pause_s=0.06)
-    assert lag.lost_since(started, now()) == 0
+    assert not lag.ran_late(started, now())
 
 
 async def test_what_was_lost_before_matters_to_no_later_look(lag: LoopLag) -> None:
     time.sleep(0.3)
     await asyncio.sleep(0.1)
-    assert lag.lost_since(now(), now()) == 0
+    assert not lag.ran_late(now(), now())
