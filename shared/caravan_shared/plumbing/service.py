@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ from caravan_shared.plumbing.vitals import Vitals
 from caravan_shared.plumbing.wellbeing import Look, SelfExamination
 
 _PRUNE_EVERY_S = 3600.0
+_TIDIES_UP_WITHIN_S = 10.0
 _COLLECTED_AFTER = 10_000  # objects more than before; Python's default is 700
 _KEEP_ALIVE_S = 75  # longer than clients and balancers keep idle connections: no request meets a closing one
 
@@ -206,11 +207,9 @@ class Service:
             yield
         finally:
             await self.bus.stop()
-            for task in tasks:
-                if not task.cancelling():  # a second one would cut the first one's tidying short
-                    task.cancel()
             server.should_exit = True
-            await asyncio.wait([*tasks, serving])
+            await _end(tasks)
+            await asyncio.wait([serving])
 
     async def _prune(self) -> None:
         while True:
@@ -237,6 +236,22 @@ def run(service: Service) -> None:
         sys.exit(1)
     finally:
         tracing.stop()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel these and wait for their ends; cancel again what goes on all the same.
+
+    A cancellation can get lost: in asyncio.wait_for before Python 3.12, which libraries use, and in a task group one of
+    whose tasks fails at that moment.
+    """
+    for task in tasks:
+        if not task.cancelling():  # a second one would cut the first one's tidying short
+            task.cancel()
+    while tasks:
+        _, tasks = await asyncio.wait(tasks, timeout=_TIDIES_UP_WITHIN_S)
+        for task in tasks:
+            log.warning("goes on though it was cancelled", part=task.get_name())
+            task.cancel()
 
 
 async def _run(service: Service) -> None:

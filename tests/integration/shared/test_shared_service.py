@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,23 @@ async def test_failure_of_work_alongside_ends_the_service_with_that_error(exampl
 
     example.service.alongside("work", work)
     await _leaves_no_task(fails())
+
+
+async def test_work_whose_cancellation_gets_lost_is_cancelled_again(
+    example: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caravan_shared.plumbing.service._TIDIES_UP_WITHIN_S", 0.1)
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    example.service.alongside("work", work)
+    async with asyncio.timeout(_ENDS_WITHIN_S), example.running():
+        await begun.wait()
 
 
 async def test_store_that_cannot_be_opened_ends_the_start_with_that_error(
