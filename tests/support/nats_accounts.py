@@ -108,8 +108,10 @@ def accounts_of(folder: Path, *teams: str) -> Iterator[Accounts]:
     accounts = Accounts(folder)
     accounts.write(*teams)
     accounts.server.start()
-    yield accounts
-    accounts.server.stop()
+    try:
+        yield accounts
+    finally:
+        accounts.server.stop()
 
 
 @asynccontextmanager
