@@ -25,8 +25,8 @@ _NODES_AN_EVENT = 200
 _ROWS_AT_ONCE = 500  # looks go on between one piece and the next; each takes some milliseconds
 _EVENTS_AT_ONCE = 10
 
-_clusters: Any = ClusterHealth
-_TELL = update(_clusters.__table__).where(_clusters.__table__.c.cluster_id == bindparam("of"))
+_clusters: Any = ClusterHealth.__table__  # type: ignore[attr-defined]
+_TELL = update(_clusters).where(_clusters.c.cluster_id == bindparam("of"))
 
 T = TypeVar("T")
 
