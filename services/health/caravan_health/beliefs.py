@@ -173,12 +173,12 @@ def told(cluster_id: UUID, change: Change) -> Iterable[Event]:
             nodes_ready=belief.nodes_ready,
             nodes_seen=belief.nodes_seen,
         )
-    nodes = [
+    nodes = (
         NodeVerdict(name=name, verdict=node.verdict, reason=node.reason, since=node.since)
         for name, node in change.nodes.items()
-    ]
-    for start in range(0, len(nodes), _NODES_AN_EVENT):
-        yield NodesHealthChanged(cluster_id=cluster_id, nodes=tuple(nodes[start : start + _NODES_AN_EVENT]))
+    )
+    for some in _pieces(nodes, _NODES_AN_EVENT):
+        yield NodesHealthChanged(cluster_id=cluster_id, nodes=tuple(some))
 
 
 def _pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
