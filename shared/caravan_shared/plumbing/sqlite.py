@@ -10,6 +10,7 @@ cursor, the statement, its rows, and the end of the cursor. Here all of that is 
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, cast
@@ -24,14 +25,15 @@ WRITES = "caravan_writes"
 """Execution option of connections whose transactions take the write lock at once."""
 
 _READ_AHEAD = 1000  # rows fetched with their statement; those of a longer answer follow when they are asked for
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")  # milliseconds
+_BUSY_FOR_S = 30
+_PRAGMAS = (f"busy_timeout={_BUSY_FOR_S * 1000}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_LOOK_AGAIN_S = 0.01  # whether who makes the file at the same moment is done
 
 
 def sqlite_engine(url: str) -> AsyncEngine:
     """An engine for `sqlite+aiosqlite:///…`; makes the file's directory."""
     Path(url.split(":///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(url, json_deserializer=from_json, connect_args={"async_creator_fn": _connect})
-    event.listen(engine.sync_engine, "connect", _on_connect)
     event.listen(engine.sync_engine, "begin", _on_begin)
     return engine
 
@@ -105,19 +107,33 @@ class _Connection(aiosqlite.Connection):
             raise
 
 
-def _connect(database: str, **arguments: Any) -> aiosqlite.Connection:
-    connection: aiosqlite.Connection = aiosqlite.connect(database, **arguments)
+async def _connect(database: str, **arguments: Any) -> aiosqlite.Connection:
+    # Transactions are begun in `_on_begin`: the driver would begin them too late.
+    connection: aiosqlite.Connection = aiosqlite.connect(database, isolation_level=None, **arguments)
     connection.__class__ = _Connection  # the driver's `connect` names its class itself
     connection._thread.daemon = True
+    await connection
+    try:
+        for pragma in _PRAGMAS:
+            await _set(cast("_Connection", connection), pragma)
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
-def _on_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun in `_on_begin`; the driver would begin them too late
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+async def _set(connection: _Connection, pragma: str) -> None:
+    """Set it. Of two that change a new file's journal at once one is told "locked" at once, whatever its timeout."""
+    deadline = time.monotonic() + _BUSY_FOR_S
+    while True:
+        try:
+            await connection.cursor().execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        else:
+            return
 
 
 def _on_begin(connection: Connection) -> None:

@@ -1,13 +1,17 @@
 """A service's store does the same on SQLite and PostgreSQL."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col, select
 
 from caravan_shared.plumbing.database import Database, after_commit, upsert
 from caravan_shared.plumbing.outbox import say
+from caravan_shared.plumbing.sqlite import sqlite_engine
 from tests.support.service import Item, done
 
 
@@ -95,6 +99,20 @@ async def test_long_answer_comes_whole_at_once_and_in_parts_and_may_be_left_in_t
         async with connection.stream(every) as rows:
             assert (await anext(aiter(rows))).name == names[0]
         assert (await connection.execute(every.limit(1))).scalar() == names[0]
+
+
+async def test_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    for number in range(20):
+        engines = [sqlite_engine(f"sqlite+aiosqlite:///{tmp_path}/{number}.db") for _ in range(8)]
+        modes = await asyncio.gather(*(_journal_mode(engine) for engine in engines))
+        assert modes == ["wal"] * 8
+
+
+async def _journal_mode(engine: AsyncEngine) -> str:
+    async with engine.connect() as connection:
+        mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+    await engine.dispose()
+    return str(mode)
 
 
 async def test_times_come_back_aware_and_in_utc(db: Database) -> None:
