@@ -54,18 +54,18 @@ class BadNetwork:
     delays: int = 0
 
     async def run(self) -> None:
-        """Make trouble until cancelled; in the end all links are whole."""
+        """Make trouble until cancelled, a cut before all else; in the end all links are whole."""
         while True:
-            await asyncio.sleep(self.dice.uniform(0, LONGEST_PEACE_S))
             link = self.links[self.dice.choice(sorted(self.links))]
             try:
                 await self._trouble(link)
             finally:
                 await link.mend()
+            await asyncio.sleep(self.dice.uniform(0, LONGEST_PEACE_S))
 
     async def _trouble(self, link: Link) -> None:
         for_s = self.dice.uniform(0, LONGEST_TROUBLE_S)
-        if self.dice.random() < 0.3:
+        if self.cuts and self.dice.random() < 0.3:
             self.delays += 1
             await link.slow_down(self.dice.uniform(0, LONGEST_DELAY_S))
         else:
