@@ -12,8 +12,7 @@ cluster. One cluster is made, the others are copies of it in every store (`copie
     killed      so many kube-apiservers stop at once, connections are refused: seconds until each is told Unreachable
                 (`p50_s`, `p99_s`, `max_s`; null: it never was), and the false verdicts about the others meanwhile
     hung        as many more accept requests and answer none, once the services have dealt with the killed
-    reads       what bench/reads.py measures, on this fleet's store, with all but the api and nats-server stopped; after
-                all those troubles the api takes a fifth more CPU for it than at rest
+    reads       what bench/reads.py measures, on this fleet's store, with all but the api and nats-server stopped
 
 Each trouble lasts `--seconds`, and on until `--looks` were taken: 500,000 make a million of both, which is hours, for a
 thousand clusters get 200 looks a second, and fewer from a monitor that starves.
