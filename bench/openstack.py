@@ -34,8 +34,9 @@ from uuid import uuid4
 import psutil
 from tests.integration.provisioner.conftest import Around, Asker
 from tests.openstack.conftest import LAB
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
 from tests.support.openstack_proxy import Proxy, proxying
+from tests.support.ports import free_port
 
 from caravan_provisioner.app import MIGRATIONS
 from caravan_provisioner.clouds.openstack_api import Api

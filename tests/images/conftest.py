@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 
 CHECKOUT = Path(__file__).parents[2]
 IMAGES = "stand-in"

@@ -27,8 +27,9 @@ from caravan_shared.contracts.events import NodesFailed, NodesLeaving, NodesRead
 from caravan_shared.plumbing.database import Database
 from tests.integration.provisioner.conftest import Around, Asker, Provisioner, around
 from tests.openstack.conftest import NO_CINDER, NO_OCTAVIA, PATIENCE_S, Project, ensure_offered
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
 from tests.support.openstack_proxy import Proxy
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(1800)]
 

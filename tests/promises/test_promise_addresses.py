@@ -19,7 +19,7 @@ from tests.promises.sizes import ADDRESSES_OF_USERS
 from tests.promises.trial import Trial
 from tests.support.chat import slack_press
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 
 __all__ = ["chats"]  # a fixture of the api's own tests
 

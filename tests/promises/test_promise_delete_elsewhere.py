@@ -47,7 +47,8 @@ from tests.promises.bus import nothing_waits
 from tests.promises.sizes import DELETED_IN_DNS, DELETED_IN_HEALTH, DELETED_WHILE_MADE
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 from tests.support.store import lay_down
 

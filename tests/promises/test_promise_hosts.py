@@ -19,8 +19,9 @@ from caravan_shared.plumbing.service import Service
 from tests.promises.sizes import HOSTS_SUBSTITUTED
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
 from tests.support.outbox import said
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 from tests.support.sshd import ADDRESS, HostKey, Sshd, missing, sshd
 

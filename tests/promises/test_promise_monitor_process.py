@@ -32,8 +32,8 @@ from tests.integration.health.test_health_service import Subject
 from tests.promises.sizes import FLEETS_WITHOUT_FILES, LOOKS_OF_A_STARVED_MONITOR
 from tests.promises.trial import Trial
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
 from tests.support.outbox import said
+from tests.support.ports import free_port
 from tests.support.process import start
 from tests.support.store import opened
 from tests.support.trouble import starved

@@ -8,7 +8,8 @@ import httpx
 from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.http import OfTheKilled
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import free_port
 
 TOKEN = "of-a-test"  # of a server on loopback that ends with its test
 """The first admin's."""

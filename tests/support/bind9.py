@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.nats import accepts, free_port
+from tests.support.ports import accepts, free_port
 
 KEY_NAME = "caravan"
 SECRET = "c2VjcmV0IG9mIHRoaXJ0eS10d28gYnl0ZXMsIHRlc3Q="

@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from caravan_cli.up.layout import Ports
+from tests.support.ports import accepts, free_port
 
 _STARTS_WITHIN_S = 10.0
 
@@ -64,7 +63,7 @@ class NatsServer:
             self._process = subprocess.Popen([_binary(), "-c", config], stdout=log, stderr=log)
         deadline = time.monotonic() + _STARTS_WITHIN_S
         while not accepts(self.port):
-            if time.monotonic() > deadline:
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError((self._folder / "nats.log").read_text())
             time.sleep(0.02)
 
@@ -84,14 +83,3 @@ class NatsServer:
 
 def _binary() -> Path:
     return Path(sys.executable).with_name("nats-server")
-
-
-def free_port() -> int:
-    """A TCP port nobody listens on now, and none that the kernel gives to a connection before somebody does."""
-    return Ports.free().api
-
-
-def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether something accepts connections on this port of this machine."""
-    with socket.socket() as client:
-        return client.connect_ex((host, port)) == 0

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import free_port
 
 SIZE = 3
 _USER, _PASSWORD = "caravan", "of-the-cluster"

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.go_tools import TOXIPROXY
-from tests.support.nats import accepts, free_port
+from tests.support.ports import accepts, free_port
 
 HOST = "127.0.0.1"
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from caravan_cli.up.processes import Process, Program
 from tests.support.eventually import eventually
 from tests.support.http import answers
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.redfish_emulator import Meddling
 
 USER, PASSWORD = "operator", "canary-of-the-bmc-pässword"

@@ -12,7 +12,7 @@ from caravan_cli.up.parts import SERVICES
 from caravan_cli.up.processes import Process, Program
 from caravan_cli.up.readiness import is_ready
 from caravan_cli.up.wiring import own_env, program
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 
 NAME = "second"
 _READY_WITHIN_S = 120.0

@@ -26,7 +26,7 @@ from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.outbox import say
 from caravan_shared.plumbing.service import Service, run
 from caravan_shared.plumbing.settings import ServiceSettings, settings_config
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 from tests.support.store import create_tables, opened
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.nats import accepts, free_port
+from tests.support.ports import accepts, free_port
 
 ADDRESS = "127.0.0.1"
 _PRIVILEGE_SEPARATION = Path("/run/sshd")

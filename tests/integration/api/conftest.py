@@ -48,7 +48,8 @@ from caravan_shared.plumbing.streams import intake_stream
 from tests.support import chat
 from tests.support.chat import FakeChat
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 from tests.support.runs import answering
 from tests.support.spares import seed

@@ -29,7 +29,7 @@ from caravan_shared.plumbing.sealing import KeyRing
 from tests.support.chat import SLACK_SECRET, FakeChat, fake_chat
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.store import migrated
 
 CLOCK = SystemClock()

@@ -26,8 +26,9 @@ from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
 from tests.support.eventually import eventually
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
 from tests.support.outbox import said
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 
 E = TypeVar("E", bound=Event)

@@ -20,7 +20,7 @@ from caravan_shared.contracts.events import (
 from caravan_shared.plumbing.service import Service
 from tests.integration.bootstrapper.conftest import Subject, World
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.process import start
 
 SMALL = {

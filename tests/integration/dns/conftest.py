@@ -43,8 +43,8 @@ from caravan_shared.plumbing.sealing import KeyRing
 from caravan_shared.plumbing.service import Service
 from tests.contracts.zone_suite import Server
 from tests.support.eventually import eventually
-from tests.support.nats import accepts, free_port
 from tests.support.outbox import said
+from tests.support.ports import accepts, free_port
 from tests.support.publishing import publish
 from tests.support.store import lay_down
 

@@ -16,7 +16,7 @@ from caravan_dns.zones.embedded import EmbeddedZone
 from caravan_shared.plumbing.database import Database, upsert
 from tests.contracts.zone_suite import NAME, OURS, SEVERAL, TTL, Plant, Server, ZoneSuite
 from tests.support.eventually import eventually
-from tests.support.nats import accepts, free_port
+from tests.support.ports import accepts, free_port
 from tests.support.store import migrated
 
 

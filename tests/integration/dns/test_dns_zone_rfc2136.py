@@ -16,7 +16,7 @@ from caravan_shared.contracts.facts import WhoCanFix
 from caravan_shared.plumbing.errors import Retry
 from tests.contracts.zone_suite import NAME, OTHER_CLUSTER, OURS, TTL, Plant, Server, ZoneSuite
 from tests.support.bind9 import KEY_NAME, SECRET, Bind9, named
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(
     named() is None, reason="bind9's `named` is not installed: get it with `apt-get install bind9` to prove RFC 2136"

@@ -29,7 +29,7 @@ from caravan_shared.plumbing.clock import SystemClock
 from caravan_shared.plumbing.errors import Retry
 from caravan_shared.plumbing.sealing import KeyRing
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 from tests.support.tls import HOST, Authority
 

@@ -14,7 +14,7 @@ import pytest
 from caravan_health.observation import Kind
 from caravan_health.probe import Prober, client_context, open_door
 from tests.integration.health.conftest import Apiserver
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.tls import Authority
 
 TIMEOUT_S = 0.4

@@ -32,8 +32,8 @@ from caravan_shared.contracts.states import Verdict
 from caravan_shared.plumbing.service import Service
 from tests.integration.health.conftest import Apiserver, Dns
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
 from tests.support.outbox import said
+from tests.support.ports import free_port
 from tests.support.store import lay_down
 from tests.support.tls import HOST
 

@@ -19,7 +19,7 @@ from caravan_shared.plumbing.service import Service
 from tests.integration.health.conftest import Apiserver, Dns
 from tests.integration.health.test_health_service import Subject, running, told, until
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 
 
 class CutOff(Prober):

@@ -37,8 +37,9 @@ from caravan_shared.plumbing.service import Service
 from tests.support import process
 from tests.support.eventually import eventually
 from tests.support.http import answers
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
 from tests.support.outbox import said
+from tests.support.ports import free_port
 from tests.support.publishing import publish
 from tests.support.redfish import Redfish, emulating
 from tests.support.store import lay_down

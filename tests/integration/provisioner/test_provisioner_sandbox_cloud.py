@@ -7,7 +7,7 @@ from caravan_provisioner.clouds.base import Cloud, CloudRefused, CloudUnavailabl
 from caravan_provisioner.clouds.sandbox import SandboxCloud, SandboxConfig
 from tests.contracts.cloud_suite import CloudSuite
 from tests.integration.provisioner.conftest import Sandbox
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 
 
 class TestSandboxCloud(CloudSuite):

@@ -15,7 +15,7 @@ from kubernetes.aio import config as aio_config
 
 from tests.support.authority import Authority
 from tests.support.eventually import eventually
-from tests.support.nats import free_port
+from tests.support.ports import free_port
 from tests.support.sandbox import INSTANT, CloudClient, Made, sandbox_settings
 
 Start = Callable[..., AbstractAsyncContextManager[asyncio.subprocess.Process]]

@@ -18,7 +18,8 @@ from caravan_shared.plumbing.service import Service
 from caravan_shared.plumbing.tables import OUTBOX
 from tests.integration.shared.test_shared_backup import SERVICES, make, rewritten, sqlite
 from tests.releases import KEY_RING, backup_of
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import free_port
 from tests.support.settings import SETTINGS
 
 # --- the store of the release before ---------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from caravan_shared.plumbing.errors import GiveUp
 from caravan_shared.plumbing.reconciler import Turn
 from tests.support.eventually import eventually
 from tests.support.http import get
-from tests.support.nats import NatsServer, accepts, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import accepts, free_port
 from tests.support.service import Example, Item, done, note, tell
 
 _ENDS_WITHIN_S = 10.0

@@ -15,7 +15,8 @@ from caravan_shared.plumbing.errors import StoreAway
 from tests.support.database_away import Switch
 from tests.support.eventually import eventually
 from tests.support.http import get
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import NatsServer
+from tests.support.ports import free_port
 from tests.support.service import Example, Item, Table, add, done, names, note, open_store, tell
 
 

@@ -19,10 +19,10 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.support.nats import accepts, free_port
 from tests.support.oidc.browser import walk_to
 from tests.support.oidc.certificate import LOOPBACK
 from tests.support.oidc.setup import CODE_CLIENT, Setup
+from tests.support.ports import accepts, free_port
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _STARTS_WITHIN_S = 30.0
