@@ -9,18 +9,19 @@ import os
 import random
 import socket
 from functools import cache
-from itertools import cycle
+from itertools import cycle, islice
+
+from caravan_cli.up.layout import LOOPBACK, is_free
 
 _LOWEST_PORT, _A_WORKER, _WORKERS = 10_000, 500, 20
-_LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, by TCP or UDP."""
-    return next(port for port in _own_ports() if _is_free(port))
+    """A port that nobody listens on now, by TCP or UDP; StopIteration where all of this worker are taken."""
+    return next(port for port in islice(_own_ports(), _A_WORKER) if is_free(port, udp=True))
 
 
-def accepts(port: int, host: str = _LOOPBACK) -> bool:
+def accepts(port: int, host: str = LOOPBACK) -> bool:
     """Whether something accepts connections on this port of this machine."""
     with socket.socket() as client:
         return client.connect_ex((host, port)) == 0
@@ -31,15 +32,5 @@ def _own_ports() -> "cycle[int]":
     """This worker's, over and over; begun anywhere, as other runs on this machine have a worker of the same number."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
     first, begun = _LOWEST_PORT + worker * _A_WORKER, random.randrange(_A_WORKER)
-    return cycle([*range(first + begun, first + _A_WORKER), *range(first, first + begun)])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the remains of closed connections take nothing
-        try:
-            tcp.bind((_LOOPBACK, port))
-            udp.bind((_LOOPBACK, port))
-        except OSError:
-            return False
-    return True
+    own = range(first, first + _A_WORKER)
+    return cycle([*own[begun:], *own[:begun]])

@@ -43,7 +43,7 @@ class Ports:
 
     def taken(self) -> dict[str, int]:
         """Those that somebody listens on now."""
-        return {name: port for name, port in asdict(self).items() if not _free(port, udp=name == "zone")}
+        return {name: port for name, port in asdict(self).items() if not is_free(port, udp=name == "zone")}
 
     @classmethod
     def free(cls) -> "Ports":
@@ -100,6 +100,21 @@ def save(state_dir: Path, layout: Layout) -> None:
     draft.replace(state_dir / FILE)
 
 
+def is_free(port: int, *, udp: bool) -> bool:
+    """True where nobody listens on that port of loopback now, by TCP nor, with `udp`, by UDP."""
+    kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] if udp else [socket.SOCK_STREAM]
+    for kind in kinds:
+        with socket.socket(type=kind) as trial:
+            if kind is socket.SOCK_STREAM:
+                # As servers do: the remains of closed connections are no reason to refuse.
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((LOOPBACK, port))
+            except (OSError, OverflowError):
+                return False
+    return True
+
+
 def claim_network(network: str | None) -> tuple[str, socket.socket]:
     """Take a network for the sandbox's machines: this one, or (None) any that no other stack has.
 
@@ -129,17 +144,3 @@ def _shuffled_networks() -> Iterator[str]:
     numbers = list(_NETWORKS)
     while numbers:
         yield f"127.{numbers.pop(secrets.randbelow(len(numbers)))}.0.0/16"
-
-
-def _free(port: int, *, udp: bool) -> bool:
-    kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] if udp else [socket.SOCK_STREAM]
-    for kind in kinds:
-        with socket.socket(type=kind) as trial:
-            if kind is socket.SOCK_STREAM:
-                # As servers do: the remains of closed connections are no reason to refuse.
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind((LOOPBACK, port))
-            except (OSError, OverflowError):
-                return False
-    return True
